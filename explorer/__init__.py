@@ -1,0 +1,3 @@
+"""CLIP robustness explorer: see how CLIP breaks, and how adversarial fine-tuning hardens it."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Attacks, their registry, and the one function that runs and measures them all."""

@@ -1,0 +1,134 @@
+"""Runs any image attack on any model: checks, steps, rounds to 8 bits, measures, times.
+
+Measuring happens here once, so that no attack can flatter itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from explorer.attacks.image import IMAGE_ATTACKS, ImageAttack, Noise
+from explorer.errors import InputError
+from explorer.goals import GOALS, make_goal
+from explorer.models import DualEncoder
+from explorer.pairs import Pairs
+from explorer.randomness import PerImage
+from explorer.result import Reading, Result
+
+MOST_FRAMES = 60
+
+
+@dataclass(frozen=True)
+class Step:
+    """Progress: step `index` of `total` is done."""
+
+    index: int
+    total: int
+
+
+def name_of(attack: ImageAttack) -> str:
+    """The registry name of an attack."""
+    return next(name for name, kind in IMAGE_ATTACKS.items() if kind is type(attack))
+
+
+def check_targets(targets: Tensor | None, pairs: Pairs) -> None:
+    if targets is None:
+        return
+    if len(targets) != len(pairs) or not bool(
+            ((targets >= 0) & (targets < len(pairs.captions))).all()):
+        raise InputError("a target must be one of the captions, one for each image")
+    if bool((targets == pairs.labels).any()):
+        raise InputError("the target is the true caption already: choose another one")
+
+
+def stream(
+    attack: ImageAttack, model: DualEncoder, pairs: Pairs, goal: str = "classification",
+    targets: Tensor | None = None, seed: int = 0, record: bool = False,
+) -> Iterator[Step | Result]:
+    """Runs an attack, yielding a Step after each one and a Result at the end.
+
+    targets: (N,) caption index for a targeted attack. record: keep the pictures of image 0 on
+    the way (thinned to about MOST_FRAMES). Stopping the iteration stops the attack within a step.
+    """
+    if goal not in GOALS:
+        raise InputError(f"the goal must be one of {', '.join(GOALS)}, not '{goal}'")
+    check_targets(targets, pairs)
+    if goal == "classification" and len(pairs.captions) < 2:
+        raise InputError("with one caption there is no wrong answer: add a caption, "
+                         "or choose the goal similarity or embedding")
+    began = time.perf_counter()
+    clean = pairs.images.to(model.device)
+    text = model.encode_text(pairs.captions)
+    with torch.no_grad():
+        clean_features = model.encode_image(clean)
+    labels = pairs.labels.to(model.device)
+    aim = make_goal(goal, clean_features, text, labels, model.scale,
+                    None if targets is None else targets.to(model.device))
+    queries = 0
+
+    def loss(x: Tensor) -> Tensor:
+        nonlocal queries
+        queries += 1
+        return aim.score(model.encode_image(x, fast=True), text)
+
+    frames = [clean[0].cpu()]
+    stride = max(1, -(-attack.total // MOST_FRAMES))
+    steps = attack.iterate(loss, clean, PerImage(seed, clean))
+    raw, index = clean, 0
+    while True:
+        try:
+            picture = next(steps)
+        except StopIteration as stop:
+            raw = stop.value
+            break
+        index += 1
+        if record and (index % stride == 0 or index == attack.total):
+            frames.append(attack.ball.quantise(picture[:1], clean[:1])[0].cpu())
+        yield Step(index, attack.total)
+    adversarial = attack.ball.quantise(raw, clean)
+    with torch.no_grad():
+        features = model.encode_image(adversarial)
+        if not isinstance(attack, Noise):  # an attacker with nothing better leaves it alone
+            worse = aim.score(features, text) < aim.score(clean_features, text)
+            adversarial[worse], features[worse] = clean[worse], clean_features[worse]
+        raw_success = aim.reached(model.encode_image(raw, fast=True), text).cpu()
+        success = aim.reached(features, text).cpu()
+    trail = kept = None
+    if record:
+        frames[-1] = adversarial[0].cpu()
+        kept = torch.stack(frames)
+        with torch.no_grad():
+            trail = Reading.of(model.encode_image(kept), text, model.scale)
+    moved = (adversarial - clean).cpu()
+    yield Result(
+        model=model.card.id, attack=name_of(attack), settings=asdict(attack), goal=goal,
+        seed=seed, captions=pairs.captions, labels=pairs.labels, targets=targets,
+        scale=model.scale, text_features=text.cpu(), images=clean.cpu(),
+        adversarial_images=adversarial.cpu(),
+        clean=Reading.of(clean_features, text, model.scale),
+        adversarial=Reading.of(features, text, model.scale),
+        success=success, raw_success=raw_success,
+        linf_255=(moved * 255).abs().flatten(1).amax(1).round(),
+        l2=moved.flatten(1).norm(dim=1), queries=queries,
+        seconds=time.perf_counter() - began, frames=kept, trail=trail,
+    )
+
+
+def drain(events: Generator[Step | Result, None, None] | Iterator[Step | Result]) -> Result:
+    """The Result at the end of a stream."""
+    last: Step | Result | None = None
+    for last in events:
+        pass
+    assert isinstance(last, Result)
+    return last
+
+
+def run(attack: ImageAttack, model: DualEncoder, pairs: Pairs, goal: str = "classification",
+        targets: Tensor | None = None, seed: int = 0, record: bool = False) -> Result:
+    """`stream` without the steps."""
+    return drain(stream(attack, model, pairs, goal, targets, seed, record))

@@ -1,0 +1,184 @@
+"""From a model card to a DualEncoder: local folders, the Hugging Face hub, open_clip's tags.
+
+Whatever the source, it ends in files of a folder or a state dict that must fit strictly. Pickled
+weights are refused in folders, since unpickling can run code; the fixed hub names of our own
+cards may use them, through torch's restricted unpickler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from explorer.errors import InputError
+from explorer.models import Card, DualEncoder, read_json
+
+CONFIG = "open_clip_config.json"
+SAFE = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
+PICKLED = ("open_clip_pytorch_model.bin", "pytorch_model.bin")
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def open_model(card: Card, device: str | None = None) -> DualEncoder:
+    """Loads the model of a card. Raises InputError with one sentence when it cannot."""
+    scheme, _, rest = card.source.partition(":")
+    openers: dict[str, Callable[[str], tuple[Any, ...]]] = {
+        "local-dir": lambda r: _open_folder(Path(r)),
+        "hf-hub": _open_hub,
+        "open_clip": _open_tag,
+        "transformers": _open_transformers,
+    }
+    if scheme not in openers:
+        raise InputError(f"the model '{card.id}' has an unknown kind of source '{scheme}'")
+    clip, tokenize, size, mean, std = openers[scheme](rest)
+    return DualEncoder(clip, tokenize, card, size, mean, std, device)
+
+
+def _open_folder(folder: Path, allow_pickle: bool = False) -> tuple[Any, ...]:
+    if not folder.is_dir():
+        raise InputError(f"there is no model folder {folder.name}")
+    config = read_json(folder / CONFIG)
+    weights = _read_weights(folder, allow_pickle)
+    clip, tokenize = _build(config, folder)
+    _load_strictly(clip, weights, folder.name)
+    size = clip.visual.image_size
+    size = size[0] if isinstance(size, (tuple, list)) else size
+    pre = config.get("preprocess_cfg", {})
+    return clip, tokenize, size, pre.get("mean", CLIP_MEAN), pre.get("std", CLIP_STD)
+
+
+def _read_weights(folder: Path, allow_pickle: bool) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    for name in SAFE:
+        if (folder / name).is_file():
+            try:
+                return load_file(folder / name)
+            except (SafetensorError, OSError) as error:
+                raise InputError(f"the weights of {folder.name} are damaged: {error}") from None
+    pickled = [p for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".ckpt")]
+    if pickled and not allow_pickle:
+        raise InputError(f"{folder.name} has only pickled weights ({pickled[0].name}), which can "
+                         "run code when opened: save them as open_clip_model.safetensors")
+    if pickled:
+        state: dict[str, Tensor] = torch.load(pickled[0], map_location="cpu", weights_only=True)
+        return state
+    raise InputError(f"{folder.name} has a config but no weights ({SAFE[0]})")
+
+
+def _build(config: dict[str, Any], folder: Path) -> tuple[Any, Callable[[list[str]], Tensor]]:
+    """The model with random weights, and its tokenizer; open_clip's config format."""
+    import open_clip
+    from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+
+    try:
+        cfg = dict(config["model_cfg"])
+        text = dict(cfg["text_cfg"])
+    except (KeyError, TypeError):
+        raise InputError(f"{CONFIG} of {folder.name} has no model_cfg with a text_cfg") from None
+    custom = cfg.pop("custom_text", False) or "hf_model_name" in text
+    try:
+        if "hf_model_name" in text:
+            if (folder / "config.json").is_file():
+                text["hf_model_name"] = str(folder)
+            text["hf_model_pretrained"] = False
+        cfg["text_cfg"] = text
+        clip = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**cfg)
+        length = text.get("context_length", 77)
+        if "hf_tokenizer_name" in text:
+            local = (folder / "tokenizer.json").is_file()
+            name = str(folder) if local else text["hf_tokenizer_name"]
+            tokenize: Any = HFTokenizer(name, context_length=length)
+        else:
+            tokenize = SimpleTokenizer(context_length=length)
+    except (TypeError, ValueError, RuntimeError, KeyError, OSError, AssertionError) as error:
+        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise InputError(f"{CONFIG} of {folder.name} does not describe a model that "
+                         f"open_clip can build: {first[0]}") from None
+    return clip, tokenize
+
+
+def _load_strictly(clip: nn.Module, weights: dict[str, Tensor], name: str) -> None:
+    """Every tensor present, of the right shape and finite; float32 in memory."""
+    ours = clip.state_dict()
+    fixed = {"text.transformer.embeddings.position_ids"}  # a constant that some releases save
+    missing = [k for k in ours if k not in weights and k not in fixed]
+    extra = [k for k in weights if k not in ours and k not in fixed]
+    wrong = [k for k in ours if k in weights and ours[k].shape != weights[k].shape]
+    if missing or extra or wrong:
+        example = (missing or extra or wrong)[0]
+        raise InputError(f"the weights of {name} are for another architecture: {len(missing)} "
+                         f"tensors missing, {len(extra)} unknown, {len(wrong)} of another shape "
+                         f"(such as {example})")
+    if any(v.is_floating_point() and not bool(torch.isfinite(v).all()) for v in weights.values()):
+        raise InputError(f"the weights of {name} hold values that are not finite")
+    clip.load_state_dict({k: weights[k].to(v.dtype) for k, v in ours.items() if k in weights},
+                         strict=False)
+
+
+def _unreachable(name: str, error: Exception) -> InputError:
+    first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+    return InputError(f"cannot fetch the model {name}: the hub is not reachable from here or does "
+                      f"not have it ({first[0][:120]})")
+
+
+def _open_hub(name: str) -> tuple[Any, ...]:
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(name, allow_patterns=["*.json", "*.txt", *SAFE])
+        if not any((Path(folder) / f).is_file() for f in SAFE):
+            folder = snapshot_download(name, allow_patterns=["*.json", "*.txt", *PICKLED])
+    except Exception as error:  # noqa: BLE001 - requests, hub and OS errors share no base
+        raise _unreachable(name, error) from None
+    return _open_folder(Path(folder), allow_pickle=True)
+
+
+def _open_tag(rest: str) -> tuple[Any, ...]:
+    import open_clip
+
+    architecture, _, tag = rest.partition(":")
+    try:
+        clip = open_clip.create_model(architecture, pretrained=tag, require_pretrained=True)
+    except Exception as error:  # noqa: BLE001 - as above
+        raise _unreachable(rest, error) from None
+    pre = clip.visual.preprocess_cfg
+    size = pre["size"] if isinstance(pre["size"], int) else pre["size"][0]
+    return clip, open_clip.get_tokenizer(architecture), size, pre["mean"], pre["std"]
+
+
+class _TransformersCLIP(nn.Module):
+    """transformers' CLIPModel behind the two methods of open_clip's."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model, self.visual, self.logit_scale = model, model.vision_model, model.logit_scale
+
+    def encode_image(self, x: Tensor) -> Tensor:
+        y: Tensor = self.model.get_image_features(pixel_values=x)
+        return y
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        y: Tensor = self.model.get_text_features(input_ids=tokens)
+        return y
+
+
+def _open_transformers(name: str) -> tuple[Any, ...]:
+    from open_clip.tokenizer import SimpleTokenizer
+    from transformers import CLIPModel
+
+    try:
+        model, report = CLIPModel.from_pretrained(
+            name, use_safetensors=True, output_loading_info=True)
+    except Exception as error:  # noqa: BLE001 - as above
+        raise _unreachable(name, error) from None
+    if report["missing_keys"] or report["mismatched_keys"]:
+        raise InputError(f"the weights of {name} do not fill the model it declares")
+    size = model.config.vision_config.image_size
+    return _TransformersCLIP(model), SimpleTokenizer(context_length=77), size, CLIP_MEAN, CLIP_STD

@@ -1,0 +1,147 @@
+"""Accuracy with its interval, the transfer grid, and the smallest budget that flips."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from explorer.attacks.image import ImageAttack
+from explorer.attacks.run import Step, run, stream
+from explorer.models import DualEncoder
+from explorer.pairs import Pairs
+from explorer.result import Reading, Result
+
+Z95 = 1.959964
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """95 % interval of a proportion (Wilson 1927); (0, 1) when n is 0."""
+    if n == 0:
+        return 0.0, 1.0
+    p, z2 = hits / n, Z95**2
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of an evaluation. accuracy and ci95 in [0, 1]; eps_255 in grey levels."""
+
+    model: str
+    attack: str
+    eps_255: float
+    n: int
+    accuracy: float
+    ci95: tuple[float, float]
+    seconds: float
+
+
+def row(model: str, attack: str, eps: float, hits: Tensor, seconds: float) -> Row:
+    """hits: (N,) bool, whether each image was classified correctly."""
+    good, n = int(hits.sum()), len(hits)
+    return Row(model, attack, round(eps * 255, 6), n, good / n if n else 0.0, wilson(good, n),
+               round(seconds, 3))
+
+
+def evaluate(
+    model: DualEncoder, attack: ImageAttack | None, batches: Sequence[Pairs], seed: int = 0,
+) -> Iterator[tuple[int, Tensor]]:
+    """Yields (images done, (n,) bool correct) after each batch; attack None is clean accuracy.
+
+    Only images that were classified correctly are attacked: a wrong one is wrong already.
+    """
+    done = 0
+    for pairs in batches:
+        with torch.no_grad():
+            clean = model.encode_image(pairs.images)
+        text = model.encode_text(pairs.captions)
+        correct = Reading.of(clean, text, model.scale).prediction == pairs.labels
+        if attack is not None and bool(correct.any()):
+            part = Pairs(pairs.images[correct], pairs.captions, pairs.labels[correct])
+            correct[correct.clone()] = run(attack, model, part, seed=seed).correct_after
+        done += len(pairs)
+        yield done, correct
+
+
+def evaluate_row(model: DualEncoder, name: str, attack: ImageAttack | None,
+                 batches: Sequence[Pairs], seed: int = 0) -> Row:
+    """`evaluate` to the end, as one Row."""
+    began = time.perf_counter()
+    hits = [h for _, h in evaluate(model, attack, batches, seed)]
+    return row(model.card.id, name, attack.eps if attack else 0.0, torch.cat(hits),
+               time.perf_counter() - began)
+
+
+def read_by(model: DualEncoder, result: Result) -> tuple[Reading, Reading]:
+    """What another model says of a result's clean and adversarial pictures (transfer)."""
+    images = torch.cat([result.images, result.adversarial_images])
+    if images.shape[-1] != model.size:
+        images = torch.nn.functional.interpolate(
+            images, (model.size, model.size), mode="bicubic", antialias=True).clamp(0, 1)
+    with torch.no_grad():
+        features = model.encode_image(images)
+    text = model.encode_text(result.captions)
+    n = len(result.images)
+    return (Reading.of(features[:n], text, model.scale),
+            Reading.of(features[n:], text, model.scale))
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Smallest whole number of grey levels that met the goal, or None up to `tried`.
+
+    level 0: the clean picture is wrong already.
+    """
+
+    level: int | None
+    tried: int
+
+
+def smallest_flip(
+    attack: ImageAttack, model: DualEncoder, pairs: Pairs, goal: str = "classification",
+    targets: Tensor | None = None, seed: int = 0, most: int = 16,
+) -> Iterator[Step | Flip]:
+    """Searches the L-inf budget for one image: doubles it until the attack succeeds, then
+    bisects. Yields Steps, then a Flip. An upper bound, as a stronger attack may need less."""
+    low, high, level = 0, None, 1
+    calls = 0
+    while high is None or high - low > 1:
+        fields: dict[str, object] = {"eps": level / 255, "norm": "linf"}
+        if hasattr(attack, "step"):
+            fields["step"] = max(1, round(level / 4)) / 255
+        trial = dataclasses.replace(attack, **fields)  # type: ignore[arg-type]
+        for event in stream(trial, model, pairs, goal, targets, seed):
+            if isinstance(event, Step):
+                yield event
+            else:
+                calls += 1
+                if calls == 1 and bool(_met_clean(event)):
+                    yield Flip(0, most)
+                    return
+                hit = bool(event.success[0])
+        if hit:
+            high = level
+        else:
+            low = level
+        if high is None and low >= most:
+            yield Flip(None, most)
+            return
+        level = min(2 * low, most) if high is None else (low + high) // 2
+    yield Flip(high, most)
+
+
+def _met_clean(result: Result) -> bool:
+    """Whether a classification goal is met before any change."""
+    if result.goal != "classification":
+        return False
+    predicted = result.clean.prediction[0]
+    if result.targets is not None:
+        return bool(predicted == result.targets[0])
+    return bool(predicted != result.labels[0])

@@ -1,0 +1,188 @@
+"""CLIP as two functions: pixels in [0, 1] and strings in, unit features out.
+
+Model cards say where a model comes from; `load` turns a card into a `DualEncoder`. Weights load
+strictly: a model whose weights are missing or do not fit is refused, never left random.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from explorer.errors import InputError
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+TEXT_CACHE = 20_000
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model is and where it is from. kind: "standard" or "robust"; base: the id of the
+    standard model that a robust one was fine-tuned from; source: local-dir:PATH, hf-hub:NAME,
+    open_clip:ARCHITECTURE:TAG or transformers:NAME; numbers: measured by `make cards`."""
+
+    id: str
+    title: str
+    kind: str
+    source: str
+    licence: str
+    about: str
+    base: str | None = None
+    architecture: str | None = None
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+
+def device_and_dtype(device: str | None = None) -> tuple[torch.device, torch.dtype | None]:
+    """The best device, and the dtype in which attack steps may run there (None: float32)."""
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if chosen.type == "cuda":
+        return chosen, torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    from torch.backends import cpu
+
+    fast = "AVX512" in cpu.get_cpu_capability() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return chosen, torch.bfloat16 if fast else None
+
+
+def describe_device() -> str:
+    """One line for a person, such as "CPU, 2 threads, bfloat16 attack steps"."""
+    device, dtype = device_and_dtype()
+    fast = f", {str(dtype).removeprefix('torch.')} attack steps" if dtype else ""
+    if device.type == "cuda":
+        return f"GPU {torch.cuda.get_device_name(device)}{fast}"
+    return f"CPU, {torch.get_num_threads()} threads{fast}"
+
+
+class DualEncoder:
+    """A CLIP model with its weights frozen, its normalisation inside, and eval mode set.
+
+    Attributes: card; size: input side in pixels; scale: exp(logit scale); dim: feature size.
+    """
+
+    def __init__(
+        self, clip: nn.Module, tokenize: Callable[[list[str]], Tensor], card: Card,
+        size: int, mean: Sequence[float], std: Sequence[float], device: str | None = None,
+    ) -> None:
+        self.card, self.size, self.tokenize = card, size, tokenize
+        self.device, self.fast_dtype = device_and_dtype(device)
+        self.clip = clip.eval().requires_grad_(False).to(self.device)
+        if self.device.type == "cpu":
+            from explorer.fastconv import speed_up
+
+            speed_up(self.clip)
+        visual = self.clip.visual
+        assert isinstance(visual, nn.Module)
+        visual.to(memory_format=torch.channels_last)
+        self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
+        self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
+        self.scale = float(self.clip.logit_scale.exp())  # type: ignore[operator,union-attr]
+        self._texts: OrderedDict[str, Tensor] = OrderedDict()
+        self.dim = self.encode_text(["a photo"]).shape[1]
+
+    def _autocast(self, fast: bool) -> Any:
+        if not fast or self.fast_dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.fast_dtype)
+
+    def encode_image(self, pixels: Tensor, fast: bool = False) -> Tensor:
+        """(N, 3, size, size) in [0, 1] -> (N, dim) unit float32 features; differentiable.
+
+        fast: run in the device's low precision; attacks step with it, scores never use it.
+        """
+        x = (pixels.to(self.device) - self.mean) / self.std
+        with self._autocast(fast):
+            y = self.clip.encode_image(  # type: ignore[operator]
+                x.contiguous(memory_format=torch.channels_last))
+        return F.normalize(y.float(), dim=1)
+
+    def encode_text(self, captions: Sequence[str], batch: int = 64) -> Tensor:
+        """Captions -> (K, dim) unit float32 features; remembered, no gradient."""
+        fresh = [c for c in dict.fromkeys(captions) if c not in self._texts]
+        for start in range(0, len(fresh), batch):
+            part = fresh[start : start + batch]
+            with torch.no_grad():
+                y = self.clip.encode_text(  # type: ignore[operator]
+                    self.tokenize(part).to(self.device))
+            for caption, row in zip(part, F.normalize(y.float(), dim=1), strict=True):
+                self._texts[caption] = row
+        rows = torch.stack([self._texts[c] for c in captions])
+        while len(self._texts) > TEXT_CACHE:
+            self._texts.popitem(last=False)
+        return rows
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            value: dict[str, Any] = json.load(file)
+        return value
+    except FileNotFoundError:
+        raise InputError(f"the model folder has no {path.name}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path.name} of the model: {error}") from None
+
+
+def _card_of_folder(folder: Path) -> Card:
+    known = set(Card.__dataclass_fields__) - {"source"}
+    source = f"local-dir:{folder}"
+    if (folder / "card.json").is_file():
+        raw = read_json(folder / "card.json")
+        try:
+            return Card(source=source, **{k: v for k, v in raw.items() if k in known})
+        except TypeError as error:
+            raise InputError(f"card.json of {folder.name} is incomplete: {error}") from None
+    return Card(source, folder.name, "standard", source, "not stated", "A folder of yours.")
+
+
+class Library:
+    """All models that can be asked for by id, and those already loaded (at most `keep`)."""
+
+    def __init__(self, folders: Sequence[Path] = (), assets: Path = ASSETS, keep: int = 4) -> None:
+        self.folders, self.assets, self.keep = list(folders), assets, keep
+        self._loaded: OrderedDict[str, DualEncoder] = OrderedDict()
+
+    def cards(self) -> dict[str, Card]:
+        """Embedded models, then fine-tuned folders, then those of assets/models/cards.json."""
+        found = {}
+        for root in [self.assets / "models", *self.folders]:
+            for config in sorted(root.glob("*/open_clip_config.json")):
+                card = _card_of_folder(config.parent)
+                found[card.id] = card
+        listed = self.assets / "models" / "cards.json"
+        if listed.is_file():
+            for raw in read_json(listed)["cards"]:
+                found[raw["id"]] = Card(**raw)
+        return found
+
+    def card(self, name: str) -> Card:
+        """The card of an id, or of local-dir:FOLDER. Raises InputError for anything else."""
+        if name.startswith("local-dir:"):
+            return _card_of_folder(Path(name.removeprefix("local-dir:")).expanduser().resolve())
+        cards = self.cards()
+        if name not in cards:
+            raise InputError(f"there is no model '{name}'; known are {', '.join(cards)}")
+        return cards[name]
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """(standard, robust) ids that belong together, embedded first."""
+        cards = self.cards()
+        return [(c.base, c.id) for c in cards.values() if c.base in cards]  # type: ignore[misc]
+
+    def load(self, name: str, device: str | None = None) -> DualEncoder:
+        """The model of an id or local-dir:FOLDER, loaded once and kept."""
+        if name not in self._loaded:
+            from explorer.loading import open_model
+
+            self._loaded[name] = open_model(self.card(name), device)
+            while len(self._loaded) > self.keep:
+                self._loaded.popitem(last=False)
+        self._loaded.move_to_end(name)
+        return self._loaded[name]

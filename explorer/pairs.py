@@ -1,0 +1,142 @@
+"""Images and captions as the rest of the library takes them.
+
+A picture of any kind becomes (3, S, S) pixels in [0, 1] on the 8-bit grid, at the model's own
+input size, here and nowhere else; attacks start from that.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from explorer.errors import InputError
+
+MAX_PIXELS = 64_000_000
+MAX_BYTES = 40_000_000
+MAX_CAPTIONS = 2_000
+MAX_CAPTION = 2_000  # characters
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "MPO", "ICO", "AVIF")
+
+
+def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
+    """Any picture file -> upright 8-bit RGB; transparency on white, the first frame of a film.
+
+    Raises InputError for what is not a picture, is damaged, or is larger than MAX_PIXELS.
+    """
+    if isinstance(source, Image.Image):
+        return _to_rgb(source)
+    try:
+        raw = source if isinstance(source, bytes) else Path(source).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a usable path"
+        raise InputError(f"cannot read the image file {Path(str(source)).name}: {reason}") from None
+    if not raw:
+        raise InputError("the image file is empty")
+    if len(raw) > MAX_BYTES:
+        raise InputError(f"the image file is larger than {MAX_BYTES // 1_000_000} MB")
+    if raw.lstrip()[:200].lower().startswith((b"<svg", b"<?xml", b"<!doctype svg")):
+        raise InputError("SVG drawings are not supported: use PNG or JPEG")
+    try:
+        image = Image.open(io.BytesIO(raw), formats=FORMATS)
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise InputError(f"the image has {width} x {height} pixels; at most "
+                             f"{MAX_PIXELS // 1_000_000} million are read")
+        image.load()
+    except InputError:
+        raise
+    except (UnidentifiedImageError, Image.DecompressionBombError):
+        raise InputError("the file is not an image this app can read: use PNG or JPEG") from None
+    except Exception as error:  # noqa: BLE001 - decoders raise many kinds on damaged files
+        raise InputError(f"the image file is damaged or cut short ({error})") from None
+    return _to_rgb(image)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
+        values = np.asarray(image).astype(np.float64)
+        top = 255.0 if values.max(initial=0) <= 255 else 65535.0
+        image = Image.fromarray((values.clip(0, top) * 255 / top).round().astype(np.uint8))
+    elif image.mode == "F":
+        values = np.nan_to_num(np.asarray(image).astype(np.float64))
+        top = 1.0 if values.max(initial=0) <= 1 else 255.0
+        image = Image.fromarray((values.clip(0, top) * 255 / top).round().astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def to_pixels(image: Image.Image, size: int) -> Tensor:
+    """Centre square, resized with bicubic filtering -> (3, size, size) in [0, 1], 8-bit grid."""
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    box = (left, top, left + side, top + side)
+    small = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    return torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
+
+
+def to_image(pixels: Tensor) -> Image.Image:
+    """(3, H, W) in [0, 1] on the 8-bit grid -> the picture, exactly."""
+    levels = (pixels.detach().cpu() * 255).round().to(torch.uint8)
+    return Image.fromarray(levels.permute(1, 2, 0).numpy())
+
+
+def clean_captions(captions: Sequence[str]) -> tuple[str, ...]:
+    """Trimmed captions in order. Raises InputError when there is none, one is empty, too long
+    or given twice, or there are more than MAX_CAPTIONS."""
+    tidy = tuple(" ".join("".join(c if c.isprintable() else " " for c in text).split())
+                 for text in captions)
+    if not tidy:
+        raise InputError("give at least one caption")
+    if len(tidy) > MAX_CAPTIONS:
+        raise InputError(f"there are {len(tidy)} captions; at most {MAX_CAPTIONS} are compared")
+    for number, text in enumerate(tidy, 1):
+        if not text:
+            raise InputError(f"caption {number} is empty")
+        if len(text) > MAX_CAPTION:
+            raise InputError(f"caption {number} has {len(text):,} characters; at most "
+                             f"{MAX_CAPTION:,} are read")
+    for number, text in enumerate(tidy, 1):
+        first = tidy.index(text) + 1
+        if first < number:
+            raise InputError(f"captions {first} and {number} are the same: '{text[:60]}'")
+    return tidy
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """N images against K captions. images: (N, 3, S, S) in [0, 1] on the 8-bit grid;
+    labels: (N,) index of each image's true caption."""
+
+    images: Tensor
+    captions: tuple[str, ...]
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.images.dim() != 4 or self.images.shape[1] != 3:
+            raise InputError("images must have the shape (N, 3, S, S)")
+        if not bool(((self.images >= 0) & (self.images <= 1)).all()):
+            raise InputError("image values must lie between 0 and 1")
+        if len(self.labels) != len(self.images):
+            raise InputError("there must be one label an image")
+        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(
+                self.captions):
+            raise InputError(f"a label must be a caption's number, 0 to {len(self.captions) - 1}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def one_pair(image: Image.Image, captions: Sequence[str], label: int, size: int) -> Pairs:
+    """A single picture and its captions at a model's input size."""
+    return Pairs(to_pixels(image, size)[None], clean_captions(captions), torch.tensor([label]))

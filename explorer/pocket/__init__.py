@@ -1,0 +1,1 @@
+"""Builds the embedded pair `pocket` and `pocket-robust`; run by hand, never by the app."""
