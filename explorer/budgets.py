@@ -28,8 +28,9 @@ def parse_eps(text: str | float) -> float:
             value = float(top) / float(bottom)
         else:
             value = float(text)
-    except (ValueError, ZeroDivisionError):
-        raise InputError(f"eps must be a number or a fraction such as 1/255, not '{text}'") from None
+    except (ValueError, TypeError, OverflowError, ZeroDivisionError):
+        raise InputError(
+            f"eps must be a number or a fraction such as 1/255, not '{text}'") from None
     if not math.isfinite(value) or value < 0:
         raise InputError(f"eps must be a finite number of at least 0, not '{text}'")
     return value
@@ -87,17 +88,19 @@ class Ball:
         """x on the 8-bit grid, still in the ball: what a PNG of the attack holds.
 
         `clean` must be on the grid. Each change, counted in grey levels, is rounded to a whole
-        number. Where plain rounding leaves the ball, fractions below a threshold found by
-        bisection are rounded towards the clean pixel, which never lengthens the change.
+        number. L-inf: the nearest one allowed. L2, where plain rounding leaves the ball:
+        fractions below a threshold found by bisection are rounded towards the clean pixel,
+        which never lengthens the change.
         """
         levels = ((x - clean) * 255).double()
         low = levels.abs().floor()
         part = levels.abs() - low
         limit = self.eps * 255 + 1e-6
+        most = math.floor(limit) if self.norm == "linf" else math.inf
 
         def rounded(threshold: Tensor) -> Tensor:
             up = part >= threshold.view(-1, 1, 1, 1)
-            return (low + up) * levels.sign()
+            return (low + up).clamp(max=most) * levels.sign()
 
         def fits(threshold: Tensor) -> Tensor:
             return norm_of(rounded(threshold), self.norm) <= limit
@@ -109,7 +112,8 @@ class Ball:
             for _ in range(40):
                 middle = (inside + outside) / 2
                 good = fits(middle)
-                inside, outside = torch.where(good, middle, inside), torch.where(good, outside, middle)
+                inside = torch.where(good, middle, inside)
+                outside = torch.where(good, outside, middle)
         whole = rounded(torch.where(ok, none, inside))
         base = (clean.double() * 255).round()
         return ((base + whole).clamp(0, 255) / 255).to(clean.dtype)

@@ -8,11 +8,12 @@ shape, so we call the forward one. The result is the same gradient up to roundin
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_weight
 
 
 def _input_gradient(grad: Tensor, weight: Tensor, size: tuple[int, int], stride: int,
@@ -56,7 +57,7 @@ class _Depthwise(torch.autograd.Function):
             grad_x = _input_gradient(grad, weight, size, ctx.stride, ctx.padding)
         if ctx.needs_input_grad[1]:
             n = max(1, round(len(x) * ctx.weight_share))
-            grad_w = torch.nn.grad.conv2d_weight(
+            grad_w = conv2d_weight(
                 x[:n], weight.shape, grad[:n], stride=ctx.stride, padding=ctx.padding,
                 groups=weight.shape[0]) * (len(x) / n)
         return grad_x, grad_w, None, None, None
@@ -72,7 +73,8 @@ class DepthwiseConv2d(nn.Conv2d):
         k, s, padding = self.kernel_size[0], self.stride[0], int(self.padding[0])
         if self.pads_to_same:
             over = [max((-(-n // s) - 1) * s + k - n, 0) for n in x.shape[-2:]]
-            x = F.pad(x, [over[1] // 2, over[1] - over[1] // 2, over[0] // 2, over[0] - over[0] // 2])
+            left, top = over[1] // 2, over[0] // 2
+            x = F.pad(x, [left, over[1] - left, top, over[0] - top])
             padding = 0
         weight = self.weight
         if torch.is_autocast_enabled("cpu"):
@@ -83,7 +85,7 @@ class DepthwiseConv2d(nn.Conv2d):
         return y if self.bias is None else y + self.bias.to(y.dtype).view(1, -1, 1, 1)
 
 
-def _replaceable(module: nn.Module) -> bool:
+def _replaceable(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     return (
         isinstance(module, nn.Conv2d)
         and module.groups == module.in_channels == module.out_channels > 1
@@ -108,7 +110,8 @@ def speed_up(model: nn.Module, weight_share: float = 1.0) -> nn.Module:
         elif _replaceable(module):
             same = type(module).__name__ == "Conv2dSame"
             module.__class__ = DepthwiseConv2d
-            module.pads_to_same, module.weight_share = same, weight_share
+            swapped = cast(DepthwiseConv2d, module)
+            swapped.pads_to_same, swapped.weight_share = same, weight_share
     return model
 
 

@@ -36,7 +36,25 @@ def open_model(card: Card, device: str | None = None) -> DualEncoder:
     if scheme not in openers:
         raise InputError(f"the model '{card.id}' has an unknown kind of source '{scheme}'")
     clip, tokenize, size, mean, std = openers[scheme](rest)
-    return DualEncoder(clip, tokenize, card, size, mean, std, device)
+    if any(v.is_floating_point() and not bool(torch.isfinite(v).all())
+           for v in clip.state_dict().values()):
+        raise InputError(f"the weights of {card.id} hold values that are not finite")
+    try:
+        model = DualEncoder(clip, tokenize, card, size, mean, std, device)
+        with torch.no_grad():
+            image = model.encode_image(torch.zeros(1, 3, size, size))
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        raise InputError(f"the model {card.id} loads but does not run: {_first_line(error)}"
+                         ) from None
+    if image.shape[1] != model.dim:
+        raise InputError(f"the two towers of {card.id} do not meet: image features have "
+                         f"{image.shape[1]} numbers, text features {model.dim}")
+    return model
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:160]
 
 
 def _open_folder(folder: Path, allow_pickle: bool = False) -> tuple[Any, ...]:
@@ -48,8 +66,14 @@ def _open_folder(folder: Path, allow_pickle: bool = False) -> tuple[Any, ...]:
     _load_strictly(clip, weights, folder.name)
     size = clip.visual.image_size
     size = size[0] if isinstance(size, (tuple, list)) else size
-    pre = config.get("preprocess_cfg", {})
-    return clip, tokenize, size, pre.get("mean", CLIP_MEAN), pre.get("std", CLIP_STD)
+    pre = config.get("preprocess_cfg") or {}
+    mean, std = pre.get("mean", CLIP_MEAN), pre.get("std", CLIP_STD)
+    numbers = [v for part in (mean, std) for v in (part if isinstance(part, (list, tuple)) else [])]
+    if len(numbers) != 6 or len(mean) != 3 or not all(
+            isinstance(v, (int, float)) for v in numbers) or min(std) <= 0:
+        raise InputError(f"preprocess_cfg of {folder.name} needs a mean and a std of three "
+                         "numbers each, std above 0")
+    return clip, tokenize, size, mean, std
 
 
 def _read_weights(folder: Path, allow_pickle: bool) -> dict[str, Tensor]:
@@ -61,15 +85,26 @@ def _read_weights(folder: Path, allow_pickle: bool) -> dict[str, Tensor]:
             try:
                 return load_file(folder / name)
             except (SafetensorError, OSError) as error:
-                raise InputError(f"the weights of {folder.name} are damaged: {error}") from None
-    pickled = [p for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".ckpt")]
+                raise InputError(f"the weights of {folder.name} are damaged: "
+                                 f"{_first_line(error)}") from None
+    pickled = [folder / name for name in PICKLED if (folder / name).is_file()]
+    pickled += sorted(p for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".ckpt"))
     if pickled and not allow_pickle:
         raise InputError(f"{folder.name} has only pickled weights ({pickled[0].name}), which can "
                          "run code when opened: save them as open_clip_model.safetensors")
     if pickled:
-        state: dict[str, Tensor] = torch.load(pickled[0], map_location="cpu", weights_only=True)
-        return state
+        return _unpickle(pickled[0])
     raise InputError(f"{folder.name} has a config but no weights ({SAFE[0]})")
+
+
+def _unpickle(path: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # noqa: BLE001 - unpickling fails in many ways
+        raise InputError(f"cannot open {path.name}: {_first_line(error)}") from None
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise InputError(f"{path.name} holds no plain table of weights")
+    return state
 
 
 def _build(config: dict[str, Any], folder: Path) -> tuple[Any, Callable[[list[str]], Tensor]]:
@@ -79,33 +114,36 @@ def _build(config: dict[str, Any], folder: Path) -> tuple[Any, Callable[[list[st
 
     try:
         cfg = dict(config["model_cfg"])
-        text = dict(cfg["text_cfg"])
-    except (KeyError, TypeError):
-        raise InputError(f"{CONFIG} of {folder.name} has no model_cfg with a text_cfg") from None
+        text, vision = dict(cfg["text_cfg"]), dict(cfg["vision_cfg"])
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{CONFIG} of {folder.name} has no model_cfg with a vision_cfg and a "
+                         "text_cfg") from None
     custom = cfg.pop("custom_text", False) or "hf_model_name" in text
     try:
         if "hf_model_name" in text:
             if (folder / "config.json").is_file():
                 text["hf_model_name"] = str(folder)
             text["hf_model_pretrained"] = False
-        cfg["text_cfg"] = text
+        if "timm_model_name" in vision:
+            vision["timm_model_pretrained"] = False  # ours follow, and nothing is fetched
+        cfg["text_cfg"], cfg["vision_cfg"] = text, vision
         clip = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**cfg)
-        length = text.get("context_length", 77)
+        options = {"context_length": text.get("context_length", 77),
+                   **text.get("tokenizer_kwargs", {})}
         if "hf_tokenizer_name" in text:
-            local = (folder / "tokenizer.json").is_file()
-            name = str(folder) if local else text["hf_tokenizer_name"]
-            tokenize: Any = HFTokenizer(name, context_length=length)
+            local = any((folder / f).is_file() for f in ("tokenizer.json", "tokenizer_config.json"))
+            tokenize: Any = HFTokenizer(str(folder) if local else text["hf_tokenizer_name"],
+                                        tokenizer_mode=text.get("tokenizer_mode"), **options)
         else:
-            tokenize = SimpleTokenizer(context_length=length)
-    except (TypeError, ValueError, RuntimeError, KeyError, OSError, AssertionError) as error:
-        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+            tokenize = SimpleTokenizer(**options)
+    except Exception as error:  # noqa: BLE001 - a config can be wrong in any way
         raise InputError(f"{CONFIG} of {folder.name} does not describe a model that "
-                         f"open_clip can build: {first[0]}") from None
+                         f"open_clip can build: {_first_line(error)}") from None
     return clip, tokenize
 
 
 def _load_strictly(clip: nn.Module, weights: dict[str, Tensor], name: str) -> None:
-    """Every tensor present, of the right shape and finite; float32 in memory."""
+    """Every tensor present and of the right shape; float32 in memory."""
     ours = clip.state_dict()
     fixed = {"text.transformer.embeddings.position_ids"}  # a constant that some releases save
     missing = [k for k in ours if k not in weights and k not in fixed]
@@ -116,16 +154,13 @@ def _load_strictly(clip: nn.Module, weights: dict[str, Tensor], name: str) -> No
         raise InputError(f"the weights of {name} are for another architecture: {len(missing)} "
                          f"tensors missing, {len(extra)} unknown, {len(wrong)} of another shape "
                          f"(such as {example})")
-    if any(v.is_floating_point() and not bool(torch.isfinite(v).all()) for v in weights.values()):
-        raise InputError(f"the weights of {name} hold values that are not finite")
     clip.load_state_dict({k: weights[k].to(v.dtype) for k, v in ours.items() if k in weights},
                          strict=False)
 
 
 def _unreachable(name: str, error: Exception) -> InputError:
-    first = str(error).strip().splitlines()[:1] or [type(error).__name__]
     return InputError(f"cannot fetch the model {name}: the hub is not reachable from here or does "
-                      f"not have it ({first[0][:120]})")
+                      f"not have it ({_first_line(error)})")
 
 
 def _open_hub(name: str) -> tuple[Any, ...]:
@@ -181,4 +216,5 @@ def _open_transformers(name: str) -> tuple[Any, ...]:
     if report["missing_keys"] or report["mismatched_keys"]:
         raise InputError(f"the weights of {name} do not fill the model it declares")
     size = model.config.vision_config.image_size
-    return _TransformersCLIP(model), SimpleTokenizer(context_length=77), size, CLIP_MEAN, CLIP_STD
+    tokenize = SimpleTokenizer(context_length=model.config.text_config.max_position_embeddings)
+    return _TransformersCLIP(model), tokenize, size, CLIP_MEAN, CLIP_STD

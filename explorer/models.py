@@ -83,7 +83,7 @@ class DualEncoder:
         visual.to(memory_format=torch.channels_last)
         self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
         self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
-        self.scale = float(self.clip.logit_scale.exp())  # type: ignore[operator,union-attr]
+        self.scale = float(self.clip.logit_scale.exp())  # type: ignore[operator]
         self._texts: OrderedDict[str, Tensor] = OrderedDict()
         self.dim = self.encode_text(["a photo"]).shape[1]
 
@@ -122,15 +122,18 @@ class DualEncoder:
 def read_json(path: Path) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
-            value: dict[str, Any] = json.load(file)
-        return value
+            value = json.load(file)
     except FileNotFoundError:
         raise InputError(f"the model folder has no {path.name}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read {path.name} of the model: {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"cannot read {path.name} of the model: it holds no JSON object")
+    return value
 
 
 def _card_of_folder(folder: Path) -> Card:
+    """The card of a model folder; a folder without card.json gets one from its path."""
     known = set(Card.__dataclass_fields__) - {"source"}
     source = f"local-dir:{folder}"
     if (folder / "card.json").is_file():
@@ -154,7 +157,10 @@ class Library:
         found = {}
         for root in [self.assets / "models", *self.folders]:
             for config in sorted(root.glob("*/open_clip_config.json")):
-                card = _card_of_folder(config.parent)
+                try:
+                    card = _card_of_folder(config.parent)
+                except InputError:
+                    continue  # one damaged folder must not hide the others; see `card`
                 found[card.id] = card
         listed = self.assets / "models" / "cards.json"
         if listed.is_file():
@@ -168,13 +174,16 @@ class Library:
             return _card_of_folder(Path(name.removeprefix("local-dir:")).expanduser().resolve())
         cards = self.cards()
         if name not in cards:
+            for root in [self.assets / "models", *self.folders]:
+                if Path(name).name == name and (root / name).is_dir():
+                    return _card_of_folder(root / name)  # says what is wrong with it
             raise InputError(f"there is no model '{name}'; known are {', '.join(cards)}")
         return cards[name]
 
     def pairs(self) -> list[tuple[str, str]]:
         """(standard, robust) ids that belong together, embedded first."""
         cards = self.cards()
-        return [(c.base, c.id) for c in cards.values() if c.base in cards]  # type: ignore[misc]
+        return [(c.base, c.id) for c in cards.values() if c.base in cards]
 
     def load(self, name: str, device: str | None = None) -> DualEncoder:
         """The model of an id or local-dir:FOLDER, loaded once and kept."""

@@ -7,6 +7,7 @@ input size, here and nowhere else; attacks start from that.
 from __future__ import annotations
 
 import io
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +32,8 @@ def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
     Raises InputError for what is not a picture, is damaged, or is larger than MAX_PIXELS.
     """
     if isinstance(source, Image.Image):
-        return _to_rgb(source)
-    try:
-        raw = source if isinstance(source, bytes) else Path(source).read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a usable path"
-        raise InputError(f"cannot read the image file {Path(str(source)).name}: {reason}") from None
+        return _decode(source)
+    raw = source if isinstance(source, bytes) else _read(Path(source))
     if not raw:
         raise InputError("the image file is empty")
     if len(raw) > MAX_BYTES:
@@ -45,31 +42,49 @@ def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
         raise InputError("SVG drawings are not supported: use PNG or JPEG")
     try:
         image = Image.open(io.BytesIO(raw), formats=FORMATS)
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise InputError(f"the image has {width} x {height} pixels; at most "
-                             f"{MAX_PIXELS // 1_000_000} million are read")
-        image.load()
-    except InputError:
-        raise
-    except (UnidentifiedImageError, Image.DecompressionBombError):
+    except Image.DecompressionBombError:
+        raise InputError("the image has too many pixels; at most "
+                         f"{MAX_PIXELS // 1_000_000} million are read") from None
+    except UnidentifiedImageError:
         raise InputError("the file is not an image this app can read: use PNG or JPEG") from None
     except Exception as error:  # noqa: BLE001 - decoders raise many kinds on damaged files
         raise InputError(f"the image file is damaged or cut short ({error})") from None
-    return _to_rgb(image)
+    return _decode(image)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a usable path"
+        name = "".join(c if c.isprintable() else "?" for c in path.name)
+        raise InputError(f"cannot read the image file {name}: {reason}") from None
+
+
+def _decode(image: Image.Image) -> Image.Image:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise InputError(f"the image has {width} x {height} pixels; at most "
+                         f"{MAX_PIXELS // 1_000_000} million are read")
+    try:
+        image.load()
+        return _to_rgb(image)
+    except Exception as error:  # noqa: BLE001 - as above
+        raise InputError(f"the image file is damaged or cut short ({error})") from None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     image = ImageOps.exif_transpose(image)
-    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
+    if image.mode.startswith("I"):  # "I" holds 32 bits, used by some for 8 and by some for 16
         values = np.asarray(image).astype(np.float64)
-        top = 255.0 if values.max(initial=0) <= 255 else 65535.0
+        top = 255.0 if image.mode == "I" and values.max(initial=0) <= 255 else 65535.0
         image = Image.fromarray((values.clip(0, top) * 255 / top).round().astype(np.uint8))
     elif image.mode == "F":
         values = np.nan_to_num(np.asarray(image).astype(np.float64))
         top = 1.0 if values.max(initial=0) <= 1 else 255.0
         image = Image.fromarray((values.clip(0, top) * 255 / top).round().astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
@@ -91,11 +106,22 @@ def to_image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(levels.permute(1, 2, 0).numpy())
 
 
+JOINERS = "\u200c\u200d"  # shape Persian words and emoji; the one kind of invisible sign we keep
+
+
+def _tidy(text: str) -> str:
+    """Without control and invisible characters, runs of space made one; "" when none is left."""
+    shown = "".join(
+        c if c.isprintable() or c in JOINERS else "" if unicodedata.category(c) == "Cf" else " "
+        for c in text)
+    tidy = " ".join(shown.split())
+    return tidy if tidy.strip(JOINERS + " ") else ""
+
+
 def clean_captions(captions: Sequence[str]) -> tuple[str, ...]:
     """Trimmed captions in order. Raises InputError when there is none, one is empty, too long
     or given twice, or there are more than MAX_CAPTIONS."""
-    tidy = tuple(" ".join("".join(c if c.isprintable() else " " for c in text).split())
-                 for text in captions)
+    tidy = tuple(_tidy(text) for text in captions)
     if not tidy:
         raise InputError("give at least one caption")
     if len(tidy) > MAX_CAPTIONS:
@@ -127,6 +153,8 @@ class Pairs:
             raise InputError("images must have the shape (N, 3, S, S)")
         if not bool(((self.images >= 0) & (self.images <= 1)).all()):
             raise InputError("image values must lie between 0 and 1")
+        if bool(((self.images * 255) - (self.images * 255).round()).abs().gt(1e-3).any()):
+            raise InputError("image values must be whole grey levels: multiples of 1/255")
         if len(self.labels) != len(self.images):
             raise InputError("there must be one label an image")
         if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(

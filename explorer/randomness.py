@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from explorer.errors import InputError
+
 
 class PerImage:
     """One generator an image, seeded by (seed, image bytes).
@@ -17,6 +19,8 @@ class PerImage:
 
     def __init__(self, seed: int, images: Tensor) -> None:
         """images: (N, 3, H, W)."""
+        if not -(2**31) <= seed < 2**31:
+            raise InputError(f"the seed must be a whole number of at most 32 bits, not {seed}")
         self.shape, self.device = images.shape[1:], images.device
         self.generators = []
         for image in images.detach().cpu().contiguous():

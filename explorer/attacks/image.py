@@ -44,6 +44,17 @@ def _whole_steps(steps: object) -> None:
         raise InputError(f"steps must be a whole number from 1 to {MAX_STEPS}, not {steps}")
 
 
+def default_step(eps: float, norm: str, steps: int) -> float:
+    """A step size for PGD when none is given, above 0, in the unit of eps.
+
+    L-inf up to 4/255: one grey level, as in MMCoA (Zhou et al. 2024, arXiv 2404.19287).
+    Otherwise 2.5 eps / steps (Madry et al. 2018), enough to cross the whole ball.
+    """
+    if norm == "linf" and eps <= 4 / 255:
+        return 1 / 255
+    return 2.5 * eps / max(steps, 1) or 1 / 255
+
+
 @dataclass(frozen=True)
 class ImageAttack:
     """What all image attacks share: the budget."""
@@ -63,6 +74,8 @@ class ImageAttack:
         step = getattr(self, "step", None)
         if step is not None and not 0 < step < float("inf"):
             raise InputError("the step size must be a finite number above 0")
+        if not 0 <= getattr(self, "momentum", 0) < float("inf"):
+            raise InputError("the momentum must be a finite number of at least 0")
 
     @property
     def ball(self) -> Ball:
@@ -166,17 +179,20 @@ class MIFGSM(ImageAttack):
 
 def apgd_checkpoints(steps: int) -> list[int]:
     """Steps at which APGD decides on its step size: p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03,
-    0.06), p_0 = 0, p_1 = 0.22, each times the number of steps (section 3.2)."""
-    parts = [0.0, 0.22]
-    while parts[-1] < 1:
-        parts.append(parts[-1] + max(parts[-1] - parts[-2] - 0.03, 0.06))
-    return sorted({-int(-p * steps // 1) for p in parts if 0 < p <= 1})
+    0.06), p_0 = 0, p_1 = 0.22, each times the number of steps, rounded up (section 3.2)."""
+    parts = [0, 22]  # in percent: whole numbers, so that rounding up is exact
+    while parts[-1] < 100:
+        parts.append(parts[-1] + max(parts[-1] - parts[-2] - 3, 6))
+    return sorted({-(-p * steps // 100) for p in parts if 0 < p <= 100})
 
 
 @dataclass(frozen=True)
 class APGD(ImageAttack):
     """PGD that sets its own step size: starts at 2 eps, halves when progress stalls, and goes on
-    from the best point so far. On cross-entropy this is APGD-CE."""
+    from the best point so far. On cross-entropy this is APGD-CE.
+
+    Deviation: after a return to the best point the momentum term starts again from zero.
+    """
 
     title = "APGD: sets its own step size"
     source = "Croce and Hein 2020, arXiv 2003.01690, algorithm 1"

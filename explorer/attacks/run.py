@@ -74,6 +74,8 @@ def stream(
     def loss(x: Tensor) -> Tensor:
         nonlocal queries
         queries += 1
+        if goal == "embedding" and torch.equal(x, clean):  # its gradient is zero just there
+            x = x + (PerImage(seed, clean).uniform() - 0.5) / 255
         return aim.score(model.encode_image(x, fast=True), text)
 
     frames = [clean[0].cpu()]
@@ -121,9 +123,7 @@ def stream(
 
 def drain(events: Generator[Step | Result, None, None] | Iterator[Step | Result]) -> Result:
     """The Result at the end of a stream."""
-    last: Step | Result | None = None
-    for last in events:
-        pass
+    *_, last = events
     assert isinstance(last, Result)
     return last
 

@@ -37,11 +37,16 @@ def teacher_features(tower: ImageTower, images: np.ndarray, work: Path) -> Tenso
     return torch.from_numpy(np.load(file))
 
 
-def image_head(classifier: nn.Linear, mean: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Head weight (D, 1280), bias (D,), and class directions (1000, D) from classifier rows."""
+def image_head(classifier: nn.Linear, mean: Tensor, basis: Tensor | None = None,
+               ) -> tuple[Tensor, Tensor, Tensor]:
+    """Head weight (D, 1280), bias (D,), and class directions (1000, D) from classifier rows.
+
+    basis: the head weight of an earlier run, to go on from it.
+    """
     rows = classifier.weight.detach().float()
     centred = rows - rows.mean(0)
-    basis = torch.linalg.svd(centred, full_matrices=False).Vh[:EMBED_DIM]
+    if basis is None:
+        basis = torch.linalg.svd(centred, full_matrices=False).Vh[:EMBED_DIM]
     return basis, -basis @ mean, F.normalize(centred @ basis.T, dim=1)
 
 

@@ -20,7 +20,8 @@ CONTEXT = 40
 def _package_file(package: str, *parts: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError(f"building needs the package {package.replace('_', '-')}: see docs/pocket.md")
+        name = package.replace("_", "-")
+        raise ValueError(f"building needs the package {name}: see docs/pocket.md")
     return Path(spec.submodule_search_locations[0], *parts)
 
 

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from explorer.pocket import align, base, data, words
 from explorer.pocket.tune import Recipe, Stage
 
 CLEAN = Recipe("pocket", steps=1000, lr=2e-4, text_lr=3e-4)
-ROBUST = Recipe("pocket-robust", steps=2800, lr=4e-4, text_lr=0.0, eps=1.5 / 255,
+ROBUST = Recipe("pocket-robust", steps=1400, lr=4e-4, text_lr=0.0, eps=1.5 / 255,
                 teacher=0.15, hypernyms=0.25, virtual=0.0, anchor=1.0)
 
 
@@ -20,31 +21,33 @@ def build(data_folder: Path, work: Path, recipes: tuple[Recipe, ...] = (CLEAN, R
     """Makes the stages' checkpoints in `work`; resumes where an earlier run was stopped."""
     work.mkdir(parents=True, exist_ok=True)
     network = base.classifier()
+    rows = network.classifier
+    assert isinstance(rows, nn.Linear)
     tower = base.ImageTower(network).eval()
     images, labels = data.load_training(data_folder, work, list(words.load_classes(data_folder)))
     vocabulary_file = work / "vocabulary.pt"
     if vocabulary_file.exists():
-        saved = torch.load(vocabulary_file, weights_only=True)
-        vocabulary = words.Vocabulary(**saved)
+        vocabulary = words.Vocabulary(**torch.load(vocabulary_file, weights_only=True))
     else:
         vocabulary = words.vocabulary(data_folder, base.minilm_folder())
         torch.save(vars(vocabulary), vocabulary_file)
     features = align.teacher_features(tower, images, work)
-    weight, bias, directions = align.image_head(network.classifier, features.float().mean(0))
+    start = work / "align.pt"
+    saved = torch.load(start, weights_only=True) if start.exists() else None
+    basis = None if saved is None else saved["basis"]  # SVD is unique only up to signs: keep it
+    weight, bias, directions = align.image_head(rows, features.float().mean(0), basis)
     tower.head.weight.data, tower.head.bias.data = weight, bias
-    teacher = align.make_teacher(features, labels, network.classifier, tower.head, directions)
+    teacher = align.make_teacher(features, labels, rows, tower.head, directions)
     mean, spread = align.standardise(vocabulary)
     vocabulary = replace(vocabulary, features=(vocabulary.features - mean) / spread)
-    start = work / "align.pt"
     text = base.TextHead()
-    if start.exists():
-        state = torch.load(start, weights_only=True)
-        text.load_state_dict(state["text"])
-        log_scale = state["log_scale"]
+    if saved is not None:
+        text.load_state_dict(saved["text"])
+        log_scale = saved["log_scale"]
     else:
         text, log_scale = align.align_text(vocabulary, teacher)
         torch.save({"text": text.state_dict(), "log_scale": log_scale, "mean": mean,
-                    "spread": spread}, start)
+                    "spread": spread, "basis": weight}, start)
     for recipe in recipes:
         stage = Stage(recipe, tower, text, log_scale, vocabulary, teacher, work)
         stage.run(images, labels)

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from explorer.pocket import base
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
-ABOUT = {
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
+)
+ABOUT: dict[str, dict[str, str | None]] = {
     "pocket": {
         "id": "pocket", "title": "pocket (standard)", "kind": "standard", "base": None,
         "about": "A small CLIP for photographs: EfficientNet-Lite0 and MiniLM, joined by "
@@ -65,7 +67,8 @@ def export(name: str, work: Path, folder: Path) -> None:
         "logit_scale": ema["log_scale"].reshape(()),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    halved = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in weights.items()}
+    halved = {k: (v.half() if v.is_floating_point() else v).contiguous()
+              for k, v in weights.items()}
     save_file(halved, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
     pre = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic",
            "resize_mode": "shortest"}

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from explorer.fastconv import speed_up
-from explorer.pocket.base import IMAGE_SIZE
+from explorer.pocket.base import IMAGE_SIZE, ImageTower, TextHead
 from explorer.pocket.data import augment
 from explorer.pocket.words import Vocabulary
 
@@ -113,7 +113,7 @@ def fgsm(image: nn.Module, pixels: Tensor, texts: Tensor, labels: Tensor, eps: f
 class Stage:
     """One fine-tuning stage over (image tower, text projection, logit scale)."""
 
-    def __init__(self, recipe: Recipe, image: nn.Module, text: nn.Module, log_scale: Tensor,
+    def __init__(self, recipe: Recipe, image: ImageTower, text: TextHead, log_scale: Tensor,
                  words: Vocabulary, teacher: Teacher, work: Path) -> None:
         self.recipe, self.words, self.teacher = recipe, words, teacher
         self.frozen = copy.deepcopy(image).eval().requires_grad_(False)
@@ -193,7 +193,8 @@ class Stage:
             terms["anchor"] = r.anchor * (1 - F.cosine_similarity(image, clean.float())).mean()
         total = torch.stack(list(terms.values())).sum()
         shown = {k: round(float(v.detach()), 3) for k, v in terms.items()}
-        return total, {**shown, "top1": round(float((logits.argmax(1) == labels).float().mean()), 3)}
+        top1 = (logits.argmax(1) == labels).float().mean()
+        return total, {**shown, "top1": round(float(top1), 3)}
 
     def run(self, images: np.ndarray, labels: Tensor, save_every: int = 100) -> None:
         """Trains to the end of the recipe; `image`, `text` and `log_scale` then hold the EMA."""

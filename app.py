@@ -1,0 +1,31 @@
+"""Starts the app: python app.py [--host HOST] [--port PORT] [--models-dir DIR]."""
+
+import argparse
+import os
+from pathlib import Path
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="CLIP robustness explorer, in a browser.")
+    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
+    parser.add_argument("--port", type=int,
+                        default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
+    parser.add_argument("--models-dir", type=Path, action="append", default=[],
+                        help="a folder of open_clip model folders to offer as well")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    from explorer.models import Library
+    from explorer.ui.shell import PAIR, build, launch_options, warm
+
+    library = Library(folders=args.models_dir)
+    demo = build(library)
+    warm(library, PAIR)
+    demo.launch(server_name=args.host, server_port=args.port, **launch_options())
+
+
+if __name__ == "__main__":
+    main()

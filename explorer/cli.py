@@ -1,0 +1,127 @@
+"""The command line: python -m explorer models | attack | evaluate.
+
+Only reads flags; the work is in explorer.commands, imported once they are read, so that --help
+and a mistyped flag answer at once. Wrong input: status 2 and one line on standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from explorer.errors import InputError
+
+ATTACK_NAMES = "pgd, fgsm, mi-fgsm, apgd or noise"  # of IMAGE_ATTACKS, too heavy to import here
+WRONG_INPUT, INTERRUPTED = 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the flags as every other mistake is said, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message)
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--models", required=True, metavar="A,B",
+                        help="ids of `models`, or local-dir:FOLDER of an open_clip model")
+    _add_folders(parser)
+    parser.add_argument("--device", metavar="NAME", help="cpu or cuda (default: the best there is)")
+
+
+def _add_folders(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--models-dir", type=Path, action="append", default=[], metavar="DIR",
+                        help="a folder of open_clip model folders to offer as well")
+
+
+def _add_budget(parser: argparse.ArgumentParser, paper_steps: int) -> None:
+    group = parser.add_argument_group("the attack")
+    group.add_argument("--eps", metavar="E", help="largest change, as 1/255 or 0.004, in pixel "
+                       "values from 0 to 1 (default 1/255; for l2 0.5)")
+    group.add_argument("--norm", choices=["linf", "l2"], default="linf",
+                       help="linf: each pixel by at most E; l2: the whole change (default linf)")
+    group.add_argument("--steps", type=int, metavar="N",
+                       help="of attacks that take steps (default: the attack's own, pgd 10)")
+    group.add_argument("--step", metavar="S", help="step size of pgd (default 1/255 up to eps "
+                       "4/255, else 2.5 eps / steps)")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
+    group.add_argument("--preset", choices=["paper"],
+                       help=f"paper: pgd, eps 1/255, step 1/255, {paper_steps} steps, random "
+                       "start, as in arXiv 2404.19287; other flags change it")
+
+
+def parser() -> Parser:
+    """All flags; `set_defaults(command=...)` names the function of explorer.commands."""
+    top = Parser(prog="python -m explorer", allow_abbrev=False,
+                 description="CLIP robustness explorer: attack CLIP models and measure them.")
+    commands = top.add_subparsers(required=True, metavar="models | attack | evaluate")
+
+    models = commands.add_parser("models", help="list the models", allow_abbrev=False)
+    models.add_argument("--json", action="store_true", help="as JSON")
+    _add_folders(models)
+    models.set_defaults(command="models")
+
+    attack = commands.add_parser("attack", help="attack one image", allow_abbrev=False)
+    attack.add_argument("--image", required=True, metavar="F", help="a PNG, JPEG or such")
+    attack.add_argument("--caption", action="append", required=True, dest="captions", metavar="T",
+                        help="a possible answer; give it once for each")
+    attack.add_argument("--label", type=int, default=0, metavar="N",
+                        help="number of the true caption, from 0 (default 0)")
+    attack.add_argument("--target", metavar="T", help="a caption that should win instead")
+    attack.add_argument("--kind", choices=["image"], default="image", help="what is attacked")
+    attack.add_argument("--attack", metavar="NAME", help=f"{ATTACK_NAMES} (default pgd)")
+    attack.add_argument("--goal", choices=["classification", "similarity", "embedding"],
+                        default="classification", help="default classification")
+    _add_models(attack)
+    _add_budget(attack, paper_steps=10)
+    attack.add_argument("--out", required=True, type=Path, metavar="DIR",
+                        help="folder for result.json and the pictures")
+    attack.set_defaults(command="attack", paper_steps=10)
+
+    evaluate = commands.add_parser("evaluate", help="measure accuracy on a set of images",
+                                   allow_abbrev=False)
+    evaluate.add_argument("--data", required=True, type=Path, metavar="PATH",
+                          help="a parquet or CSV file, or a folder with one sub-folder a class")
+    evaluate.add_argument("--attacks", default="clean,image", metavar="A,B",
+                          help=f"clean, image (see --image-attack), {ATTACK_NAMES} "
+                          "(default clean,image)")
+    evaluate.add_argument("--image-attack", metavar="NAME", dest="attack",
+                          help="what the attack 'image' is (default pgd)")
+    evaluate.add_argument("--limit", type=int, metavar="N",
+                          help="draw this many images, fixed by the seed (default all)")
+    _add_models(evaluate)
+    _add_budget(evaluate, paper_steps=100)
+    evaluate.add_argument("--out", required=True, type=Path, metavar="FILE.json")
+    evaluate.set_defaults(command="evaluate", paper_steps=100)
+    return top
+
+
+def _run(argv: Sequence[str] | None) -> None:
+    args = parser().parse_args(argv)
+    from explorer import commands
+
+    run = {"models": commands.models, "attack": commands.attack, "evaluate": commands.evaluate}
+    run[args.command](args)
+
+
+def _say(line: str) -> None:
+    print(" ".join(line.split()), file=sys.stderr)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns the exit status: 0, 2 (wrong input) or 130 (Ctrl-C)."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # standard error is for our one line
+            _run(argv)
+    except InputError as error:
+        _say(f"error: {error}")
+        return WRONG_INPUT
+    except KeyboardInterrupt:
+        _say("interrupted: nothing was written")
+        return INTERRUPTED
+    return 0

@@ -1,0 +1,243 @@
+"""What the commands of the command line do, from parsed flags to files and words."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from explorer import metrics, saving
+from explorer.attacks.image import IMAGE_ATTACKS, MAX_STEPS, ImageAttack, default_step
+from explorer.attacks.run import run
+from explorer.budgets import parse_eps
+from explorer.datasets import Examples, read_examples
+from explorer.errors import InputError
+from explorer.fastconv import keep_memory
+from explorer.models import DualEncoder, Library
+from explorer.pairs import clean_captions, one_pair, open_image
+from explorer.result import Result, versions
+from explorer.views import verdict
+
+DEFAULT_EPS = {"linf": "1/255", "l2": "0.5"}
+PLAIN = str.maketrans({"“": "'", "”": "'", "→": "->", "∞": "inf"})
+Attacks = dict[str, ImageAttack | None]
+
+
+def models(args: argparse.Namespace) -> None:
+    """Lists the models, as a table or as JSON."""
+    library = Library(args.models_dir)
+    cards = list(library.cards().values())
+    if args.json:
+        listed = [dataclasses.asdict(card) for card in cards]
+        print(saving.json_bytes({"models": listed, "pairs": library.pairs()}).decode(), end="")
+    else:
+        head = ("model", "kind", "fine-tuned from", "architecture", "licence")
+        _print_table([head, *((c.id, c.kind, c.base or "-", c.architecture or "-", c.licence)
+                              for c in cards)])
+
+
+def attack(args: argparse.Namespace) -> None:
+    """Attacks one image for each model; writes result.json and the pictures."""
+    setting = make_attack(args, args.attack or "pgd")
+    captions = list(clean_captions(args.captions))
+    target = None if args.target is None else _target(args, captions)
+    if args.out.is_file():
+        raise InputError(f"{args.out} is a file: --out must be a folder")
+    saving.check_writable(args.out)
+    image = open_image(args.image)
+    encoders = _load(args)
+    runs: list[dict[str, Any]] = []
+    contents: dict[str, bytes] = {}
+    for model in encoders:
+        pairs = one_pair(image, captions, args.label, model.size)
+        result = run(setting, model, pairs, args.goal, target, args.seed)
+        names, files = saving.picture_files(result, _stem(model.card.id, contents))
+        runs.append(saving.as_dict(result, files=names))
+        contents.update(files)
+        print(sentence(result))
+    contents["result.json"] = saving.json_bytes({
+        "runs": runs, "image": Path(args.image).name, "captions": captions, "label": args.label,
+        "seed": args.seed, "versions": versions()})
+    saving.write_files(args.out, contents)
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Accuracy of each model under each attack on a set of images; writes one JSON file."""
+    attacks = _attacks(args)
+    if args.out.is_dir():
+        raise InputError(f"{args.out} is a folder: --out must be a file")
+    saving.check_writable(args.out.parent)
+    examples = read_examples(args.data, args.limit, args.seed)
+    encoders = _load(args)
+    total = len(examples) * len(attacks) * len(encoders)
+    rows: list[metrics.Row] = []
+    with tqdm(total=total, unit="image", leave=False, disable=None) as bar:
+        for model in encoders:
+            rows += _evaluate_model(model, attacks, examples, args.seed, bar)
+    skipped = len(examples) - min(row.n for row in rows)
+    saving.write_files(args.out.parent, {args.out.name: saving.json_bytes({
+        "rows": [dataclasses.asdict(row) for row in rows], "data": examples.name,
+        "captions": len(examples.captions), "drawn": len(examples), "skipped": skipped,
+        "attacks": {name: _settings(a) for name, a in attacks.items()},
+        "seed": args.seed, "versions": versions()})})
+    _print_rows(rows, args.norm)
+    if skipped:
+        print(f"left out: {skipped} of {len(examples)} images, which cannot be read")
+
+
+def _evaluate_model(model: DualEncoder, attacks: Attacks, examples: Examples, seed: int,
+                    bar: Any) -> list[metrics.Row]:
+    """One row an attack; each batch is decoded once for all of them."""
+    hits: dict[str, list[torch.Tensor]] = {name: [] for name in attacks}
+    seconds = dict.fromkeys(attacks, 0.0)
+    model.encode_text(examples.captions)  # so that the first attack's time is not the captions'
+    for pairs in examples.batches(model.size):
+        for name, attack in attacks.items():
+            bar.set_description(f"{model.card.id}, {name}", refresh=False)
+            began = time.perf_counter()
+            hits[name] += [good for _, good in metrics.evaluate(model, attack, [pairs], seed)]
+            seconds[name] += time.perf_counter() - began
+            bar.update(len(pairs))
+    return [metrics.row(model.card.id, name, attack.eps if attack else 0.0,
+                        torch.cat(hits[name]), seconds[name]) for name, attack in attacks.items()]
+
+
+def make_attack(args: argparse.Namespace, name: str) -> ImageAttack:
+    """The attack of a registry name, with the flags' settings that it has.
+
+    --steps and --step are checked even where the attack has none, and then not used.
+    """
+    if name not in IMAGE_ATTACKS:
+        raise InputError(f"there is no attack '{name}'; known are {', '.join(IMAGE_ATTACKS)}")
+    kind = IMAGE_ATTACKS[name]
+    has = {field.name for field in dataclasses.fields(kind)}
+    eps = parse_eps(DEFAULT_EPS[args.norm] if args.eps is None else args.eps)
+    values: dict[str, Any] = {"eps": eps, "norm": args.norm}
+    steps = args.paper_steps if args.steps is None and args.preset else args.steps
+    if steps is not None and not 1 <= steps <= MAX_STEPS:
+        raise InputError(f"steps must be a whole number from 1 to {MAX_STEPS}, not {steps}")
+    if "steps" in has and steps is not None:
+        values["steps"] = steps
+    step = _step(args, eps, steps or getattr(kind, "steps", 1))
+    if "step" in has:
+        values["step"] = step
+    return kind(**values)
+
+
+def _step(args: argparse.Namespace, eps: float, steps: int) -> float:
+    if args.step is None:
+        return 1 / 255 if args.preset else default_step(eps, args.norm, steps)
+    try:
+        step = parse_eps(args.step)
+    except InputError:
+        step = 0.0
+    if step <= 0:
+        raise InputError(f"the step size must be a number above 0, such as 1/255, not "
+                         f"'{args.step}'")
+    return step
+
+
+def _attacks(args: argparse.Namespace) -> Attacks:
+    """The attacks of --attacks by the name they were asked for; None is no attack."""
+    found: Attacks = {}
+    for name in _names(args.attacks, "attacks"):
+        chosen = (args.attack or "pgd") if name == "image" else name
+        found[name] = None if name == "clean" else make_attack(args, chosen)
+    return found
+
+
+def _settings(attack: ImageAttack | None) -> dict[str, Any]:
+    if attack is None:
+        return {}
+    name = next(n for n, kind in IMAGE_ATTACKS.items() if kind is type(attack))
+    return {"name": name, **dataclasses.asdict(attack)}
+
+
+def _target(args: argparse.Namespace, captions: list[str]) -> torch.Tensor:
+    """(1,) number of the target; it joins `captions` when it is not among them."""
+    if args.goal == "embedding":
+        raise InputError("the goal embedding has no target: it only leads away from the image")
+    (target,) = clean_captions([args.target])
+    if not 0 <= args.label < len(captions):  # else the target itself could be taken for the truth
+        raise InputError(f"a label must be a caption's number, 0 to {len(captions) - 1}")
+    if target not in captions:
+        captions.append(target)
+    return torch.tensor([captions.index(target)])
+
+
+def _names(text: str, what: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        raise InputError(f"--{what} must be different names with a comma between them, "
+                         f"not '{text}'")
+    return names
+
+
+def _load(args: argparse.Namespace) -> list[DualEncoder]:
+    """The models of --models: all known before the first is loaded, all loaded before any runs."""
+    device = _device(args.device)
+    names = _names(args.models, "models")
+    library = Library(args.models_dir, keep=len(names))
+    ids = [library.card(name).id for name in names]
+    if len(set(ids)) < len(ids):
+        raise InputError(f"--models names the same model twice: {', '.join(ids)}")
+    keep_memory()
+    return [library.load(name, device) for name in names]
+
+
+def _device(name: str | None) -> str | None:
+    if name is None:
+        return None
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"there is no device '{name}': use cpu or cuda") from None
+    gpus = torch.cuda.device_count()
+    if device.type not in ("cpu", "cuda") or (device.index or 0) >= max(gpus, 1):
+        raise InputError(f"there is no device '{name}': use cpu or cuda")
+    if device.type == "cuda" and not gpus:
+        raise InputError("this machine has no GPU that PyTorch can use: leave out --device")
+    return name
+
+
+def _stem(model: str, taken: dict[str, bytes]) -> str:
+    """A file name's start for a model that no model before it has."""
+    stem, number = saving.file_stem(model), 2
+    while f"{stem}-clean.png" in taken:
+        stem, number = f"{saving.file_stem(model)}-{number}", number + 1
+    return stem
+
+
+def sentence(result: Result) -> str:
+    """What happened to image 0 in one plain line, with the achieved distance and the time."""
+    head, _, tail = verdict(result)[1].rstrip(".").partition(": ")
+    words = f"{head[0].lower()}{head[1:]}, {tail}".translate(PLAIN) if tail else head
+    linf = result.settings["norm"] == "linf"
+    size = f"L-inf {int(result.linf_255[0])}/255" if linf else f"L2 {float(result.l2[0]):.3g}"
+    steps = result.settings.get("steps", 1)
+    return (f"{result.model}: {words} ({size}, {steps} step{'s' * (steps > 1)}, "
+            f"{result.seconds:.1f} s)")
+
+
+def _print_rows(rows: Sequence[metrics.Row], norm: str) -> None:
+    head = ("model", "attack", "eps", "n", "accuracy", "95 % interval", "seconds")
+    lines = [head]
+    for row in rows:
+        eps = f"{row.eps_255:g}/255" if norm == "linf" else f"{row.eps_255 / 255:.4g}"
+        low, high = row.ci95
+        lines.append((row.model, row.attack, "-" if row.attack == "clean" else eps, str(row.n),
+                      f"{row.accuracy:.1%}", f"{low:.1%} - {high:.1%}", f"{row.seconds:.1f}"))
+    _print_table(lines)
+
+
+def _print_table(lines: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    for line in lines:
+        cells = zip(line, widths, strict=True)
+        print("  ".join(cell.ljust(width) for cell, width in cells).rstrip())

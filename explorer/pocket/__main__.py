@@ -1,0 +1,49 @@
+"""python -m explorer.pocket build|measure --data DIR: makes and measures the embedded pair."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ("pocket", "pocket-robust")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="explorer.pocket", description=__doc__)
+    parser.add_argument("command", choices=["build", "export", "measure"])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the parquet files")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "pocket",
+                        help="checkpoints; a later build goes on from them")
+    parser.add_argument("--models", default=",".join(NAMES))
+    args = parser.parse_args()
+    if not (args.data / "wordnet_classes.json").is_file():
+        print(f"error: {args.data} has no wordnet_classes.json", file=sys.stderr)
+        return 2
+    from explorer.fastconv import keep_memory
+
+    keep_memory()
+    names = tuple(args.models.split(","))
+    models = ROOT / "assets" / "models"
+    if args.command == "build":
+        from explorer.pocket.build import build
+
+        build(args.data, args.work)
+    if args.command in ("build", "export"):
+        from explorer.pocket.export import export
+
+        for name in names:
+            export(name, args.work, models / name)
+    else:
+        from explorer.models import Library
+        from explorer.pocket.measure import measure_all, report, write
+
+        found = measure_all(args.data, Library(), names)
+        write(found, models, ROOT / "docs" / "pocket.md")
+        print(report(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

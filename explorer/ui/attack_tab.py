@@ -1,0 +1,176 @@
+"""The Attack tab: a photo and its captions on the left, what became of them on the right."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from explorer.errors import InputError
+from explorer.models import Library
+from explorer.ui.examples import PICK, Example, load_examples, strip
+from explorer.ui.forms import AttackForm
+from explorer.ui.session import ANY_WRONG, Progress, Request, attack_both
+from explorer.ui.stage import draw
+from explorer.views import esc
+
+FIRST = "cat"
+GOALS = [("classification: another caption wins", "classification"),
+         ("similarity: tear photo and caption apart", "similarity"),
+         ("embedding: move away from the clean place", "embedding")]
+LOG = logging.getLogger(__name__)
+DEVICE = "device"  # the queue that everything heavy shares
+PLAIN: dict[str, Any] = {"padding": False, "apply_default_css": False}
+
+
+class Photo(gr.Image):
+    """gr.Image that hands over the file as it was sent, so that we decode it, with our words."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> str | None:  # type: ignore[override]
+        if payload is None:
+            return None
+        if payload.url and payload.url.startswith("data:"):
+            return str(super().preprocess(payload))
+        return str(payload.path) if payload.path else None
+
+
+def status(progress: Progress) -> str:
+    bar = ""
+    if progress.total:
+        bar = (f'<progress max="{progress.total}" value="{progress.done}" '
+               f'aria-label="{esc(progress.text)}"></progress> step {progress.done} of '
+               f"{progress.total}")
+    return f'<p class="rx-status" role="status">{esc(progress.text)} {bar}</p>'
+
+
+def failure(sentence: str) -> str:
+    return f'<p class="rx-status rx-error" role="alert">{esc(sentence)}</p>'
+
+
+def lines(text: str) -> list[str]:
+    return [line.strip() for line in (text or "").splitlines() if line.strip()]
+
+
+class AttackTab:
+    """Builds the tab's components and wires them."""
+
+    def __init__(self, demo: gr.Blocks, library: Library, pair: tuple[str, str]) -> None:
+        self.library, self.examples = library, load_examples()
+        first = self.examples[FIRST]
+        self.strip = gr.HTML(strip(self.examples), elem_id="rx-examples", js_on_load=PICK, **PLAIN)
+        with gr.Row(elem_id="rx-main", equal_height=False):
+            with gr.Column(scale=3, min_width=300, elem_id="rx-input"):
+                self._inputs(first, pair)
+            with gr.Column(scale=8, min_width=480):
+                self.status = gr.HTML(status(Progress("Opening the models …")), **PLAIN)
+                self.stage = gr.HTML("", elem_id="rx-stage", **PLAIN)
+        self._wire(demo)
+
+    def _inputs(self, first: Example, pair: tuple[str, str]) -> None:
+        self.alt = gr.State(first.alt)
+        self.photo = Photo(str(first.path), type="filepath", image_mode=None, format="png",
+                           label="Photo", sources=["upload", "clipboard", "webcam"], height=180,
+                           elem_id="rx-photo", buttons=[])
+        with gr.Row():
+            self.go = gr.Button("Attack", variant="primary", elem_id="rx-go", scale=3)
+            self.stop = gr.Button("Stop", elem_id="rx-stop", min_width=80, scale=1)
+        self.captions = gr.Textbox("\n".join(first.captions), lines=4, max_lines=6,
+                                   label="Captions, one a line", elem_id="rx-captions")
+        with gr.Group():
+            self.true = gr.Dropdown(list(first.captions), value=first.captions[first.true],
+                                    label="The true one", elem_id="rx-true")
+            self.target = gr.Dropdown(
+                [ANY_WRONG, *first.captions], value=ANY_WRONG, elem_id="rx-target",
+                label="Make it say (choose, or type your own)", allow_custom_value=True)
+        self.eps = gr.Slider(0, 16, 1, step=0.5, elem_id="rx-eps",
+                             label="Budget ε: grey levels of 255 a pixel may move")
+        with gr.Accordion("More settings", open=False):
+            with gr.Row():
+                self.paper = gr.Button("Paper preset", size="sm")
+                self.quick = gr.Button("Quick preset", size="sm")
+                self.strong = gr.Button("Strong preset", size="sm")
+            self.form = AttackForm()
+            self.goal = gr.Dropdown(GOALS, value="classification", label="Goal")
+            self.seed = gr.Number(0, label="Seed", precision=0, minimum=0)
+            cards = self.library.cards()
+            names = [(f"{c.title}", c.id) for c in cards.values()]
+            self.standard = gr.Dropdown(names, value=pair[0], label="Left model")
+            self.robust = gr.Dropdown(names, value=pair[1], label="Right model")
+            bases = [(f"{base} with {robust}", f"{base}|{robust}")
+                     for base, robust in self.library.pairs()]
+            self.pair = gr.Dropdown(bases, value="|".join(pair), label="Pairs that belong together")
+
+    def _wire(self, demo: gr.Blocks) -> None:
+        light: dict[str, Any] = {"queue": False, "show_progress": "hidden",
+                                 "api_visibility": "private"}
+        inputs = [self.photo, self.captions, self.true, self.target, self.goal, self.standard,
+                  self.robust, self.seed, self.alt, self.eps, *self.form.components()]
+        heavy: dict[str, Any] = {"inputs": inputs, "outputs": [self.status, self.stage],
+                                 "concurrency_id": DEVICE, "concurrency_limit": 1,
+                                 "show_progress": "hidden", "api_visibility": "private",
+                                 "trigger_mode": "once"}
+        self.captions.change(self._relist, [self.captions, self.true, self.target],
+                             [self.true, self.target], trigger_mode="always_last", **light)
+        self.photo.input(lambda: "your photo", None, self.alt, **light)
+        self.pair.input(lambda both: both.split("|"), self.pair, [self.standard, self.robust],
+                        **light)
+        self.form.norm.change(
+            lambda norm: (gr.update(visible=norm == "linf"), gr.update(visible=norm == "l2")),
+            self.form.norm, [self.eps, self.form.eps_l2], **light)
+        self._presets(light)
+        pressed = self.go.click(self._run, **heavy)
+        picked = self.strip.click(
+            self._pick, None, [self.photo, self.captions, self.true, self.target, self.alt],
+            **light)
+        followed = picked.then(self._run, **heavy)
+        first = demo.load(self._run, **heavy)
+        self.stop.click(self._stopped, None, self.status, cancels=[pressed, followed, first],
+                        **light)
+
+    def _presets(self, light: dict[str, Any]) -> None:
+        """Paper: MMCoA's image attack. Quick: one step. Strong: APGD with many steps."""
+        base = [self.form.attack, self.form.norm, self.eps]
+        self.paper.click(lambda: ("pgd", "linf", 1, 1, 10, True), None,
+                         [*base, *self.form.own["pgd"]], **light)
+        self.quick.click(lambda: ("fgsm", "linf", 1), None, base, **light)
+        self.strong.click(lambda: ("apgd", "linf", 1, 100), None,
+                          [*base, *self.form.own["apgd"]], **light)
+
+    @staticmethod
+    def _relist(text: str, true: str, target: str) -> tuple[Any, Any]:
+        captions = list(dict.fromkeys(lines(text)))
+        kept = true if true in captions else (captions[0] if captions else None)
+        return (gr.update(choices=captions, value=kept),
+                gr.update(choices=[ANY_WRONG, *captions], value=target or ANY_WRONG))
+
+    def _pick(self, event: gr.EventData) -> tuple[Any, ...]:
+        example = self.examples.get(str(event._data.get("id")), self.examples[FIRST])
+        captions = list(example.captions)
+        return (str(example.path), "\n".join(captions),
+                gr.update(choices=captions, value=captions[example.true]),
+                gr.update(choices=[ANY_WRONG, *captions], value=ANY_WRONG), example.alt)
+
+    @staticmethod
+    def _stopped() -> str:
+        return status(Progress("Stopped. What was finished is still below."))
+
+    def _run(self, photo: str | None, captions: str, true: str, target: str, goal: str,
+             left: str, right: str, seed: float, alt: str, eps: float, *form: Any,
+             ) -> Iterator[tuple[Any, Any]]:
+        try:
+            attack = self.form.build(eps, list(form))
+            request = Request(photo, tuple(lines(captions)), true, target, goal, attack,
+                              (left, right), int(seed or 0), alt)
+            for progress in attack_both(self.library, request):
+                drawn = gr.skip() if progress.outcome is None else draw(progress.outcome)
+                yield status(progress), drawn
+        except InputError as error:
+            yield failure(f"{str(error)[0].upper()}{str(error)[1:]}."), gr.skip()
+        except Exception:
+            LOG.exception("attack failed")
+            yield failure("Something failed on our side; the server's log has the details. "
+                          "The next attack can go ahead."), gr.skip()

@@ -1,0 +1,84 @@
+// Sliders and the blink button of the result columns. Everything is native HTML, so it works by
+// keyboard; one set of listeners on the document serves every column ever drawn.
+(() => {
+  const near = (event, name) =>
+    event.target instanceof Element ? event.target.closest(name) : null;
+
+  const wipe = (slider) => {
+    const view = slider.closest('.rx-compare').querySelector('.rx-view');
+    view.style.setProperty('--wipe', `${100 - slider.value}%`);
+  };
+
+  const percent = (p) => {
+    if (p >= 0.995) return '100 %';
+    if (p >= 0.0995) return `${Math.round(p * 100)} %`;
+    return p >= 0.0005 ? `${(p * 100).toFixed(1)} %` : '<0.1 %';
+  };
+
+  const signed = (c) => {
+    const text = c.toFixed(2);
+    return Number(text) === 0 ? '0.00' : text.replace('-', '\u2212');
+  };
+
+  const trails = new WeakMap();
+  const trail = (model) => {
+    const source = model.querySelector('.rx-trail');
+    if (!source) return null;
+    if (!trails.has(source)) trails.set(source, JSON.parse(source.textContent));
+    return trails.get(source);
+  };
+
+  const toStep = (model, index) => {
+    const frames = trail(model);
+    if (!frames || !frames[index]) return;
+    const frame = frames[index];
+    model.querySelector('.rx-adv').src = frame.image;
+    model.querySelector('.rx-steps output').value = index;
+    const verdict = model.querySelector('.rx-verdict');
+    verdict.className = `rx-verdict rx-${frame.kind}`;
+    verdict.querySelector('.rx-say').innerHTML = frame.sentence;
+    verdict.querySelector('.rx-mark').textContent =
+      {fooled: '✗', held: '✓', wrong: '!', unchanged: '='}[frame.kind] || '';
+    model.querySelectorAll('.rx-bars .rx-row:not(.rx-top)').forEach((row, k) => {
+      const p = frame.p[k], c = Math.max(-1, Math.min(1, frame.c[k]));
+      row.querySelector('[data-p]').style.width = `${p * 100}%`;
+      row.querySelector('[data-pt]').textContent = percent(p);
+      const bar = row.querySelector('[data-c]');
+      bar.style.left = `${50 + Math.min(c, 0) * 50}%`;
+      bar.style.width = `${Math.abs(c) * 50}%`;
+      row.querySelector('[data-ct]').textContent = signed(frame.c[k]);
+    });
+  };
+
+  document.addEventListener('input', (event) => {
+    const slider = near(event, '.rx-wipe');
+    if (slider) wipe(slider);
+    const step = near(event, '.rx-step');
+    if (!step) return;
+    const stage = step.closest('.rx-stage');
+    stage.querySelectorAll('.rx-model').forEach((model) => {
+      const own = model.querySelector('.rx-step');
+      if (!own) return;
+      own.value = step.value; // both models walk together
+      toStep(model, Number(own.value));
+    });
+  });
+
+  document.addEventListener('click', (event) => {
+    const button = near(event, '.rx-blink');
+    if (!button) return;
+    const view = button.closest('.rx-compare').querySelector('.rx-view');
+    if (button.dataset.timer) {
+      clearInterval(Number(button.dataset.timer));
+      delete button.dataset.timer;
+      view.classList.remove('rx-show-clean');
+      button.setAttribute('aria-pressed', 'false');
+      return;
+    }
+    button.setAttribute('aria-pressed', 'true');
+    button.dataset.timer = setInterval(() => {
+      if (!button.isConnected) clearInterval(Number(button.dataset.timer));
+      view.classList.toggle('rx-show-clean');
+    }, 600);
+  });
+})();

@@ -1,0 +1,119 @@
+"""What happens when someone presses Attack: both models, controls and comparisons, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from explorer.attacks.image import ImageAttack, Noise
+from explorer.attacks.run import Step, run, stream
+from explorer.errors import InputError
+from explorer.metrics import Flip, read_by, smallest_flip
+from explorer.models import DualEncoder, Library
+from explorer.pairs import Pairs, clean_captions, one_pair, open_image
+from explorer.result import Result
+from explorer.ui.stage import Outcome, Part
+
+ANY_WRONG = "anything wrong"
+MOST_FLIP = 16
+
+
+@dataclass(frozen=True)
+class Request:
+    """One press of the button. photo: a file; target: ANY_WRONG or a caption, new ones too."""
+
+    photo: str | None
+    captions: tuple[str, ...]
+    true: str
+    target: str
+    goal: str
+    attack: ImageAttack
+    models: tuple[str, ...]
+    seed: int
+    alt: str = "your photo"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """done of total steps of one named thing; outcome when there is more to draw."""
+
+    text: str
+    done: int = 0
+    total: int = 0
+    outcome: Outcome | None = None
+
+
+def check(request: Request) -> tuple[tuple[str, ...], int, int | None]:
+    """Captions with the target among them, the true index, and the target's, if any."""
+    if not request.photo:
+        raise InputError("choose a photo first: upload one, paste one, or pick an example")
+    captions = clean_captions([c for c in request.captions if c.strip()])
+    (true,) = clean_captions([request.true]) if request.true else (captions[0],)
+    if true not in captions:
+        raise InputError(f"mark one of the captions as the true one ('{true[:60]}' is not listed)")
+    target = " ".join((request.target or "").split())
+    if not target or target == ANY_WRONG:
+        return captions, captions.index(true), None
+    (target,) = clean_captions([target])
+    if target not in captions:
+        captions = (*captions, target)
+    return captions, captions.index(true), captions.index(target)
+
+
+def attack_both(library: Library, request: Request) -> Iterator[Progress]:
+    """Runs a request, yielding Progress; pictures come as soon as each is ready."""
+    captions, label, target = check(request)
+    image = open_image(str(request.photo))
+    outcome = Outcome("", request.alt, [Part(library.card(m)) for m in request.models])
+    models: list[DualEncoder] = []
+    for name in request.models:
+        yield Progress(f"Opening {name} …")
+        models.append(library.load(name))
+    pairs = [one_pair(image, captions, label, m.size) for m in models]
+    targets = None if target is None else torch.tensor([target])
+    searched = request.goal == "classification" and not isinstance(request.attack, Noise)
+    for part, model, pair in zip(outcome.parts, models, pairs, strict=True):
+        part.flip_searched = searched
+        for event in stream(request.attack, model, pair, request.goal, targets, request.seed,
+                            record=True):
+            if isinstance(event, Step):
+                yield Progress(f"Attacking {part.card.id}", event.index, event.total)
+            else:
+                part.result = event
+        yield Progress(f"Attacked {part.card.id}", outcome=outcome)
+    _controls(request, outcome, models, pairs, targets)
+    yield Progress("Compared with random noise and with each other", outcome=outcome)
+    if searched:
+        yield from _flips(request, outcome, models, pairs, targets)
+    yield Progress("Done.", outcome=outcome)
+
+
+def _controls(request: Request, outcome: Outcome, models: list[DualEncoder], pairs: list[Pairs],
+              targets: torch.Tensor | None) -> None:
+    """Noise of the same size, and each model's reading of the other's picture."""
+    noise = Noise(eps=request.attack.eps, norm=request.attack.norm)
+    for part, model, pair in zip(outcome.parts, models, pairs, strict=True):
+        part.noise = run(noise, model, pair, request.goal, targets, request.seed)
+    for made, part in enumerate(outcome.parts):
+        result = part.result
+        assert isinstance(result, Result)
+        for read, model in enumerate(models):
+            outcome.grid[made, read] = (result, *read_by(model, result))
+
+
+def _flips(request: Request, outcome: Outcome, models: list[DualEncoder], pairs: list[Pairs],
+           targets: torch.Tensor | None) -> Iterator[Progress]:
+    attack = replace(request.attack, norm="linf", eps=1 / 255)
+    for part, model, pair in zip(outcome.parts, models, pairs, strict=True):
+        steps = 0
+        for event in smallest_flip(attack, model, pair, request.goal, targets, request.seed,
+                                   MOST_FLIP):
+            if isinstance(event, Flip):
+                part.flip = event
+            else:
+                steps += 1
+                yield Progress(f"Looking for the smallest ε that flips {part.card.id}: "
+                               f"step {steps}")
+        yield Progress(f"Found the smallest ε for {part.card.id}", outcome=outcome)

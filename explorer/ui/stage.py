@@ -1,0 +1,241 @@
+"""The result side of the Attack tab as HTML: one column a model, and what compares them."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+
+from explorer.metrics import Flip
+from explorer.models import Card
+from explorer.result import Reading, Result
+from explorer.saving import as_dict, json_bytes, npy_bytes, png_bytes
+from explorer.views import (
+    esc,
+    flip_sentence,
+    levels,
+    percent,
+    perturbation,
+    png_uri,
+    settings_line,
+    shared_start,
+    shown_captions,
+    signed,
+    table,
+    trail_data,
+    verdict,
+)
+
+MARK = {"fooled": "✗", "held": "✓", "wrong": "!", "unchanged": "="}
+
+
+@dataclass
+class Part:
+    """What is known of one model so far; drawn as soon as it is there."""
+
+    card: Card
+    result: Result | None = None
+    noise: Result | None = None
+    flip: Flip | None = None
+    flip_searched: bool = True
+
+
+@dataclass
+class Outcome:
+    """Everything a run shows. grid: (made by, read by) -> (result, clean and adversarial)."""
+
+    title: str
+    alt: str
+    parts: list[Part]
+    grid: dict[tuple[int, int], tuple[Result, Reading, Reading]] = field(default_factory=dict)
+
+
+def draw(outcome: Outcome) -> str:
+    columns = "".join(_column(p, outcome.alt) for p in outcome.parts)
+    return (f'<div class="rx-stage"><div class="rx-columns">{columns}</div>'
+            f"{_transfer(outcome)}</div>")
+
+
+def _role(card: Card) -> str:
+    return "robust" if card.kind == "robust" else "standard"
+
+
+def _column(part: Part, alt: str) -> str:
+    role = _role(part.card)
+    label = "Adversarially fine-tuned" if role == "robust" else "Standard"
+    head = (f'<header class="rx-head"><span class="rx-chip">{label}</span>'
+            f'<span class="rx-name">{esc(part.card.id)}</span></header>')
+    if part.result is None:
+        body = '<p class="rx-wait">Waiting for its turn …</p>'
+    else:
+        body = _body(part, part.result, alt)
+    name = f"{label} model {esc(part.card.id)}"
+    return f'<section class="rx-model rx-{role}" aria-label="{name}">{head}{body}</section>'
+
+
+def _body(part: Part, result: Result, alt: str) -> str:
+    found = flip_sentence(part.flip) if part.flip_searched else ""
+    return "".join([
+        _verdict(result), _pictures(result, alt, _role(part.card)), _bars(result),
+        f'<p class="rx-facts">{esc(settings_line(result))}</p>', _noise(part),
+        f'<p class="rx-flip">{esc(found)}</p>', _downloads(part, result), _numbers(result),
+        f'<script type="application/json" class="rx-trail">{trail_data(result)}</script>',
+    ])
+
+
+def _verdict(result: Result) -> str:
+    kind, sentence = verdict(result)
+    undone = ""
+    if bool(result.raw_success[0] & ~result.success[0] & result.changed[0]):
+        undone = ('<p class="rx-note">It worked before rounding to 8 bits; '
+                  "the picture as saved does not.</p>")
+    return (f'<p class="rx-verdict rx-{kind}" aria-live="polite">'
+            f'<span class="rx-mark" aria-hidden="true">{MARK[kind]}</span>'
+            f'<span class="rx-say">{esc(sentence)}</span></p>{undone}')
+
+
+def _pictures(result: Result, alt: str, role: str) -> str:
+    """The attacked picture over the clean one, the change, and the slider through the steps."""
+    clean, adversarial = result.images[0], result.adversarial_images[0]
+    change, factor = perturbation(clean, adversarial)
+    last = 0 if result.frames is None else len(result.frames) - 1
+    seen = f"Attacked picture, {settings_line(result)}. It looks like: {alt}"
+    moved = f"The change on grey, magnified {factor} times: {_change_words(result)}"
+    return f"""
+<div class="rx-pictures">
+ <figure class="rx-compare">
+  <div class="rx-view">
+   <img class="rx-clean" src="{png_uri(levels(clean))}" alt="Clean picture: {esc(alt)}">
+   <img class="rx-adv" src="{png_uri(levels(adversarial))}" alt="{esc(seen)}">
+   <span class="rx-tag rx-tag-adv">attacked</span><span class="rx-tag rx-tag-clean">clean</span>
+  </div>
+  <figcaption>
+   <label>Clean <input type="range" class="rx-wipe" min="0" max="100" value="100"
+     aria-label="How far the attacked picture covers the clean one, {role} model"> attacked
+   </label>
+   <button type="button" class="rx-blink" aria-pressed="false">Blink</button>
+  </figcaption>
+ </figure>
+ <figure>
+  <div class="rx-view"><img src="{png_uri(change)}" alt="{esc(moved)}"></div>
+  <figcaption>The change × {factor}; grey is none</figcaption>
+ </figure>
+</div>
+<div class="rx-steps"><label>Step <output>{last}</output> of {last}
+ <input type="range" class="rx-step" min="0" max="{last}" value="{last}" step="1"
+  aria-label="Step of the attack on the {role} model"></label></div>"""
+
+
+def _change_words(result: Result) -> str:
+    moved = (result.adversarial_images[0] - result.images[0]).abs() > 0
+    share, most = float(moved.float().mean()) * 100, int(result.linf_255[0])
+    return f"{share:.0f} % of the pixel values changed, at most by {most} grey levels of 255"
+
+
+def _bars(result: Result) -> str:
+    rows = []
+    shared = shared_start(result.captions)
+    label = int(result.labels[0])
+    target = None if result.targets is None else int(result.targets[0])
+    for k in shown_captions(result):
+        tags = (' <b class="rx-true">true</b>' if k == label else "") + (
+            ' <b class="rx-target">target</b>' if k == target else "")
+        before, after = result.clean, result.adversarial
+        p, q = float(before.probabilities[0, k]), float(after.probabilities[0, k])
+        c, d = float(before.cosines[0, k]), float(after.cosines[0, k])
+        rows.append(
+            f'<div class="rx-row"><span class="rx-cap" title="{esc(result.captions[k])}">'
+            f"{esc(result.captions[k][len(shared):])}{tags}</span>"
+            f'<span class="rx-bar"><i class="rx-b" style="width:{p * 100:.2f}%"></i>'
+            f'<i class="rx-a" data-p style="width:{q * 100:.2f}%"></i></span>'
+            f'<span class="rx-num">{percent(p)} → <span data-pt>{percent(q)}</span></span>'
+            f'<span class="rx-bar rx-cos"><i class="rx-b" style="{_cos_bar(c)}"></i>'
+            f'<i class="rx-a" data-c style="{_cos_bar(d)}"></i></span>'
+            f'<span class="rx-num">{signed(c)} → <span data-ct>{signed(d)}</span></span></div>')
+    more = len(result.captions) - len(rows)
+    rest = f'<p class="rx-note">and {more} more captions in the table below</p>' if more else ""
+    return ('<div class="rx-bars" aria-hidden="true"><div class="rx-row rx-top"><span>'
+            f"{esc(shared.strip() + ' …' if shared else 'caption')}</span>"
+            '<span>probability</span><span class="rx-num">clean → now</span>'
+            '<span>cosine</span><span class="rx-num">clean → now</span></div>'
+            f'{"".join(rows)}</div>{rest}')
+
+
+def _cos_bar(c: float) -> str:
+    """A bar from the middle: cosines run from -1 to 1."""
+    c = max(-1.0, min(1.0, c))
+    left = 50 + min(c, 0) * 50
+    return f"left:{left:.1f}%;width:{abs(c) * 50:.1f}%"
+
+
+def _noise(part: Part) -> str:
+    if part.noise is None:
+        return ""
+    noise = part.noise
+    _, sentence = verdict(noise)
+    return (f'<div class="rx-noise"><img src="{png_uri(levels(noise.adversarial_images[0]))}" '
+            f'alt="The picture with random noise of the same size"><p><b>Control.</b> Random noise '
+            f"of the same size ({esc(_size(noise))}): {esc(sentence)}</p></div>")
+
+
+def _size(result: Result) -> str:
+    if result.settings["norm"] == "linf":
+        return f"{int(result.linf_255[0])}/255"
+    return f"L2 {float(result.l2[0]):.2f}"
+
+
+def _downloads(part: Part, result: Result) -> str:
+    stem = esc(f"{part.card.id}-{result.attack}".replace("/", "-"))
+    delta = (result.adversarial_images[0] - result.images[0]).numpy()
+    files = {"clean": "clean.png", "adversarial": f"{stem}.png", "perturbation": f"{stem}.npy"}
+    data = (
+        ("Picture (PNG)", f"{stem}.png", "image/png", png_bytes(result.adversarial_images[0])),
+        ("Change (.npy)", f"{stem}.npy", "application/octet-stream", npy_bytes(delta)),
+        ("Numbers (JSON)", f"{stem}.json", "application/json",
+         json_bytes(as_dict(result, 0, files))),
+    )
+    links = " ".join(
+        f'<a download="{name}" href="{_data_uri(mime, raw)}">{text}</a>'
+        for text, name, mime, raw in data)
+    return f'<p class="rx-files">Save: {links}</p>'
+
+
+def _data_uri(mime: str, raw: bytes) -> str:
+    return f"data:{mime};base64,{base64.b64encode(raw).decode()}"
+
+
+def _numbers(result: Result) -> str:
+    rows = [[result.captions[k],
+             *(f"{float(r.probabilities[0, k]) * 100:.2f} %"
+               for r in (result.clean, result.adversarial)),
+             *(f"{float(r.cosines[0, k]):.4f}" for r in (result.clean, result.adversarial))]
+            for k in range(len(result.captions))]
+    head = ["Caption", "Probability, clean", "Probability, attacked", "Cosine, clean",
+            "Cosine, attacked"]
+    return ('<details class="rx-table"><summary>All numbers as a table</summary>'
+            f'{table(head, rows, f"Scores of {result.model}")}</details>')
+
+
+def _transfer(outcome: Outcome) -> str:
+    n = len(outcome.parts)
+    if len(outcome.grid) < n * n or n < 2:
+        return ""
+    names = [p.card.id for p in outcome.parts]
+    rows = []
+    for made in range(n):
+        cells = []
+        for read in range(n):
+            result, clean, after = outcome.grid[made, read]
+            label, now = int(result.labels[0]), int(after.prediction[0])
+            p = percent(float(after.probabilities[0, now]))
+            hit = now != int(clean.prediction[0]) if result.targets is None else (
+                now == int(result.targets[0]))
+            word = "fooled" if hit else ("held" if now == label else "wrong before")
+            cells.append(f'<td class="{"rx-hit" if hit else "rx-safe"}"><b>{word}</b> '
+                         f"{esc(result.captions[now])} {p}</td>")
+        rows.append(f'<tr><th scope="row">made on <b>{esc(names[made])}</b></th>'
+                    f'{"".join(cells)}</tr>')
+    heads = "".join(f'<th scope="col">read by <b>{esc(name)}</b></th>' for name in names)
+    return ('<section class="rx-transfer"><h3>Does the attack carry over?</h3><p>Each picture was '
+            "made to fool one model; here both models read it.</p><div class=\"rx-scroll\"><table>"
+            f"<thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+            "</section>")

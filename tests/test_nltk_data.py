@@ -1,0 +1,59 @@
+"""TextAttack imports offline with our own stop words."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from explorer.nltk_data import FOLDER, use_own_nltk_data
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# What a machine without a network does, in a process where nothing is imported yet.
+OFFLINE_IMPORT = """
+import socket
+
+def blocked(*args, **kwargs):
+    raise OSError("the network is blocked in this test")
+
+socket.socket.connect = socket.socket.connect_ex = blocked
+
+from explorer.nltk_data import use_own_nltk_data
+use_own_nltk_data()
+import textattack
+from textattack.constraints.pre_transformation import StopwordModification
+print(len(StopwordModification().stopwords))
+"""
+
+
+def words() -> list[str]:
+    return (FOLDER / "corpora" / "stopwords" / "english").read_text(encoding="utf-8").split("\n")
+
+
+@pytest.mark.timeout(180)  # the import alone takes seconds
+def test_textattack_imports_without_a_network(tmp_path: Path) -> None:
+    # An empty home keeps out stop words and settings that this machine happens to have.
+    environment = {k: v for k, v in os.environ.items() if k != "NLTK_DATA"}
+    environment |= {"HOME": str(tmp_path), "TA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", OFFLINE_IMPORT], env=environment, cwd=tmp_path,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout.split()[-1]) == len(words()) - 1
+
+
+def test_calling_twice_adds_one_folder() -> None:
+    import nltk
+
+    use_own_nltk_data()
+    use_own_nltk_data()
+    assert nltk.data.path.count(str(FOLDER)) == 1
+    assert nltk.data.path[0] == str(FOLDER)
+
+
+def test_the_list_is_plain_lower_case_words_each_once() -> None:
+    *listed, end = words()
+    assert end == "", "the file ends with a line break"
+    assert len(listed) == len(set(listed)) > 100
+    assert all(word.isalpha() and word.islower() for word in listed)
