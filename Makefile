@@ -32,7 +32,7 @@ test: chromium lint ## lint, types and all tests but the slow ones
 	@$(BIN)/python -m pytest -m "not slow"
 
 test-slow: .venv/.test ## the slow tests: the numbers of the embedded models, measured again
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -m slow --timeout=3600
 
 lint: .venv/.test ## ruff and mypy
 	@$(BIN)/ruff check $(CODE)

@@ -218,6 +218,8 @@ def sentence(result: Result) -> str:
     """What happened to image 0 in one plain line, with the achieved distance and the time."""
     head, _, tail = verdict(result)[1].rstrip(".").partition(": ")
     words = f"{head[0].lower()}{head[1:]}, {tail}".translate(PLAIN) if tail else head
+    if result.settings["eps"] == 0:
+        words = "nothing changed, as eps is 0"
     linf = result.settings["norm"] == "linf"
     size = f"L-inf {int(result.linf_255[0])}/255" if linf else f"L2 {float(result.l2[0]):.3g}"
     steps = result.settings.get("steps", 1)

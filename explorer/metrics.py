@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -51,7 +51,7 @@ def row(model: str, attack: str, eps: float, hits: Tensor, seconds: float) -> Ro
 
 
 def evaluate(
-    model: DualEncoder, attack: ImageAttack | None, batches: Sequence[Pairs], seed: int = 0,
+    model: DualEncoder, attack: ImageAttack | None, batches: Iterable[Pairs], seed: int = 0,
 ) -> Iterator[tuple[int, Tensor]]:
     """Yields (images done, (n,) bool correct) after each batch; attack None is clean accuracy.
 
@@ -71,7 +71,7 @@ def evaluate(
 
 
 def evaluate_row(model: DualEncoder, name: str, attack: ImageAttack | None,
-                 batches: Sequence[Pairs], seed: int = 0) -> Row:
+                 batches: Iterable[Pairs], seed: int = 0) -> Row:
     """`evaluate` to the end, as one Row."""
     began = time.perf_counter()
     hits = [h for _, h in evaluate(model, attack, batches, seed)]

@@ -7,6 +7,7 @@ strictly: a model whose weights are missing or do not fit is refused, never left
 from __future__ import annotations
 
 import json
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -150,22 +151,24 @@ class Library:
 
     def __init__(self, folders: Sequence[Path] = (), assets: Path = ASSETS, keep: int = 4) -> None:
         self.folders, self.assets, self.keep = list(folders), assets, keep
-        self._loaded: OrderedDict[str, DualEncoder] = OrderedDict()
+        self._loaded: OrderedDict[tuple[str, str | None], DualEncoder] = OrderedDict()
+        self._lock = threading.Lock()
 
     def cards(self) -> dict[str, Card]:
-        """Embedded models, then fine-tuned folders, then those of assets/models/cards.json."""
-        found = {}
+        """Embedded models, then fine-tuned folders, then those of assets/models/cards.json; of
+        two with the same id, the first."""
+        found: dict[str, Card] = {}
         for root in [self.assets / "models", *self.folders]:
             for config in sorted(root.glob("*/open_clip_config.json")):
                 try:
                     card = _card_of_folder(config.parent)
                 except InputError:
                     continue  # one damaged folder must not hide the others; see `card`
-                found[card.id] = card
+                found.setdefault(card.id, card)
         listed = self.assets / "models" / "cards.json"
         if listed.is_file():
             for raw in read_json(listed)["cards"]:
-                found[raw["id"]] = Card(**raw)
+                found.setdefault(raw["id"], Card(**raw))
         return found
 
     def card(self, name: str) -> Card:
@@ -175,7 +178,7 @@ class Library:
         cards = self.cards()
         if name not in cards:
             for root in [self.assets / "models", *self.folders]:
-                if Path(name).name == name and (root / name).is_dir():
+                if name == Path(name).name and (root / name / "open_clip_config.json").is_file():
                     return _card_of_folder(root / name)  # says what is wrong with it
             raise InputError(f"there is no model '{name}'; known are {', '.join(cards)}")
         return cards[name]
@@ -186,12 +189,14 @@ class Library:
         return [(c.base, c.id) for c in cards.values() if c.base in cards]
 
     def load(self, name: str, device: str | None = None) -> DualEncoder:
-        """The model of an id or local-dir:FOLDER, loaded once and kept."""
-        if name not in self._loaded:
-            from explorer.loading import open_model
+        """The model of an id or local-dir:FOLDER, loaded once and kept; safe between threads."""
+        with self._lock:
+            key = (name, device)
+            if key not in self._loaded:
+                from explorer.loading import open_model
 
-            self._loaded[name] = open_model(self.card(name), device)
-            while len(self._loaded) > self.keep:
-                self._loaded.popitem(last=False)
-        self._loaded.move_to_end(name)
-        return self._loaded[name]
+                self._loaded[key] = open_model(self.card(name), device)
+                while len(self._loaded) > max(1, self.keep):
+                    self._loaded.popitem(last=False)
+            self._loaded.move_to_end(key)
+            return self._loaded[key]

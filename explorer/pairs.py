@@ -23,7 +23,7 @@ MAX_PIXELS = 64_000_000
 MAX_BYTES = 40_000_000
 MAX_CAPTIONS = 2_000
 MAX_CAPTION = 2_000  # characters
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "MPO", "ICO", "AVIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "ICO", "AVIF")
 
 
 def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
@@ -41,6 +41,7 @@ def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
     if raw.lstrip()[:200].lower().startswith((b"<svg", b"<?xml", b"<!doctype svg")):
         raise InputError("SVG drawings are not supported: use PNG or JPEG")
     try:
+        Image.init()  # registers every format, so that each of FORMATS is known
         image = Image.open(io.BytesIO(raw), formats=FORMATS)
     except Image.DecompressionBombError:
         raise InputError("the image has too many pixels; at most "
@@ -58,7 +59,7 @@ def _read(path: Path) -> bytes:
             return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a usable path"
-        name = "".join(c if c.isprintable() else "?" for c in path.name)
+        name = "".join(c if c.isprintable() else "?" for c in path.name[:80])
         raise InputError(f"cannot read the image file {name}: {reason}") from None
 
 

@@ -53,8 +53,9 @@ class Result:
     8-bit values that are shown and saved; every number is measured on them.
 
     linf_255: (N,) L-inf distance in grey levels; l2: (N,) in [0, 1] pixel units; success: (N,)
-    the goal is met; queries: forward passes an image; frames: (T + 1, 3, S, S) of image 0, clean
-    first, with its readings in trail; raw_success: (N,) before rounding to 8 bits.
+    the saved picture meets the goal, even if the clean one did already (`correct_before`);
+    raw_success: (N,) the same before rounding to 8 bits; queries: forward passes an image;
+    frames: (T + 1, 3, S, S) of image 0, clean first, with its readings in trail.
     """
 
     model: str

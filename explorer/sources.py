@@ -55,7 +55,7 @@ class Parquet(Source):
         import pyarrow.parquet as pq
 
         try:
-            with pq.ParquetFile(self.path, memory_map=True) as file:
+            with pq.ParquetFile(self.path) as file:
                 sizes = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
                 edges = pairwise(accumulate(sizes, initial=0))
                 for group, (start, stop) in enumerate(edges):

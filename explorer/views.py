@@ -91,8 +91,8 @@ def verdict(result: Result, reading: Reading | None = None, row: int = 0) -> tup
     final = reading is None
     after = result.adversarial if reading is None else reading
     at = row if final else 0
-    if final and not bool(result.changed[row]) and result.attack != "noise":
-        return "unchanged", _unchanged(result)
+    if final and not bool(result.changed[row]):
+        return "unchanged", _unchanged(result, row)
     if result.goal == "similarity" and result.targets is None:
         return _drift(result, after, at, row)
     if result.goal == "embedding":
@@ -100,12 +100,14 @@ def verdict(result: Result, reading: Reading | None = None, row: int = 0) -> tup
     return _classified(result, after, at, row)
 
 
-def _unchanged(result: Result) -> str:
+def _unchanged(result: Result, row: int) -> str:
+    if result.settings["eps"] == 0:
+        return "Nothing changed: the budget is zero."
     if result.settings["norm"] == "linf" and result.settings["eps"] < 1 / 255:
         return ("Nothing changed: the budget is below one grey level (1/255), the smallest change "
                 "an 8-bit picture can hold.")
-    if not bool(result.correct_before[0]) and result.targets is None:
-        return f"Nothing changed. {_wrong_before(result, 0)}"
+    if not bool(result.correct_before[row]) and result.targets is None:
+        return f"Nothing changed. {_wrong_before(result, row)}."
     return "Nothing changed: the attack found nothing better than the clean picture."
 
 
@@ -195,7 +197,7 @@ def trail_data(result: Result) -> str:
         last = i == len(result.frames) - 1
         kind, sentence = verdict(result) if last else verdict(result, one)
         if i == 0:
-            kind, sentence = "clean", _before(result)
+            kind, sentence = "before", _before(result)
         frames.append({
             "image": png_uri(levels(result.frames[i])), "kind": kind, "sentence": esc(sentence),
             "p": [round(float(one.probabilities[0, k]), 5) for k in rows],

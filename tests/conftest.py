@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Sequence
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test may depend on the hub, or on what it left here
+os.environ["HF_HUB_CACHE"] = os.path.join(tempfile.gettempdir(), "explorer-tests-no-hub")
 
 import open_clip
 import pytest
@@ -25,10 +30,6 @@ TINY = {
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
 }
 CAPTIONS = ("a cat", "a dog", "a red car", "the sea")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: needs minutes or gigabytes")
 
 
 def tiny_clip(seed: int = 0) -> open_clip.CLIP:

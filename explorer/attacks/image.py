@@ -197,7 +197,7 @@ class APGD(ImageAttack):
     title = "APGD: sets its own step size"
     source = "Croce and Hein 2020, arXiv 2003.01690, algorithm 1"
 
-    steps: int = setting(20, "Steps", "how many steps", low=2, high=200, step=1)
+    steps: int = setting(20, "Steps", "how many steps", low=1, high=200, step=1)
 
     def iterate(self, loss: Loss, x: Tensor, random: PerImage) -> Steps:
         clean, ball, n = x, self.ball, len(x)

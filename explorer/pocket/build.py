@@ -12,8 +12,8 @@ from torch import nn
 from explorer.pocket import align, base, data, words
 from explorer.pocket.tune import Recipe, Stage
 
-CLEAN = Recipe("pocket", steps=1000, lr=2e-4, text_lr=3e-4)
-ROBUST = Recipe("pocket-robust", steps=1400, lr=4e-4, text_lr=0.0, eps=1.5 / 255,
+CLEAN = Recipe("pocket", steps=1000, lr=2e-4, text_lr=3e-4, keep=0.5)
+ROBUST = Recipe("pocket-robust", steps=1100, lr=4e-4, text_lr=0.0, eps=1.5 / 255,
                 teacher=0.15, hypernyms=0.25, virtual=0.0, anchor=1.0)
 
 

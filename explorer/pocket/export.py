@@ -56,15 +56,15 @@ def export(name: str, work: Path, folder: Path) -> None:
     """Writes assets/models/NAME: config, fp16 weights, tokenizer, tower config and card."""
     from safetensors.torch import save_file
 
-    stage = torch.load(work / f"{name}.pt", map_location="cpu", weights_only=True)
+    stage = torch.load(work / f"{name}.final.pt", map_location="cpu", weights_only=True)
     start = torch.load(work / "align.pt", weights_only=True)
-    ema = stage["ema"]
-    parts = {p: {k.removeprefix(p + "."): v for k, v in ema.items() if k.startswith(p + ".")}
+    final = stage["weights"]
+    parts = {p: {k.removeprefix(p + "."): v for k, v in final.items() if k.startswith(p + ".")}
              for p in ("image", "text")}
     weights = {
         **image_weights(parts["image"]),
         **text_weights(parts["text"], start["mean"], start["spread"]),
-        "logit_scale": ema["log_scale"].reshape(()),
+        "logit_scale": final["log_scale"].reshape(()),
     }
     folder.mkdir(parents=True, exist_ok=True)
     halved = {k: (v.half() if v.is_floating_point() else v).contiguous()

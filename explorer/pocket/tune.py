@@ -42,6 +42,7 @@ class Recipe:
     hypernyms: float = 0.5
     virtual: float = 0.5
     anchor: float = 0.0
+    keep: float = 0.0  # part of the final weights that is the start's (WiSE-FT)
     seed: int = 0
 
 
@@ -110,6 +111,16 @@ def fgsm(image: nn.Module, pixels: Tensor, texts: Tensor, labels: Tensor, eps: f
     return torch.minimum(torch.maximum(moved, pixels - eps), pixels + eps).clamp(0, 1)
 
 
+def write_checkpoint(file: Path, state: dict[str, Any]) -> None:
+    """Written aside, flushed to the disk, renamed: a kill leaves the old one or the new one."""
+    aside = file.with_suffix(".part")
+    with open(aside, "wb") as handle:
+        torch.save(state, handle)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(aside, file)
+
+
 class Stage:
     """One fine-tuning stage over (image tower, text projection, logit scale)."""
 
@@ -128,7 +139,8 @@ class Stage:
              "peak": recipe.text_lr},
         ]
         self.optimiser = torch.optim.AdamW(groups, weight_decay=0.02, betas=(0.9, 0.98))
-        self.ema = {k: v.clone() for k, v in self._weights().items()}
+        self.start = {k: v.clone() for k, v in self._weights().items()}
+        self.ema = {k: v.clone() for k, v in self.start.items()}
         self.step = 0
 
     def _weights(self) -> dict[str, Tensor]:
@@ -144,17 +156,24 @@ class Stage:
         self.log_scale.data.copy_(weights["log_scale"])
 
     def save(self) -> None:
-        state: dict[str, Any] = {
+        write_checkpoint(self.file, {
             "recipe": asdict(self.recipe), "step": self.step, "weights": self._weights(),
             "ema": self.ema, "optimiser": self.optimiser.state_dict(),
             "rng": self.rng.get_state(),
-        }
-        aside = self.file.with_suffix(".part")
-        with open(aside, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, self.file)
+        })
+
+    def finish(self) -> None:
+        """Takes the averaged weights, mixed with the start's, and writes NAME.final.pt.
+
+        Averaging with the start keeps what the training set lacks (WiSE-FT, Wortsman et al.
+        2022, arXiv 2109.01903).
+        """
+        keep = self.recipe.keep
+        mixed = {k: torch.lerp(v, self.start[k], keep) if v.is_floating_point() else v
+                 for k, v in self.ema.items()}
+        self._load(mixed)
+        write_checkpoint(self.file.with_suffix(".final.pt"), {
+            "recipe": asdict(self.recipe), "step": self.step, "weights": mixed})
 
     def resume(self) -> None:
         if not self.file.exists():
@@ -197,7 +216,7 @@ class Stage:
         return total, {**shown, "top1": round(float(top1), 3)}
 
     def run(self, images: np.ndarray, labels: Tensor, save_every: int = 100) -> None:
-        """Trains to the end of the recipe; `image`, `text` and `log_scale` then hold the EMA."""
+        """Trains to the end of the recipe; `image`, `text` and `log_scale` then are final."""
         self.resume()
         r, n = self.recipe, len(labels)
         bar = tqdm(total=r.steps, initial=self.step, desc=r.name, mininterval=20)
@@ -226,4 +245,4 @@ class Stage:
             if self.step % save_every == 0 or self.step == r.steps:
                 self.save()
         bar.close()
-        self._load(self.ema)
+        self.finish()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
@@ -30,7 +32,7 @@ class Photo(gr.Image):
 
     is_template = True
 
-    def preprocess(self, payload: Any) -> str | None:  # type: ignore[override]
+    def preprocess(self, payload: Any) -> str | None:
         if payload is None:
             return None
         if payload.url and payload.url.startswith("data:"):
@@ -55,6 +57,14 @@ def lines(text: str) -> list[str]:
     return [line.strip() for line in (text or "").splitlines() if line.strip()]
 
 
+@dataclass
+class Switch:
+    """Turns one run off. Gradio's own cancelling comes too late: after the Stop event ended."""
+
+    off: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
 class AttackTab:
     """Builds the tab's components and wires them."""
 
@@ -68,6 +78,8 @@ class AttackTab:
             with gr.Column(scale=8, min_width=480):
                 self.status = gr.HTML(status(Progress("Opening the models …")), **PLAIN)
                 self.stage = gr.HTML("", elem_id="rx-stage", **PLAIN)
+        self.running: dict[str, Switch] = {}
+        self.welcome: str | None = None
         self._wire(demo)
 
     def _inputs(self, first: Example, pair: tuple[str, str]) -> None:
@@ -127,9 +139,9 @@ class AttackTab:
             self._pick, None, [self.photo, self.captions, self.true, self.target, self.alt],
             **light)
         followed = picked.then(self._run, **heavy)
-        first = demo.load(self._run, **heavy)
-        self.stop.click(self._stopped, None, self.status, cancels=[pressed, followed, first],
-                        **light)
+        self.stop.click(self._stopped, None, self.status, cancels=[pressed, followed], **light)
+        demo.load(self._finished_example, inputs, [self.status, self.stage], concurrency_id=DEVICE,
+                  show_progress="hidden", api_visibility="private")
 
     def _presets(self, light: dict[str, Any]) -> None:
         """Paper: MMCoA's image attack. Quick: one step. Strong: APGD with many steps."""
@@ -154,13 +166,40 @@ class AttackTab:
                 gr.update(choices=captions, value=captions[example.true]),
                 gr.update(choices=[ANY_WRONG, *captions], value=ANY_WRONG), example.alt)
 
-    @staticmethod
-    def _stopped() -> str:
+    def _stopped(self, request: gr.Request) -> str:
+        """Stops the visitor's run at its next step, and speaks after its last word."""
+        switch = self.running.get(str(request.session_hash))
+        if switch is not None:
+            switch.off.set()
+            switch.ended.wait(20)
         return status(Progress("Stopped. What was finished is still below."))
 
-    def _run(self, photo: str | None, captions: str, true: str, target: str, goal: str,
-             left: str, right: str, seed: float, alt: str, eps: float, *form: Any,
-             ) -> Iterator[tuple[Any, Any]]:
+    def _finished_example(self, *inputs: Any) -> Iterator[tuple[Any, Any]]:
+        """The first screen: run once for all visitors, then shown at once."""
+        if self.welcome is not None:
+            yield status(Progress("Done.")), self.welcome
+            return
+        page = None
+        for said, drawn in self._attack(*inputs):
+            page = drawn if isinstance(drawn, str) else page
+            yield said, drawn
+        self.welcome = page
+
+    def _run(self, request: gr.Request, *inputs: Any) -> Iterator[tuple[Any, Any]]:
+        visitor, switch = str(request.session_hash), Switch()
+        self.running[visitor] = switch
+        try:
+            for drawn in self._attack(*inputs):
+                if switch.off.is_set():
+                    break
+                yield drawn
+        finally:
+            self.running.pop(visitor, None)
+            switch.ended.set()
+
+    def _attack(self, photo: str | None, captions: str, true: str, target: str, goal: str,
+                left: str, right: str, seed: float, alt: str, eps: float, *form: Any,
+                ) -> Iterator[tuple[Any, Any]]:
         try:
             attack = self.form.build(eps, list(form))
             request = Request(photo, tuple(lines(captions)), true, target, goal, attack,

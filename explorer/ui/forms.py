@@ -18,32 +18,37 @@ def own_fields(kind: type[ImageAttack]) -> list[Field[Any]]:
     return [f for f in fields(kind) if f.name not in SHARED]
 
 
+def _default(field: Field[Any]) -> Any:
+    return field.default
+
+
 def control(field: Field[Any]) -> gr.components.Component:
     """Slider, checkbox or dropdown for one field; sliders in grey levels where the unit says so."""
-    meta = field.metadata
+    meta, default = field.metadata, _default(field)
     common = {"label": meta["label"], "info": meta["help"], "interactive": True}
     if "choices" in meta:
-        return gr.Dropdown(list(meta["choices"]), value=field.default, **common)
-    if isinstance(field.default, bool):
-        return gr.Checkbox(field.default, **common)
+        return gr.Dropdown(list(meta["choices"]), value=default, **common)
+    if isinstance(default, bool):
+        return gr.Checkbox(default, **common)
     factor = 255 if meta.get("unit") == "/255" else 1
     if factor == 255:
         common["label"] += " (n/255)"
-    return gr.Slider(meta["low"] * factor, meta["high"] * factor, field.default * factor,
+    return gr.Slider(meta["low"] * factor, meta["high"] * factor, default * factor,
                      step=meta["step"] * factor, **common)
 
 
 def read(field: Field[Any], value: Any) -> Any:
     """A control's value as the field's value."""
+    default = _default(field)
     if field.metadata.get("unit") == "/255":
         return float(value) / 255
-    if isinstance(field.default, bool):
+    if isinstance(default, bool):
         return bool(value)
-    if isinstance(field.default, int):
+    if isinstance(default, int):
         if float(value) != int(value):
             raise InputError(f"{field.metadata['label']} must be a whole number")
         return int(value)
-    return float(value) if isinstance(field.default, float) else value
+    return float(value) if isinstance(default, float) else value
 
 
 class AttackForm:

@@ -81,4 +81,10 @@
       view.classList.toggle('rx-show-clean');
     }, 600);
   });
+
+  // Gradio's own photo preview has no text alternative.
+  const describe = () => document.querySelectorAll('#rx-photo img:not([alt])').forEach((img) => {
+    img.alt = 'The photo to be attacked';
+  });
+  new MutationObserver(describe).observe(document, {childList: true, subtree: true});
 })();

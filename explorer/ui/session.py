@@ -116,4 +116,3 @@ def _flips(request: Request, outcome: Outcome, models: list[DualEncoder], pairs:
                 steps += 1
                 yield Progress(f"Looking for the smallest ε that flips {part.card.id}: "
                                f"step {steps}")
-        yield Progress(f"Found the smallest ε for {part.card.id}", outcome=outcome)

@@ -58,6 +58,7 @@ def warm(library: Library, names: tuple[str, ...]) -> threading.Thread:
 
 def build(library: Library, pair: tuple[str, str] = PAIR) -> gr.Blocks:
     """The whole page. Launch it with `launch_options`."""
+    demo: gr.Blocks
     with gr.Blocks(title="CLIP robustness explorer", analytics_enabled=False) as demo:
         gr.HTML(header(), **PLAIN)
         with gr.Tabs(), gr.Tab("Attack"):

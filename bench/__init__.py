@@ -1,0 +1,1 @@
+"""Timings in one run, as ratios, on the machine they name: python -m bench."""

@@ -1,0 +1,192 @@
+"""The main job as a new visitor does it, in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "examples"
+SHOTS = Path(__file__).parent / "shots"
+
+pytestmark = pytest.mark.browser
+
+
+def open_app(page: Page, server: str, theme: str = "light") -> None:
+    page.goto(f"{server}?__theme={theme}")
+    expect(page.locator(".rx-status")).to_have_text("Done.", timeout=120_000)
+
+
+def attack(page: Page) -> None:
+    """Presses the button and waits for the end of that run."""
+    page.evaluate("document.querySelector('.rx-status').textContent = ''")
+    page.click("#rx-go")
+    expect(page.locator(".rx-status")).to_have_text("Done.", timeout=120_000)
+
+
+def verdicts(page: Page) -> list[str]:
+    return page.locator(".rx-say").all_inner_texts()
+
+
+def saved(page: Page, role: str, kind: str) -> bytes:
+    """The bytes behind a Save link."""
+    link = page.locator(f".rx-{role} .rx-files a", has_text=kind).get_attribute("href")
+    assert link is not None
+    return base64.b64decode(link.split(",", 1)[1])
+
+
+def picture(page: Page, selector: str) -> np.ndarray:
+    source = page.locator(selector).get_attribute("src")
+    assert source is not None and source.startswith("data:image/png")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.split(",", 1)[1]))), int)
+
+
+def test_the_first_screen_is_a_finished_example(page: Page, server: str) -> None:
+    open_app(page, server)
+    said = verdicts(page)
+    assert len(said) == 2 and all("cat" in s for s in said)
+    assert page.locator(".rx-noise").count() == 2
+    assert page.locator(".rx-transfer td b").count() == 4
+    assert page.locator("img:not([alt])").count() == 0
+    assert page.locator(".rx-flip").first.inner_text().strip()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1366, 768), (1920, 1080)])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_fits_the_screen(page: Page, server: str, width: int, height: int, theme: str) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    open_app(page, server, theme)
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SHOTS / f"attack-{width}-{theme}.png")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for selector in ("#rx-go", ".rx-standard .rx-verdict", ".rx-robust .rx-compare"):
+        box = page.locator(selector).bounding_box()
+        assert box is not None and box["y"] + box["height"] <= height, f"{selector} is cut off"
+    ink = page.locator(".rx-say").first.evaluate("e => getComputedStyle(e).color")
+    card = page.locator(".rx-model").first.evaluate("e => getComputedStyle(e).backgroundColor")
+    light = [sum(int(v) for v in c[c.index("(") + 1 : -1].split(",")[:3]) for c in (ink, card)]
+    assert (light[0] < light[1]) == (theme == "light") and abs(light[0] - light[1]) > 300
+
+
+def test_one_click_runs_an_example(page: Page, server: str) -> None:
+    open_app(page, server)
+    page.click("[data-example=penguin]")
+    expect(page.locator(".rx-say").first).to_contain_text("penguin", timeout=60_000)
+    expect(page.locator(".rx-status")).to_have_text("Done.", timeout=120_000)
+    assert "a photo of a penguin" in page.input_value("#rx-captions textarea")
+
+
+def test_an_uploaded_photo_with_own_captions_and_a_target(page: Page, server: str) -> None:
+    open_app(page, server)
+    page.locator("#rx-photo button[aria-label='Clear'], #rx-photo button[aria-label='Remove Image']"
+                 ).first.click()
+    page.set_input_files("#rx-photo input[type=file]", EXAMPLES / "parrot.jpg")
+    page.fill("#rx-captions textarea", "a macaw on a branch\na bowl of fruit")
+    expect(page.locator("#rx-true input")).to_have_value("a macaw on a branch")
+    page.fill("#rx-target input", "a red sports car")
+    page.keyboard.press("Enter")
+    attack(page)
+    assert "a red sports car" in page.locator(".rx-standard .rx-bars").inner_text().replace(
+        "\n", " ") or "red sports car" in page.locator(".rx-standard").inner_text()
+    result = json.loads(saved(page, "standard", "JSON"))
+    assert result["adversarial"]["captions"][2] == "a red sports car"
+    clean = picture(page, ".rx-standard .rx-clean")
+    adversarial = np.asarray(Image.open(io.BytesIO(saved(page, "standard", "PNG"))), int)
+    moved = np.abs(adversarial - clean).max()
+    assert moved == result["linf_255"] == 1
+    change = np.load(io.BytesIO(saved(page, "standard", "npy")))
+    assert np.array_equal(np.rint(change * 255).transpose(1, 2, 0), adversarial - clean)
+
+
+def test_steps_and_blink_by_keyboard(page: Page, server: str) -> None:
+    open_app(page, server)
+    final = picture(page, ".rx-standard .rx-adv")
+    page.focus(".rx-standard .rx-step")
+    page.keyboard.press("Home")
+    expect(page.locator(".rx-standard .rx-say")).to_contain_text("Before the attack")
+    expect(page.locator(".rx-robust .rx-say")).to_contain_text("Before the attack")
+    clean = picture(page, ".rx-standard .rx-clean")
+    assert np.array_equal(picture(page, ".rx-standard .rx-adv"), clean)
+    page.keyboard.press("End")
+    assert np.array_equal(picture(page, ".rx-standard .rx-adv"), final)
+    button = page.locator(".rx-standard .rx-blink")
+    button.focus()
+    page.keyboard.press("Enter")
+    assert button.get_attribute("aria-pressed") == "true"
+    expect(page.locator(".rx-standard .rx-show-clean")).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(page.locator(".rx-standard .rx-show-clean")).to_have_count(0)
+    page.focus(".rx-standard .rx-wipe")
+    page.keyboard.press("Home")
+    clip = page.locator(".rx-standard .rx-adv").evaluate("e => getComputedStyle(e).clipPath")
+    assert "100%" in clip
+
+
+def test_a_file_that_is_no_picture_gets_a_sentence(page: Page, server: str, tmp_path: Path) -> None:
+    open_app(page, server)
+    before = verdicts(page)
+    fake = tmp_path / "photo.png"
+    fake.write_text("not a picture")
+    page.locator("#rx-photo button[aria-label='Clear'], #rx-photo button[aria-label='Remove Image']"
+                 ).first.click()
+    page.set_input_files("#rx-photo input[type=file]", fake)
+    page.wait_for_timeout(1000)
+    page.click("#rx-go")
+    expect(page.locator(".rx-error")).to_contain_text("not an image this app can read")
+    assert verdicts(page) == before, "an error must not clear the last result"
+    page.click("[data-example=bridge]")
+    expect(page.locator(".rx-say").first).to_contain_text("bridge", timeout=60_000)
+
+
+@pytest.mark.parametrize(("captions", "sentence"), [
+    ("", "Give at least one caption"),
+    ("only one", "With one caption there is no wrong answer"),
+    ("a cat\na cat", "are the same"),
+    ("x" * 10_000 + "\na dog", "10,000 characters"),
+])
+def test_bad_captions_get_a_sentence(
+    page: Page, server: str, captions: str, sentence: str,
+) -> None:
+    open_app(page, server)
+    page.fill("#rx-captions textarea", captions)
+    page.wait_for_timeout(500)
+    page.click("#rx-go")
+    expect(page.locator(".rx-error")).to_contain_text(sentence)
+
+
+@pytest.mark.parametrize("captions", [
+    "一只猫\n一条狗", "a cat 🐈\na dog 🐕", "قطة\nكلب", "{{cat}} ${x}\n<b>dog</b> & co",
+])
+def test_captions_of_any_script_are_shown_as_typed(
+    page: Page, server: str, captions: str,
+) -> None:
+    open_app(page, server)
+    page.fill("#rx-captions textarea", captions)
+    expect(page.locator("#rx-true input")).to_have_value(captions.splitlines()[0])
+    attack(page)
+    shown: Any = page.locator(".rx-standard .rx-table th[scope=row]").all_text_contents()
+    assert shown == captions.splitlines()
+
+
+def test_stop_stops_a_long_attack(page: Page, server: str) -> None:
+    open_app(page, server)
+    page.click("text=More settings")
+    page.locator("input[aria-label^='number input for Steps']:visible").fill("200")
+    page.keyboard.press("Tab")
+    page.click("#rx-go")
+    expect(page.locator(".rx-status progress")).to_be_visible()
+    page.click("#rx-stop")
+    expect(page.locator(".rx-status")).to_contain_text("Stopped", timeout=10_000)
+    page.wait_for_timeout(1500)
+    expect(page.locator(".rx-status")).to_contain_text("Stopped")
+    page.locator("input[aria-label^='number input for Steps']:visible").fill("2")
+    page.keyboard.press("Tab")
+    attack(page)
+    assert page.locator(".rx-standard .rx-step").get_attribute("max") == "2"

@@ -1,0 +1,140 @@
+"""What a person reads and sees: sentences, magnified changes, safe HTML."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from explorer.attacks.image import FGSM, PGD, Noise
+from explorer.attacks.run import run
+from explorer.metrics import Flip
+from explorer.models import DualEncoder
+from explorer.pairs import Pairs
+from explorer.result import Result
+from explorer.views import (
+    esc,
+    flip_sentence,
+    levels,
+    percent,
+    perturbation,
+    png_uri,
+    shared_start,
+    shown_captions,
+    signed,
+    table,
+    trail_data,
+    verdict,
+)
+
+
+@pytest.mark.parametrize(("p", "text"), [
+    (1.0, "100 %"), (0.996, "100 %"), (0.93, "93 %"), (0.0994, "9.9 %"), (0.004, "0.4 %"),
+    (0.0004, "<0.1 %"), (0.0, "<0.1 %"),
+])
+def test_percent(p: float, text: str) -> None:
+    assert percent(p) == text
+
+
+@pytest.mark.parametrize(("c", "text"), [(0.154, "0.15"), (-0.001, "0.00"), (-0.5, "−0.50")])
+def test_signed(c: float, text: str) -> None:
+    assert signed(c) == text
+
+
+def test_shared_start_leaves_at_least_one_word() -> None:
+    assert shared_start(["a photo of a cat", "a photo of a dog"]) == "a photo of a "
+    assert shared_start(["a photo", "a photo of it"]) == "a "
+    assert shared_start(["cat", "dog"]) == shared_start(["one"]) == ""
+
+
+def test_text_is_escaped_for_html_and_templates() -> None:
+    assert esc("<b>${x} {{y}}") == "&lt;b&gt;&#36;&#123;x&#125; &#123;&#123;y&#125;&#125;"
+    assert "<script>" not in table(["a"], [["<script>"]], "c")
+
+
+def test_pictures_survive_as_png() -> None:
+    pixels = torch.randint(0, 256, (3, 5, 7)).float() / 255
+    raw = base64.b64decode(png_uri(levels(pixels)).split(",", 1)[1])
+    again = np.asarray(Image.open(io.BytesIO(raw)))
+    assert np.array_equal(again, (pixels * 255).round().byte().permute(1, 2, 0).numpy())
+
+
+def test_the_change_is_centred_on_grey_and_fills_the_range() -> None:
+    clean = torch.full((3, 2, 2), 100 / 255)
+    moved = clean.clone()
+    moved[0, 0, 0] += 2 / 255
+    moved[1, 1, 1] -= 1 / 255
+    shown, factor = perturbation(clean, moved)
+    assert factor == 63
+    assert shown[0, 0, 0] == 128 + 126 and shown[1, 1, 1] == 128 - 63 and shown[0, 1, 2] == 128
+    assert perturbation(clean, clean)[1] == 1
+
+
+def tiny_run(tiny: DualEncoder, attack: PGD | FGSM | Noise, **kwargs: object) -> Result:
+    generator = torch.Generator().manual_seed(3)
+    images = torch.randint(40, 200, (1, 3, 32, 32), generator=generator).float() / 255
+    captions = ("a cat", "a dog", "a red car", "the sea")
+    with torch.no_grad():
+        near = tiny.encode_image(images) @ tiny.encode_text(captions).T
+    pairs = Pairs(images, captions, near.argmax(1))
+    return run(attack, tiny, pairs, **kwargs)  # type: ignore[arg-type]
+
+
+def test_verdicts_say_what_happened(tiny: DualEncoder) -> None:
+    fooled = tiny_run(tiny, PGD(eps=32 / 255, step=8 / 255, steps=10))
+    kind, sentence = verdict(fooled)
+    assert kind == "fooled" and sentence.startswith("Fooled: “")
+    assert percent(float(fooled.adversarial.probabilities.max())) in sentence
+    below = tiny_run(tiny, PGD(eps=0.5 / 255, steps=2))
+    assert verdict(below)[0] == "unchanged" and "8-bit" in verdict(below)[1]
+    held = tiny_run(tiny, Noise(eps=1 / 255))
+    assert verdict(held)[0] == "held" and "still" in verdict(held)[1]
+
+
+def test_verdicts_of_targeted_and_label_free_goals(tiny: DualEncoder) -> None:
+    strong = PGD(eps=32 / 255, step=8 / 255, steps=20)
+    target = tiny_run(tiny, strong).adversarial.prediction
+    into = tiny_run(tiny, strong, targets=target)
+    assert verdict(into)[1].startswith("Fooled into the target")
+    weak = tiny_run(tiny, Noise(eps=1 / 255), targets=target)
+    assert verdict(weak)[0] == "held" and "the target has" in verdict(weak)[1]
+    drift = tiny_run(tiny, PGD(eps=4 / 255), goal="embedding")
+    assert "embedding turned by" in verdict(drift)[1]
+    apart = tiny_run(tiny, PGD(eps=4 / 255), goal="similarity")
+    assert "cosine to" in verdict(apart)[1]
+
+
+def test_a_wrong_start_is_not_the_attackers_merit(tiny: DualEncoder) -> None:
+    right = tiny_run(tiny, FGSM(eps=1 / 255))
+    wrong = Pairs(right.images, right.captions, (right.labels + 1) % 4)
+    kind, sentence = verdict(run(FGSM(eps=8 / 255), tiny, wrong))
+    assert kind == "wrong" and sentence.startswith("Wrong before the attack")
+
+
+def test_the_trail_holds_every_step(tiny: DualEncoder) -> None:
+    result = tiny_run(tiny, PGD(eps=8 / 255, steps=5), record=True)
+    frames = json.loads(trail_data(result))
+    assert len(frames) == 6 and frames[0]["kind"] == "before"
+    assert frames[-1]["sentence"] == esc(verdict(result)[1])
+    assert all(abs(sum(f["p"]) - 1) < 1e-3 for f in frames)
+
+
+def test_many_captions_keep_the_true_one_and_the_likeliest(tiny: DualEncoder) -> None:
+    captions = tuple(f"thing number {i}" for i in range(40))
+    pairs = Pairs(torch.full((1, 3, 32, 32), 90 / 255), captions, torch.tensor([39]))
+    result = run(FGSM(eps=2 / 255), tiny, pairs)
+    shown = shown_captions(result)
+    assert len(shown) == 8 and 39 in shown and int(result.clean.prediction[0]) in shown
+
+
+@pytest.mark.parametrize(("flip", "words"), [
+    (None, "Looking"), (Flip(None, 16), "No ε up to 16/255"), (Flip(0, 16), "before any change"),
+    (Flip(3, 16), "3/255"),
+])
+def test_flip_sentences(flip: Flip | None, words: str) -> None:
+    assert words in flip_sentence(flip)
