@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from explorer import hub
 from explorer.errors import InputError
 from explorer.models import Card, DualEncoder, read_json
 
@@ -166,6 +167,7 @@ def _unreachable(name: str, error: Exception) -> InputError:
 def _open_hub(name: str) -> tuple[Any, ...]:
     from huggingface_hub import snapshot_download
 
+    hub.require(name, CONFIG)
     try:
         folder = snapshot_download(name, allow_patterns=["*.json", "*.txt", *SAFE])
         if not any((Path(folder) / f).is_file() for f in SAFE):
@@ -179,6 +181,9 @@ def _open_tag(rest: str) -> tuple[Any, ...]:
     import open_clip
 
     architecture, _, tag = rest.partition(":")
+    stored = open_clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "").strip("/")
+    if stored:
+        hub.require(stored, SAFE[0])
     try:
         clip = open_clip.create_model(architecture, pretrained=tag, require_pretrained=True)
     except Exception as error:  # noqa: BLE001 - as above
@@ -208,6 +213,8 @@ def _open_transformers(name: str) -> tuple[Any, ...]:
     from open_clip.tokenizer import SimpleTokenizer
     from transformers import CLIPModel
 
+    if not Path(name).is_dir():
+        hub.require(name, "config.json")
     try:
         model, report = CLIPModel.from_pretrained(
             name, use_safetensors=True, output_loading_info=True)

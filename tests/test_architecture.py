@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = [  # upstream first; modules of one line may import each other
-    {"errors", "randomness", "budgets", "goals", "fastconv", "nltk_data"},
+    {"errors", "randomness", "budgets", "goals", "fastconv", "hub", "nltk_data"},
     {"pairs"},
     {"models", "loading"},
     {"result", "attacks"},
