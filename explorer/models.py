@@ -59,7 +59,8 @@ def describe_device() -> str:
     fast = f", {str(dtype).removeprefix('torch.')} attack steps" if dtype else ""
     if device.type == "cuda":
         return f"GPU {torch.cuda.get_device_name(device)}{fast}"
-    return f"CPU, {torch.get_num_threads()} threads{fast}"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' if threads > 1 else ''}{fast}"
 
 
 class DualEncoder:

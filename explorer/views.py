@@ -130,7 +130,7 @@ def _classified(result: Result, after: Reading, at: int, row: int) -> tuple[str,
         if now == target:
             return "fooled", f"Fooled into the target: {moved}."
         if now != was:
-            return "held", f"Not the target, but no longer the same answer: {moved}."
+            return "held", f"Not the target, but changed: {moved}."
         p = percent(float(after.probabilities[at, target]))
         return "held", f"Held: still {quoted(result, now)}, {p_was} → {p_now}; the target has {p}."
     if was != label:
@@ -212,14 +212,15 @@ def _before(result: Result) -> str:
     return f"Before the attack: {quoted(result, said)} {p}."
 
 
-def flip_sentence(flip: Flip | None) -> str:
+def flip_sentence(flip: Flip | None, targeted: bool = False) -> str:
+    does = "reaches the target" if targeted else "flips the answer"
     if flip is None:
-        return "Looking for the smallest ε that flips the answer …"
+        return f"Looking for the smallest ε that {does} …"
     if flip.level is None:
-        return f"No ε up to {flip.tried}/255 flipped the answer with this attack."
+        return f"No ε up to {flip.tried}/255 {does} with this attack."
     if flip.level == 0:
         return "The answer is the attacker's before any change."
-    return f"Smallest ε that flips the answer with this attack: {flip.level}/255."
+    return f"Smallest ε that {does} with this attack: {flip.level}/255."
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], caption: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import gradio as gr
 import pytest
+import torch
 
 from explorer.attacks.image import IMAGE_ATTACKS, PGD
 from explorer.errors import InputError
@@ -16,7 +17,7 @@ from explorer.models import Card, DualEncoder, Library
 from explorer.ui.examples import FOLDER, load_examples, strip
 from explorer.ui.forms import AttackForm, own_fields, read
 from explorer.ui.session import ANY_WRONG, Progress, Request, attack_both, check
-from explorer.ui.stage import Outcome, draw
+from explorer.ui.stage import Outcome, _carried, draw
 
 CAPTIONS = ("a cat", "a dog", "a red car")
 
@@ -56,6 +57,17 @@ def test_the_same_model_reads_its_transfers_as_its_own(two: Library) -> None:
         assert result is outcome.parts[made].result
         assert clean.prediction.equal(result.clean.prediction)
         assert after.prediction.equal(result.adversarial.prediction)
+
+
+@pytest.mark.parametrize(("was", "now", "target", "word"), [
+    (0, 1, None, "fooled"), (0, 0, None, "held"), (1, 1, None, "wrong before"),
+    (0, 1, 1, "fooled"), (0, 2, 1, "changed"), (0, 0, 1, "held"), (2, 1, 1, "wrong before"),
+])
+def test_the_word_in_the_transfer_grid(was: int, now: int, target: int | None, word: str) -> None:
+    result = SimpleNamespace(
+        labels=torch.tensor([0]), targets=None if target is None else torch.tensor([target]))
+    clean = SimpleNamespace(prediction=torch.tensor([was]))
+    assert _carried(cast(Any, result), cast(Any, clean), now) == word
 
 
 def test_stopping_the_run_stops_the_attack(two: Library) -> None:

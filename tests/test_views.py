@@ -138,3 +138,7 @@ def test_many_captions_keep_the_true_one_and_the_likeliest(tiny: DualEncoder) ->
 ])
 def test_flip_sentences(flip: Flip | None, words: str) -> None:
     assert words in flip_sentence(flip)
+
+
+def test_a_targeted_flip_speaks_of_the_target() -> None:
+    assert "reaches the target" in flip_sentence(Flip(2, 16), targeted=True)

@@ -21,7 +21,7 @@ ABOUT: dict[str, dict[str, str | None]] = {
                  "contrastive fine-tuning on Tiny-ImageNet captions.",
     },
     "pocket-robust": {
-        "id": "pocket-robust", "title": "pocket-robust (adversarially fine-tuned)",
+        "id": "pocket-robust", "title": "pocket-robust (robust)",
         "kind": "robust", "base": "pocket",
         "about": "pocket, with its image tower fine-tuned against perturbed images "
                  "(TeCoA's loss with FARE's anchor).",

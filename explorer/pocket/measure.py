@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -87,6 +88,35 @@ def report(found: dict[str, dict[str, Row]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def model_card(card: dict[str, Any], rows: dict[str, Row]) -> str:
+    """README.md of a model folder."""
+    lines = [f"- {part}, {kind}: {_cell(rows[f'{part}/{kind}'])}"
+             for part in SETS for kind in ("clean", "pgd")]
+    return f"""---
+license: apache-2.0
+library_name: open_clip
+---
+# {card["title"]}
+
+{card["about"]} Input: {card["architecture"]}. Made by `python -m explorer.pocket build`, described
+in docs/pocket.md of the CLIP robustness explorer; origin and licence of its parts in ../NOTICE.md.
+
+Zero-shot top-1 with "{TEMPLATE}", 95 % intervals; pgd is PGD-10 at eps 1/255, step 1/255:
+
+{chr(10).join(lines)}
+
+It knows the things of ImageNet and the kinds that they belong to, by their English names, in
+photographs. It is for teaching and research, not for decisions about anyone.
+
+From inside this folder, plain open_clip opens it (call `eval()`, or its batch norm computes
+something else):
+
+    import open_clip
+    model = open_clip.create_model_from_pretrained("local-dir:.", return_transform=False).eval()
+    tokenizer = open_clip.get_tokenizer("local-dir:.")
+"""
+
+
 def write(found: dict[str, dict[str, Row]], models: Path, page: Path) -> None:
     """Puts the numbers into each card.json and between the markers of docs/pocket.md."""
     for name, rows in found.items():
@@ -95,6 +125,7 @@ def write(found: dict[str, dict[str, Row]], models: Path, page: Path) -> None:
         card["numbers"] = {key: {k: v for k, v in asdict(entry).items() if k != "model"}
                            for key, entry in rows.items()}
         file.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+        (models / name / "README.md").write_text(model_card(card, rows), encoding="utf-8")
     text = page.read_text(encoding="utf-8")
     start, end = "<!-- numbers -->\n", "<!-- end of numbers -->"
     head, rest = text.split(start)

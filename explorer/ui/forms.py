@@ -65,7 +65,7 @@ class AttackForm:
         self.own: dict[str, list[gr.components.Component]] = {}
         groups = []
         for name in self.names:
-            with gr.Group(visible=name == "pgd") as group:
+            with gr.Column(visible=name == "pgd", min_width=0) as group:
                 self.own[name] = [control(f) for f in own_fields(IMAGE_ATTACKS[name])]
             groups.append(group)
         self.attack.change(

@@ -73,7 +73,7 @@ def _column(part: Part, alt: str) -> str:
 
 
 def _body(part: Part, result: Result, alt: str) -> str:
-    found = flip_sentence(part.flip) if part.flip_searched else ""
+    found = flip_sentence(part.flip, result.targets is not None) if part.flip_searched else ""
     return "".join([
         _verdict(result), _pictures(result, alt, _role(part.card)), _bars(result),
         f'<p class="rx-facts">{esc(settings_line(result))}</p>', _noise(part),
@@ -137,14 +137,14 @@ def _bars(result: Result) -> str:
     label = int(result.labels[0])
     target = None if result.targets is None else int(result.targets[0])
     for k in shown_captions(result):
-        tags = (' <b class="rx-true">true</b>' if k == label else "") + (
-            ' <b class="rx-target">target</b>' if k == target else "")
+        tags = ('<b class="rx-true">true</b> ' if k == label else "") + (
+            '<b class="rx-target">target</b> ' if k == target else "")
         before, after = result.clean, result.adversarial
         p, q = float(before.probabilities[0, k]), float(after.probabilities[0, k])
         c, d = float(before.cosines[0, k]), float(after.cosines[0, k])
         rows.append(
             f'<div class="rx-row"><span class="rx-cap" title="{esc(result.captions[k])}">'
-            f"{esc(result.captions[k][len(shared):])}{tags}</span>"
+            f"{tags}{esc(result.captions[k][len(shared):])}</span>"
             f'<span class="rx-bar"><i class="rx-b" style="width:{p * 100:.2f}%"></i>'
             f'<i class="rx-a" data-p style="width:{q * 100:.2f}%"></i></span>'
             f'<span class="rx-num">{percent(p)} → <span data-pt>{percent(q)}</span></span>'
@@ -215,6 +215,18 @@ def _numbers(result: Result) -> str:
             f'{table(head, rows, f"Scores of {result.model}")}</details>')
 
 
+def _carried(result: Result, clean: Reading, now: int) -> str:
+    """fooled, held, changed (but not into the target) or wrong before, as another model reads."""
+    label, was = int(result.labels[0]), int(clean.prediction[0])
+    if was != label:
+        return "wrong before"
+    if result.targets is not None and now == int(result.targets[0]):
+        return "fooled"
+    if now == label:
+        return "held"
+    return "fooled" if result.targets is None else "changed"
+
+
 def _transfer(outcome: Outcome) -> str:
     n = len(outcome.parts)
     if len(outcome.grid) < n * n or n < 2:
@@ -225,11 +237,10 @@ def _transfer(outcome: Outcome) -> str:
         cells = []
         for read in range(n):
             result, clean, after = outcome.grid[made, read]
-            label, now = int(result.labels[0]), int(after.prediction[0])
+            now = int(after.prediction[0])
             p = percent(float(after.probabilities[0, now]))
-            hit = now != int(clean.prediction[0]) if result.targets is None else (
-                now == int(result.targets[0]))
-            word = "fooled" if hit else ("held" if now == label else "wrong before")
+            word = _carried(result, clean, now)
+            hit = word == "fooled"
             cells.append(f'<td class="{"rx-hit" if hit else "rx-safe"}"><b>{word}</b> '
                          f"{esc(result.captions[now])} {p}</td>")
         rows.append(f'<tr><th scope="row">made on <b>{esc(names[made])}</b></th>'

@@ -1,0 +1,72 @@
+"""The embedded pair: what its cards claim is measured again, and its floors hold."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from explorer.models import ASSETS, Library
+from explorer.pocket.measure import ATTACKED, PGD10, measure
+
+ROOT = ASSETS.parent
+DATA = Path(os.environ.get("EXPLORER_DATA", ROOT.parent / "shared" / "data"))
+FLOORS = [
+    ("pocket", "tiny_imagenet_val", "clean", 0.62), ("pocket", "imagenet_sample", "clean", 0.52),
+    ("pocket", "cifar10_test", "clean", 0.58), ("pocket-robust", "tiny_imagenet_val", "pgd", 0.20),
+]
+
+
+@pytest.mark.parametrize(("name", "part", "kind", "floor"), FLOORS)
+def test_cards_claim_at_least_the_floors(name: str, part: str, kind: str, floor: float) -> None:
+    numbers = Library().card(name).numbers[f"{part}/{kind}"]
+    assert numbers["accuracy"] >= floor and numbers["n"] >= 500
+    low, high = numbers["ci95"]
+    assert low <= numbers["accuracy"] <= high
+
+
+def test_the_standard_model_breaks_at_one_grey_level() -> None:
+    assert Library().card("pocket").numbers["tiny_imagenet_val/pgd"]["accuracy"] <= 0.05
+
+
+def test_the_report_shows_the_cards_numbers() -> None:
+    page = (ROOT / "docs" / "pocket.md").read_text(encoding="utf-8")
+    for name in ("pocket", "pocket-robust"):
+        for key, numbers in Library().card(name).numbers.items():
+            assert f"{numbers['accuracy'] * 100:.1f} %" in page, (name, key)
+
+
+def test_the_models_stay_small() -> None:
+    files = [f for f in (ASSETS / "models").rglob("*") if f.is_file()]
+    assert sum(f.stat().st_size for f in files) < 120e6
+    assert max(f.stat().st_size for f in files) < 60e6
+
+
+def test_the_folders_name_no_machine() -> None:
+    for file in (ASSETS / "models").rglob("*.json"):
+        if file.name not in ("tokenizer.json",):
+            text = json.dumps(json.loads(file.read_text(encoding="utf-8")))
+            assert "/work" not in text and "/root" not in text and "/home" not in text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the image sets in {DATA} (EXPLORER_DATA)")
+@pytest.mark.parametrize("kind", ["clean", "pgd"])
+@pytest.mark.parametrize("part", list(ATTACKED))
+@pytest.mark.parametrize("name", ["pocket", "pocket-robust"])
+def test_the_cards_numbers_are_earned_again(name: str, part: str, kind: str) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    library = Library()
+    try:
+        attack = PGD10 if kind == "pgd" else None
+        limit = ATTACKED[part] if attack else None
+        row = measure(library.load(name), DATA / f"{part}.parquet", attack, limit)
+    finally:
+        torch.set_num_threads(threads)
+    claimed = library.card(name).numbers[f"{part}/{kind}"]
+    assert row.n == claimed["n"]
+    assert row.accuracy == pytest.approx(claimed["accuracy"], abs=0.01)
