@@ -2,20 +2,20 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="CLIP robustness explorer, in a browser.")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
-    parser.add_argument("--port", type=int,
-                        default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
+    parser.add_argument("--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", "7860"))
     parser.add_argument("--models-dir", type=Path, action="append", default=[],
                         help="a folder of open_clip model folders to offer as well")
     return parser.parse_args()
 
 
-def main() -> None:
+def main() -> int:
     args = arguments()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from explorer.models import Library
@@ -24,8 +24,14 @@ def main() -> None:
     library = Library(folders=args.models_dir)
     demo = build(library)
     warm(library, PAIR)
-    demo.launch(server_name=args.host, server_port=args.port, **launch_options())
+    try:
+        demo.launch(server_name=args.host, server_port=args.port, **launch_options())
+    except OSError:
+        print(f"error: cannot serve on {args.host}:{args.port}; the port may be taken: choose "
+              "another by --port", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
 
+from explorer.attacks.image import PGD
 from explorer.errors import InputError
 from explorer.models import Library
 from explorer.ui.examples import PICK, Example, load_examples, strip
@@ -49,6 +49,11 @@ def status(progress: Progress) -> str:
     return f'<p class="rx-status" role="status">{esc(progress.text)} {bar}</p>'
 
 
+DONE = status(Progress("Done."))
+STOPPED = status(Progress("Stopped. What was finished is still below."))
+Drawn = Iterator[tuple[Any, Any]]  # what the status line and the result page become
+
+
 def failure(sentence: str) -> str:
     return f'<p class="rx-status rx-error" role="alert">{esc(sentence)}</p>'
 
@@ -57,19 +62,11 @@ def lines(text: str) -> list[str]:
     return [line.strip() for line in (text or "").splitlines() if line.strip()]
 
 
-@dataclass
-class Switch:
-    """Turns one run off. Gradio's own cancelling comes too late: after the Stop event ended."""
-
-    off: threading.Event = field(default_factory=threading.Event)
-    ended: threading.Event = field(default_factory=threading.Event)
-
-
 class AttackTab:
     """Builds the tab's components and wires them."""
 
     def __init__(self, demo: gr.Blocks, library: Library, pair: tuple[str, str]) -> None:
-        self.library, self.examples = library, load_examples()
+        self.library, self.examples, self.pair_ids = library, load_examples(), pair
         first = self.examples[FIRST]
         self.strip = gr.HTML(strip(self.examples), elem_id="rx-examples", js_on_load=PICK, **PLAIN)
         with gr.Row(elem_id="rx-main", equal_height=False):
@@ -78,7 +75,7 @@ class AttackTab:
             with gr.Column(scale=8, min_width=480):
                 self.status = gr.HTML(status(Progress("Opening the models …")), **PLAIN)
                 self.stage = gr.HTML("", elem_id="rx-stage", **PLAIN)
-        self.running: dict[str, Switch] = {}
+        self.stops: dict[str, threading.Event] = {}  # of each visitor's newest run
         self.welcome: str | None = None
         self._wire(demo)
 
@@ -123,8 +120,7 @@ class AttackTab:
                   self.robust, self.seed, self.alt, self.eps, *self.form.components()]
         heavy: dict[str, Any] = {"inputs": inputs, "outputs": [self.status, self.stage],
                                  "concurrency_id": DEVICE, "concurrency_limit": 1,
-                                 "show_progress": "hidden", "api_visibility": "private",
-                                 "trigger_mode": "once"}
+                                 "show_progress": "hidden", "api_visibility": "private"}
         self.captions.change(self._relist, [self.captions, self.true, self.target],
                              [self.true, self.target], trigger_mode="always_last", **light)
         self.photo.input(lambda: "your photo", None, self.alt, **light)
@@ -134,13 +130,12 @@ class AttackTab:
             lambda norm: (gr.update(visible=norm == "linf"), gr.update(visible=norm == "l2")),
             self.form.norm, [self.eps, self.form.eps_l2], **light)
         self._presets(light)
-        pressed = self.go.click(self._run, **heavy)
-        picked = self.strip.click(
+        self.go.click(self._pressed, None, None, **light).then(self._run, **heavy)
+        self.strip.click(
             self._pick, None, [self.photo, self.captions, self.true, self.target, self.alt],
-            **light)
-        followed = picked.then(self._run, **heavy)
-        self.stop.click(self._stopped, None, self.status, cancels=[pressed, followed], **light)
-        demo.load(self._finished_example, inputs, [self.status, self.stage], concurrency_id=DEVICE,
+            **light).then(self._run, **heavy)
+        self.stop.click(self._stop, None, self.status, **light)
+        demo.load(self._finished_example, None, [self.status, self.stage], concurrency_id=DEVICE,
                   show_progress="hidden", api_visibility="private")
 
     def _presets(self, light: dict[str, Any]) -> None:
@@ -159,52 +154,71 @@ class AttackTab:
         return (gr.update(choices=captions, value=kept),
                 gr.update(choices=[ANY_WRONG, *captions], value=target or ANY_WRONG))
 
-    def _pick(self, event: gr.EventData) -> tuple[Any, ...]:
+    def _pick(self, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
+        self._pressed(request)
         example = self.examples.get(str(event._data.get("id")), self.examples[FIRST])
         captions = list(example.captions)
         return (str(example.path), "\n".join(captions),
                 gr.update(choices=captions, value=captions[example.true]),
                 gr.update(choices=[ANY_WRONG, *captions], value=ANY_WRONG), example.alt)
 
-    def _stopped(self, request: gr.Request) -> str:
-        """Stops the visitor's run at its next step, and speaks after its last word."""
-        switch = self.running.get(str(request.session_hash))
-        if switch is not None:
-            switch.off.set()
-            switch.ended.wait(20)
-        return status(Progress("Stopped. What was finished is still below."))
+    def _pressed(self, request: gr.Request) -> None:
+        """A new run of a visitor ends the one before, waiting or running."""
+        visitor = str(request.session_hash)
+        before, self.stops[visitor] = self.stops.get(visitor), threading.Event()
+        if before is not None:
+            before.set()
 
-    def _finished_example(self, *inputs: Any) -> Iterator[tuple[Any, Any]]:
-        """The first screen: run once for all visitors, then shown at once."""
+    def _stop(self, request: gr.Request) -> Any:
+        """Ends the visitor's run at its next step; the run itself says so. Gradio's own
+        cancelling would let a late step write over that."""
+        stop = self.stops.get(str(request.session_hash))
+        if stop is None:
+            return status(Progress("Nothing is running."))
+        stop.set()
+        return gr.skip()
+
+    def _finished_example(self, request: gr.Request) -> Drawn:
+        """The first screen: run once for all visitors, then shown at once. Takes nothing from
+        the visitor, since everybody sees it."""
         if self.welcome is not None:
-            yield status(Progress("Done.")), self.welcome
+            yield DONE, self.welcome
             return
-        page = None
-        for said, drawn in self._attack(*inputs):
+        first, page = self.examples[FIRST], None
+        asked = Request(str(first.path), first.captions, first.captions[first.true], ANY_WRONG,
+                        "classification", PGD(), self.pair_ids, 0, first.alt)
+        for said, drawn in self._until_stopped(request, self._draw(lambda: asked)):
             page = drawn if isinstance(drawn, str) else page
             yield said, drawn
-        self.welcome = page
+            if said == DONE:
+                self.welcome = page
 
-    def _run(self, request: gr.Request, *inputs: Any) -> Iterator[tuple[Any, Any]]:
-        visitor, switch = str(request.session_hash), Switch()
-        self.running[visitor] = switch
+    def _run(self, request: gr.Request, photo: str | None, captions: str, true: str, target: str,
+             goal: str, left: str, right: str, seed: float, alt: str, eps: float, *form: Any,
+             ) -> Drawn:
+        def asked() -> Request:
+            return Request(photo, tuple(lines(captions)), true, target, goal,
+                           self.form.build(eps, list(form)), (left, right), int(seed or 0), alt)
+
+        yield from self._until_stopped(request, self._draw(asked))
+
+    def _until_stopped(self, request: gr.Request, pages: Drawn) -> Drawn:
+        visitor = str(request.session_hash)
+        stop = self.stops.setdefault(visitor, threading.Event())
         try:
-            for drawn in self._attack(*inputs):
-                if switch.off.is_set():
-                    break
-                yield drawn
+            for page in pages:
+                if stop.is_set():
+                    yield STOPPED, gr.skip()
+                    return
+                yield page
         finally:
-            self.running.pop(visitor, None)
-            switch.ended.set()
+            if self.stops.get(visitor) is stop:
+                del self.stops[visitor]
 
-    def _attack(self, photo: str | None, captions: str, true: str, target: str, goal: str,
-                left: str, right: str, seed: float, alt: str, eps: float, *form: Any,
-                ) -> Iterator[tuple[Any, Any]]:
+    def _draw(self, asked: Callable[[], Request]) -> Drawn:
+        """The status line and the page after each step; mistakes as one sentence."""
         try:
-            attack = self.form.build(eps, list(form))
-            request = Request(photo, tuple(lines(captions)), true, target, goal, attack,
-                              (left, right), int(seed or 0), alt)
-            for progress in attack_both(self.library, request):
+            for progress in attack_both(self.library, asked()):
                 drawn = gr.skip() if progress.outcome is None else draw(progress.outcome)
                 yield status(progress), drawn
         except InputError as error:

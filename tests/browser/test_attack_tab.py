@@ -175,6 +175,20 @@ def test_captions_of_any_script_are_shown_as_typed(
     assert shown == captions.splitlines()
 
 
+def test_a_second_press_replaces_the_first(page: Page, server: str) -> None:
+    open_app(page, server)
+    page.click("text=More settings")
+    page.locator("input[aria-label^='number input for Steps']:visible").fill("200")
+    page.keyboard.press("Tab")
+    page.click("#rx-go")
+    expect(page.locator(".rx-status progress")).to_be_visible()
+    page.locator("input[aria-label^='number input for Steps']:visible").fill("3")
+    page.keyboard.press("Tab")
+    page.click("#rx-go")
+    expect(page.locator(".rx-status")).to_have_text("Done.", timeout=60_000)
+    assert page.locator(".rx-standard .rx-step").get_attribute("max") == "3"
+
+
 def test_stop_stops_a_long_attack(page: Page, server: str) -> None:
     open_app(page, server)
     page.click("text=More settings")
@@ -186,6 +200,8 @@ def test_stop_stops_a_long_attack(page: Page, server: str) -> None:
     expect(page.locator(".rx-status")).to_contain_text("Stopped", timeout=10_000)
     page.wait_for_timeout(1500)
     expect(page.locator(".rx-status")).to_contain_text("Stopped")
+    page.click("#rx-stop")
+    expect(page.locator(".rx-status")).to_have_text("Nothing is running.")
     page.locator("input[aria-label^='number input for Steps']:visible").fill("2")
     page.keyboard.press("Tab")
     attack(page)
