@@ -18,15 +18,20 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     args = arguments()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    from explorer.errors import InputError
     from explorer.models import Library
     from explorer.ui.shell import PAIR, build, launch_options, warm
 
-    library = Library(folders=args.models_dir)
-    demo = build(library)
+    try:
+        library = Library(folders=args.models_dir)
+        demo = build(library)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     warm(library, PAIR)
     try:
         demo.launch(server_name=args.host, server_port=args.port, **launch_options())
-    except OSError:
+    except (OSError, OverflowError):  # taken, or no port number at all
         print(f"error: cannot serve on {args.host}:{args.port}; the port may be taken: choose "
               "another by --port", file=sys.stderr)
         return 1

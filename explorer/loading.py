@@ -21,6 +21,7 @@ from explorer.models import Card, DualEncoder, read_json
 CONFIG = "open_clip_config.json"
 SAFE = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
 PICKLED = ("open_clip_pytorch_model.bin", "pytorch_model.bin")
+TOKENIZER_OPTIONS = {"clean", "strip_sep_token", "language"}
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -68,6 +69,8 @@ def _open_folder(folder: Path, allow_pickle: bool = False) -> tuple[Any, ...]:
     size = clip.visual.image_size
     size = size[0] if isinstance(size, (tuple, list)) else size
     pre = config.get("preprocess_cfg") or {}
+    if not isinstance(pre, dict):
+        raise InputError(f"preprocess_cfg of {folder.name} is no JSON object")
     mean, std = pre.get("mean", CLIP_MEAN), pre.get("std", CLIP_STD)
     numbers = [v for part in (mean, std) for v in (part if isinstance(part, (list, tuple)) else [])]
     if len(numbers) != 6 or len(mean) != 3 or not all(
@@ -120,27 +123,40 @@ def _build(config: dict[str, Any], folder: Path) -> tuple[Any, Callable[[list[st
         raise InputError(f"{CONFIG} of {folder.name} has no model_cfg with a vision_cfg and a "
                          "text_cfg") from None
     custom = cfg.pop("custom_text", False) or "hf_model_name" in text
+    options = text.get("tokenizer_kwargs") or {}
+    if not isinstance(options, dict) or not options.keys() <= TOKENIZER_OPTIONS:
+        raise InputError(f"tokenizer_kwargs of {folder.name} may only set "
+                         f"{', '.join(sorted(TOKENIZER_OPTIONS))}")
     try:
         if "hf_model_name" in text:
             if (folder / "config.json").is_file():
                 text["hf_model_name"] = str(folder)
             text["hf_model_pretrained"] = False
+            _refuse_code(text["hf_model_name"])
         if "timm_model_name" in vision:
             vision["timm_model_pretrained"] = False  # ours follow, and nothing is fetched
         cfg["text_cfg"], cfg["vision_cfg"] = text, vision
         clip = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**cfg)
-        options = {"context_length": text.get("context_length", 77),
-                   **text.get("tokenizer_kwargs", {})}
+        options = {"context_length": text.get("context_length", 77), **options}
         if "hf_tokenizer_name" in text:
             local = any((folder / f).is_file() for f in ("tokenizer.json", "tokenizer_config.json"))
             tokenize: Any = HFTokenizer(str(folder) if local else text["hf_tokenizer_name"],
-                                        tokenizer_mode=text.get("tokenizer_mode"), **options)
+                                        tokenizer_mode=text.get("tokenizer_mode"),
+                                        trust_remote_code=False, **options)
         else:
             tokenize = SimpleTokenizer(**options)
     except Exception as error:  # noqa: BLE001 - a config can be wrong in any way
         raise InputError(f"{CONFIG} of {folder.name} does not describe a model that "
                          f"open_clip can build: {_first_line(error)}") from None
     return clip, tokenize
+
+
+def _refuse_code(name: str) -> None:
+    """open_clip leaves trust_remote_code open, and transformers would then ask in the terminal."""
+    from transformers import AutoConfig
+
+    if hasattr(AutoConfig.from_pretrained(name, trust_remote_code=False), "auto_map"):
+        raise ValueError("its text tower brings code of its own")
 
 
 def _load_strictly(clip: nn.Module, weights: dict[str, Tensor], name: str) -> None:

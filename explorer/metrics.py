@@ -106,42 +106,41 @@ class Flip:
 
 def smallest_flip(
     attack: ImageAttack, model: DualEncoder, pairs: Pairs, goal: str = "classification",
-    targets: Tensor | None = None, seed: int = 0, most: int = 16,
+    targets: Tensor | None = None, seed: int = 0, most: int = 16, known: int | None = None,
 ) -> Iterator[Step | Flip]:
     """Searches the L-inf budget for one image: doubles it until the attack succeeds, then
-    bisects. Yields Steps, then a Flip. An upper bound, as a stronger attack may need less."""
-    low, high, level = 0, None, 1
-    calls = 0
+    bisects. Yields Steps, then a Flip. An upper bound, as a stronger attack may need less.
+
+    known: a number of grey levels at which the attack is known to succeed.
+    """
+    if goal == "classification" and _met_clean(model, pairs, targets):
+        yield Flip(0, most)
+        return
+    low, high = 0, known
     while high is None or high - low > 1:
+        level = min(max(1, 2 * low), most) if high is None else (low + high) // 2
         fields: dict[str, object] = {"eps": level / 255, "norm": "linf"}
         if hasattr(attack, "step"):
             fields["step"] = max(1, round(level / 4)) / 255
         trial = dataclasses.replace(attack, **fields)  # type: ignore[arg-type]
+        hit = False
         for event in stream(trial, model, pairs, goal, targets, seed):
             if isinstance(event, Step):
                 yield event
             else:
-                calls += 1
-                if calls == 1 and bool(_met_clean(event)):
-                    yield Flip(0, most)
-                    return
                 hit = bool(event.success[0])
         if hit:
             high = level
+        elif level >= most:
+            break
         else:
             low = level
-        if high is None and low >= most:
-            yield Flip(None, most)
-            return
-        level = min(2 * low, most) if high is None else (low + high) // 2
     yield Flip(high, most)
 
 
-def _met_clean(result: Result) -> bool:
-    """Whether a classification goal is met before any change."""
-    if result.goal != "classification":
-        return False
-    predicted = result.clean.prediction[0]
-    if result.targets is not None:
-        return bool(predicted == result.targets[0])
-    return bool(predicted != result.labels[0])
+def _met_clean(model: DualEncoder, pairs: Pairs, targets: Tensor | None) -> bool:
+    """Whether the classification goal is met before any change."""
+    with torch.no_grad():
+        features = model.encode_image(pairs.images)
+    said = Reading.of(features, model.encode_text(pairs.captions), model.scale).prediction[0]
+    return bool(said == targets[0]) if targets is not None else bool(said != pairs.labels[0])

@@ -46,7 +46,10 @@ def device_and_dtype(device: str | None = None) -> tuple[torch.device, torch.dty
     """The best device, and the dtype in which attack steps may run there (None: float32)."""
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if chosen.type == "cuda":
-        return chosen, torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        # Never float16: without loss scaling, gradients of pixels underflow to zero there, and
+        # attacks look weaker than they are.
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        return chosen, torch.bfloat16 if fast else None
     from torch.backends import cpu
 
     fast = "AVX512" in cpu.get_cpu_capability() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -134,16 +137,35 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def _card(raw: Any, where: str) -> Card:
+    """A card from JSON, with every field of its type."""
+    if not isinstance(raw, dict):
+        raise InputError(f"{where} is no JSON object")
+    try:
+        card = Card(**raw)
+    except TypeError as error:
+        raise InputError(f"{where} is incomplete: {error}") from None
+    for key in ("id", "title", "kind", "source", "licence", "about"):
+        if not isinstance(getattr(card, key), str):
+            raise InputError(f"{where} is wrong: {key} must be text")
+    for key in ("base", "architecture"):
+        if not isinstance(getattr(card, key), str | None):
+            raise InputError(f"{where} is wrong: {key} must be text or null")
+    if not isinstance(card.numbers, dict):
+        raise InputError(f"{where} is wrong: numbers must be a JSON object")
+    if card.kind not in ("standard", "robust"):
+        raise InputError(f"{where} is wrong: kind must be standard or robust")
+    return card
+
+
 def _card_of_folder(folder: Path) -> Card:
     """The card of a model folder; a folder without card.json gets one from its path."""
     known = set(Card.__dataclass_fields__) - {"source"}
     source = f"local-dir:{folder}"
     if (folder / "card.json").is_file():
         raw = read_json(folder / "card.json")
-        try:
-            return Card(source=source, **{k: v for k, v in raw.items() if k in known})
-        except TypeError as error:
-            raise InputError(f"card.json of {folder.name} is incomplete: {error}") from None
+        return _card({**{k: v for k, v in raw.items() if k in known}, "source": source},
+                     f"card.json of {folder.name}")
     return Card(source, folder.name, "standard", source, "not stated", "A folder of yours.")
 
 
@@ -152,6 +174,9 @@ class Library:
 
     def __init__(self, folders: Sequence[Path] = (), assets: Path = ASSETS, keep: int = 4) -> None:
         self.folders, self.assets, self.keep = list(folders), assets, keep
+        for folder in self.folders:
+            if not folder.is_dir():
+                raise InputError(f"there is no models folder {folder}")
         self._loaded: OrderedDict[tuple[str, str | None], DualEncoder] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -168,8 +193,12 @@ class Library:
                 found.setdefault(card.id, card)
         listed = self.assets / "models" / "cards.json"
         if listed.is_file():
-            for raw in read_json(listed)["cards"]:
-                found.setdefault(raw["id"], Card(**raw))
+            entries = read_json(listed).get("cards")
+            if not isinstance(entries, list):
+                raise InputError("cards.json has no list of cards")
+            for number, raw in enumerate(entries):
+                card = _card(raw, f"card {number} of cards.json")
+                found.setdefault(card.id, card)
         return found
 
     def card(self, name: str) -> Card:

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from explorer.errors import InputError
 
-MAX_PIXELS = 64_000_000
+MAX_PIXELS = 40_000_000
+MAX_SIDE = 2048  # of the shorter side; models read a few hundred pixels
+TILE = 1024
 MAX_BYTES = 40_000_000
 MAX_CAPTIONS = 2_000
 MAX_CAPTION = 2_000  # characters
@@ -29,7 +31,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "ICO", "AVIF")
 def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
     """Any picture file -> upright 8-bit RGB; transparency on white, the first frame of a film.
 
-    Raises InputError for what is not a picture, is damaged, or is larger than MAX_PIXELS.
+    The shorter side is brought to at most MAX_SIDE by averaging whole blocks of pixels. Raises
+    InputError for what is not a picture, is damaged, or is larger than MAX_PIXELS.
     """
     if isinstance(source, Image.Image):
         return _decode(source)
@@ -76,14 +79,32 @@ def _decode(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # "I" holds 32 bits, used by some for 8 and by some for 16
-        values = np.asarray(image).astype(np.float64)
-        top = 255.0 if image.mode == "I" and values.max(initial=0) <= 255 else 65535.0
-        image = Image.fromarray((values.clip(0, top) * 255 / top).round().astype(np.uint8))
-    elif image.mode == "F":
+    """Tile by tile, so that a large picture is held only once besides its result."""
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    width, height = image.size
+    factor = max(1, -(-min(width, height) // MAX_SIDE))
+    side = TILE // factor * factor
+    corners = [(x, y) for y in range(0, height, side) for x in range(0, width, side)]
+
+    def tile(x: int, y: int) -> Image.Image:
+        return image.crop((x, y, min(x + side, width), min(y + side, height)))
+
+    top = 65535.0
+    if image.mode in ("I", "F"):  # "I" holds 32 bits, used by some for 8 and by some for 16
+        highest = max(np.nan_to_num(np.asarray(tile(*c))).max(initial=0) for c in corners)
+        low, high = (255.0, 65535.0) if image.mode == "I" else (1.0, 255.0)
+        top = low if highest <= low else high
+    result = Image.new("RGB", (-(-width // factor), -(-height // factor)))
+    for x, y in corners:
+        result.paste(_tile_to_rgb(tile(x, y), top).reduce(factor), (x // factor, y // factor))
+    return result
+
+
+def _tile_to_rgb(image: Image.Image, top: float) -> Image.Image:
+    """top: the value of white in pictures with one number of more than 8 bits a pixel."""
+    if image.mode.startswith(("I", "F")):
         values = np.nan_to_num(np.asarray(image).astype(np.float64))
-        top = 1.0 if values.max(initial=0) <= 1 else 255.0
         image = Image.fromarray((values.clip(0, top) * 255 / top).round().astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")

@@ -55,7 +55,8 @@ class Result:
     linf_255: (N,) L-inf distance in grey levels; l2: (N,) in [0, 1] pixel units; success: (N,)
     the saved picture meets the goal, even if the clean one did already (`correct_before`);
     raw_success: (N,) the same before rounding to 8 bits; queries: forward passes an image;
-    frames: (T + 1, 3, S, S) of image 0, clean first, with its readings in trail.
+    frames: (F, 3, S, S) of image 0, clean first, attacked last, with their readings in trail;
+    frame_steps: the step each was taken after.
     """
 
     model: str
@@ -79,6 +80,7 @@ class Result:
     queries: int
     seconds: float
     frames: Tensor | None = None
+    frame_steps: tuple[int, ...] = ()
     trail: Reading | None = None
     versions: dict[str, str] = field(default_factory=versions)
 

@@ -66,6 +66,7 @@ def as_dict(result: Result, index: int = 0, files: Mapping[str, str] | None = No
                    "target": target, "seed": result.seed},
         "clean": {**_reading(result.clean, index), "captions": list(result.captions)},
         "adversarial": {**_reading(result.adversarial, index), "captions": list(result.captions)},
+        "correct_before": bool(result.correct_before[index]),
         "success": bool(result.success[index]),
         "linf_255": float(result.linf_255[index]),
         "l2": float(result.l2[index]),

@@ -199,7 +199,8 @@ def trail_data(result: Result) -> str:
         if i == 0:
             kind, sentence = "before", _before(result)
         frames.append({
-            "image": png_uri(levels(result.frames[i])), "kind": kind, "sentence": esc(sentence),
+            "image": png_uri(levels(result.frames[i])), "step": result.frame_steps[i],
+            "kind": kind, "sentence": esc(sentence),
             "p": [round(float(one.probabilities[0, k]), 5) for k in rows],
             "c": [round(float(one.cosines[0, k]), 4) for k in rows],
         })
@@ -217,10 +218,10 @@ def flip_sentence(flip: Flip | None, targeted: bool = False) -> str:
     if flip is None:
         return f"Looking for the smallest ε that {does} …"
     if flip.level is None:
-        return f"No ε up to {flip.tried}/255 {does} with this attack."
+        return f"No ε up to {flip.tried}/255 {does} with this attack (L∞)."
     if flip.level == 0:
         return "The answer is the attacker's before any change."
-    return f"Smallest ε that {does} with this attack: {flip.level}/255."
+    return f"Smallest ε that {does} with this attack: L∞ {flip.level}/255."
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], caption: str) -> str:

@@ -241,7 +241,8 @@ def test_a_long_trajectory_is_thinned(tiny: DualEncoder, four: Pairs) -> None:
     one = Pairs(four.images[:1], CAPTIONS, four.labels[:1])
     result = run(PGD(4 / 255, steps=150), tiny, one, record=True)
     assert result.frames is not None and result.trail is not None
-    assert len(result.frames) == len(result.trail.prediction) == 51
+    assert len(result.frames) == len(result.trail.prediction) == 39
+    assert result.frame_steps[:3] == (0, 4, 8) and result.frame_steps[-1] == 150
     assert torch.equal(result.frames[-1], result.adversarial_images[0])
 
 

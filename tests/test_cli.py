@@ -415,3 +415,18 @@ def test_as_a_program_wrong_input_is_status_2(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: there is no file or folder missing.parquet\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_models_folder_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "--models-dir=/nowhere/at all"]) == 2
+    assert capsys.readouterr() == ("", "error: there is no models folder /nowhere/at all\n")
+
+
+@pytest.mark.parametrize(("flags", "status", "said"), [
+    (["--models-dir", "/nowhere"], 2, "error: there is no models folder /nowhere\n"),
+    (["--port", "99999"], 1, "error: cannot serve on 127.0.0.1:99999; the port may be taken: "
+     "choose another by --port\n"),
+])
+def test_the_app_refuses_in_one_line(flags: Any, status: Any, said: Any) -> None:
+    done = python("app.py", *flags, cwd=ASSETS.parent)
+    assert (done.returncode, done.stderr) == (status, said)

@@ -20,7 +20,7 @@ from torch import Tensor
 from explorer.errors import InputError
 from explorer.fastconv import DepthwiseConv2d
 from explorer.loading import CONFIG, SAFE
-from explorer.models import ASSETS, Card, DualEncoder, Library, describe_device
+from explorer.models import ASSETS, Card, DualEncoder, Library, describe_device, device_and_dtype
 from explorer.pairs import Pairs, to_image
 
 WEIGHTS = SAFE[0]
@@ -70,7 +70,6 @@ def test_a_folder_gives_open_clips_features(vit: Path) -> None:
     assert model.std.flatten().tolist() == pytest.approx(STD)
 
 
-@pytest.mark.slow
 def test_a_whole_vit_b_32(tmp_path: Path) -> None:
     config = open_clip.get_model_config("ViT-B-32")
     assert config is not None
@@ -166,6 +165,7 @@ def halved(folder: Path) -> None:
 
 
 KEY = "visual.ln_post.weight"
+CARD = {"id": "a", "title": "A", "kind": "standard", "licence": "none", "about": "Random."}
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda f: (f / CONFIG).unlink(), "has no open_clip_config.json"),
     "malformed JSON": (write(CONFIG, '{"model_cfg": {'), "cannot read open_clip_config.json"),
@@ -184,6 +184,13 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "short tokens": (edit_config(text_cfg__context_length=1), "another architecture|does not run"),
     "bad mean": (write(CONFIG, json.dumps({"model_cfg": TINY, "preprocess_cfg": {"mean": [1]}})),
                  "mean and a std of three"),
+    "preprocessing as a list": (
+        write(CONFIG, json.dumps({"model_cfg": TINY, "preprocess_cfg": ["mean"]})),
+        "preprocess_cfg of .* is no JSON object"),
+    "tokenizer option": (edit_config(text_cfg__tokenizer_kwargs={"bpe_path": "x"}),
+                         "may only set clean, language, strip_sep_token"),
+    "tokenizer options as a list": (edit_config(text_cfg__tokenizer_kwargs=["clean"]),
+                                    "may only set clean"),
     "zero std": (write(CONFIG, json.dumps({"model_cfg": TINY,
                                            "preprocess_cfg": {"std": [0, 1, 1]}})), "std above 0"),
     "no weights": (lambda f: (f / WEIGHTS).unlink(), "a config but no weights"),
@@ -198,6 +205,13 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "NaN": (edit_weights(lambda s: s[KEY].fill_(float("nan"))), "not finite"),
     "infinity": (edit_weights(lambda s: s["text_projection"].fill_(float("inf"))), "not finite"),
     "incomplete card": (write("card.json", '{"title": "x"}'), "card.json of .* is incomplete"),
+    "a list for an id": (write("card.json", json.dumps({**CARD, "id": ["a"]})), "id must be text"),
+    "a number for a base": (write("card.json", json.dumps({**CARD, "base": 3})),
+                            "base must be text or null"),
+    "another kind": (write("card.json", json.dumps({**CARD, "kind": "odd"})),
+                     "kind must be standard or robust"),
+    "a list for numbers": (write("card.json", json.dumps({**CARD, "numbers": []})),
+                           "numbers must be a JSON object"),
     "a list for a card": (write("card.json", "[]"), "cannot read card.json"),
 }
 
@@ -211,6 +225,33 @@ def test_damaged_folders_are_refused(name: str, vit: Path, tmp_path: Path) -> No
     refused(say, lambda: library.load(f"local-dir:{folder}", "cpu"))
     assert "pocket" in library.cards(), "one bad folder must not hide the other models"
     assert load(vit).dim == 16
+
+
+@pytest.mark.parametrize("part", ["tokenizer", "tokenizer, unasked", "text tower", "model type"])
+def test_a_folder_runs_no_code(part: str, vit: Path, tmp_path: Path,
+                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even when somebody says yes to transformers' question."""
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", tmp_path / "modules")
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    folder, marker = Path(shutil.copytree(vit, tmp_path / "evil")), tmp_path / "it ran"
+    (folder / "evil.py").write_text(f"open({str(marker)!r}, 'w').close()\nclass Evil: pass\n")
+    text: dict[str, Any] = {"context_length": 16, "hf_tokenizer_name": "."}
+    if part.startswith("tokenizer"):
+        text |= TINY["text_cfg"]  # type: ignore[operator]
+        if part == "tokenizer":
+            text["tokenizer_kwargs"] = {"trust_remote_code": True}
+        write("tokenizer_config.json", json.dumps(
+            {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.Evil", None]}}))(folder)
+        write("config.json", '{"model_type": "bert"}')(folder)
+    else:
+        text |= {"hf_model_name": "."}
+        kind = "evil" if part == "model type" else "bert"
+        write("config.json", json.dumps({"model_type": kind, "auto_map": {
+            "AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"}}))(folder)
+    edit_config(text_cfg=text)(folder)
+    refused("may only set|can build", lambda: load(folder))
+    assert not marker.exists()
 
 
 def test_pickle_is_passed_over_where_safetensors_exists(vit: Path, tmp_path: Path) -> None:
@@ -239,6 +280,28 @@ def test_unknown_names_are_refused(library: Library, tmp_path: Path) -> None:
     refused("no model '..'", lambda: library.card(".."))
     refused("no model '../x'", lambda: library.card("../x"))
     refused("no model folder", lambda: library.load(f"local-dir:{tmp_path / 'none'}"))
+
+
+def test_missing_folders_of_models_are_refused(tmp_path: Path) -> None:
+    refused("there is no models folder .*none", lambda: Library([tmp_path / "none"]))
+
+
+@pytest.mark.parametrize("entries", [
+    None, {"id": "a"}, ["a"], [{**CARD}], [{**CARD, "source": 1}],
+    [{**CARD, "source": "", "id": ["a"]}],
+])
+def test_a_damaged_list_of_cards_is_refused(entries: Any, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    write("models/cards.json", json.dumps({"cards": entries}))(tmp_path)
+    refused("cards.json", Library(assets=tmp_path).cards)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_gpu_steps_in_bfloat16_or_float32(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older GPUs emulate bfloat16; float16 loses gradients."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported",
+                        lambda including_emulation=True: native or including_emulation)
+    assert device_and_dtype("cuda")[1] == (torch.bfloat16 if native else None)
 
 
 # --- transformers ---------------------------------------------------------------------------

@@ -35,7 +35,9 @@ def test_the_standard_model_breaks_at_one_grey_level() -> None:
 def test_the_report_shows_the_cards_numbers() -> None:
     page = (ROOT / "docs" / "pocket.md").read_text(encoding="utf-8")
     for name in ("pocket", "pocket-robust"):
-        for key, numbers in Library().card(name).numbers.items():
+        claimed = Library().card(name).numbers
+        assert len(claimed) == 6
+        for key, numbers in claimed.items():
             assert f"{numbers['accuracy'] * 100:.1f} %" in page, (name, key)
 
 

@@ -65,6 +65,7 @@ def test_as_dict_survives_json_and_says_what_the_result_says(index: Any, target:
         assert run[side]["prediction"] == int(np.argmax(run[side]["cosines"]))
     assert run["adversarial"]["captions"] == ["a", "ü 狗", "c"]
     assert run["success"] is (index == 0)
+    assert run["correct_before"] is (run["clean"]["prediction"] == index)
     assert run["image_cosine"] == pytest.approx(float(result.image_cosine[index]))
     assert (run["words_changed"], run["characters_changed"], run["text_cosine"]) == (0, 0, 1.0)
     assert run["files"] == names

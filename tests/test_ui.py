@@ -14,6 +14,7 @@ import torch
 from explorer.attacks.image import IMAGE_ATTACKS, PGD
 from explorer.errors import InputError
 from explorer.models import Card, DualEncoder, Library
+from explorer.ui.attack_tab import AttackTab, Tickets
 from explorer.ui.examples import FOLDER, load_examples, strip
 from explorer.ui.forms import AttackForm, own_fields, read
 from explorer.ui.session import ANY_WRONG, Progress, Request, attack_both, check
@@ -145,3 +146,33 @@ def test_every_example_is_complete_and_noticed() -> None:
                                                              examples.values()}
     assert not unknown
     assert strip(examples).count("<button") == len(examples)
+
+
+@pytest.mark.parametrize(("text", "true", "target", "kept", "aimed"), [
+    ("a dog\na cat!\na car", "a cat", "a car", "a cat!", "a car"),  # the marked line is edited
+    ("a dog\na cat\na bus", "a cat", "a car", "a cat", "a bus"),
+    ("a cat\na car", "a cat", "a dog", "a cat", ANY_WRONG),  # a line is deleted
+    ("", "a cat", "a moose", None, "a moose"),  # a target of one's own stays
+])
+def test_marks_follow_the_captions(
+    text: str, true: str, target: str, kept: str | None, aimed: str,
+) -> None:
+    listed, first, second = AttackTab._relist(text, ["a dog", "a cat", "a car"], true, target)
+    assert listed == text.split("\n") if text else listed == []
+    assert (first["value"], second["value"]) == (kept, aimed)
+
+
+def visitor(name: str) -> gr.Request:
+    return cast(gr.Request, SimpleNamespace(session_hash=name))
+
+
+def test_only_the_newest_press_of_a_visitor_runs() -> None:
+    tickets, one, other = Tickets(), visitor("one"), visitor("other")
+    first, second, theirs = tickets.take(one), tickets.take(one), tickets.take(other)
+    assert not tickets.holds(one, first) and tickets.holds(one, second)
+    tickets.done(one, first)  # an old run that ends takes nothing from the new one
+    assert tickets.holds(one, second)
+    assert tickets.stop(one) and not tickets.holds(one, second) and not tickets.stop(one)
+    assert tickets.holds(other, theirs)
+    tickets.done(other, theirs)
+    assert not tickets.stop(other)

@@ -132,7 +132,8 @@ class PGD(ImageAttack):
     title = "PGD: many small steps"
     source = "Madry et al. 2018, arXiv 1706.06083, section 2.1"
 
-    step: float = setting(1 / 255, "Step size", "how far one step goes, in grey levels",
+    step: float = setting(1 / 255, "Step size",
+                          "how far one step goes, in grey levels; with L2 a fitting step is chosen",
                           low=0.25 / 255, high=8 / 255, step=0.25 / 255, unit="/255")
     steps: int = setting(10, "Steps", "how many steps", low=1, high=200, step=1)
     random_start: bool = setting(True, "Random start", "start from a random point in the budget")

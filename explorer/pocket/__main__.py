@@ -37,11 +37,11 @@ def main() -> int:
             export(name, args.work, models / name)
     else:
         from explorer.models import Library
-        from explorer.pocket.measure import measure_all, report, write
+        from explorer.pocket.measure import measure_all, write
 
-        found = measure_all(args.data, Library(), names)
-        write(found, models, ROOT / "docs" / "pocket.md")
-        print(report(found))
+        page = ROOT / "docs" / "pocket.md"
+        write(measure_all(args.data, Library(), names), models, page)
+        print(f"wrote the cards and {page}")
     return 0
 
 

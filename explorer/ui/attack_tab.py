@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +13,7 @@ from explorer.attacks.image import PGD
 from explorer.errors import InputError
 from explorer.models import Library
 from explorer.ui.examples import PICK, Example, load_examples, strip
-from explorer.ui.forms import AttackForm
+from explorer.ui.forms import AttackForm, Slider
 from explorer.ui.session import ANY_WRONG, Progress, Request, attack_both
 from explorer.ui.stage import draw
 from explorer.views import esc
@@ -50,6 +50,7 @@ def status(progress: Progress) -> str:
 
 
 DONE = status(Progress("Done."))
+IDLE = status(Progress("Nothing is running."))
 STOPPED = status(Progress("Stopped. What was finished is still below."))
 Drawn = Iterator[tuple[Any, Any]]  # what the status line and the result page become
 
@@ -60,6 +61,33 @@ def failure(sentence: str) -> str:
 
 def lines(text: str) -> list[str]:
     return [line.strip() for line in (text or "").splitlines() if line.strip()]
+
+
+class Tickets:
+    """Which run of a visitor may go on: that of the newest press, until it is stopped.
+
+    A run, waiting or running, goes by the number it was given when the button was pressed.
+    """
+
+    def __init__(self) -> None:
+        self._newest: dict[str, int] = {}
+        self._numbers = itertools.count(1)
+
+    def take(self, request: gr.Request) -> int:
+        number = next(self._numbers)
+        self._newest[str(request.session_hash)] = number
+        return number
+
+    def holds(self, request: gr.Request, number: int) -> bool:
+        return self._newest.get(str(request.session_hash)) == number
+
+    def stop(self, request: gr.Request) -> bool:
+        """Takes the visitor's ticket back; False when there is none."""
+        return self._newest.pop(str(request.session_hash), None) is not None
+
+    def done(self, request: gr.Request, number: int) -> None:
+        if self.holds(request, number):
+            self.stop(request)
 
 
 class AttackTab:
@@ -75,12 +103,14 @@ class AttackTab:
             with gr.Column(scale=8, min_width=480):
                 self.status = gr.HTML(status(Progress("Opening the models …")), **PLAIN)
                 self.stage = gr.HTML("", elem_id="rx-stage", **PLAIN)
-        self.stops: dict[str, threading.Event] = {}  # of each visitor's newest run
+        self.tickets = Tickets()
         self.welcome: str | None = None
         self._wire(demo)
 
     def _inputs(self, first: Example, pair: tuple[str, str]) -> None:
         self.alt = gr.State(first.alt)
+        self.ticket = gr.State(0)
+        self.listed = gr.State(list(first.captions))  # the captions as the menus show them
         self.photo = Photo(str(first.path), type="filepath", image_mode=None, format="png",
                            label="Photo", sources=["upload", "clipboard", "webcam"], height=180,
                            elem_id="rx-photo", buttons=[])
@@ -95,7 +125,7 @@ class AttackTab:
             self.target = gr.Dropdown(
                 [ANY_WRONG, *first.captions], value=ANY_WRONG, elem_id="rx-target",
                 label="Make it say (choose, or type your own)", allow_custom_value=True)
-        self.eps = gr.Slider(0, 16, 1, step=0.5, elem_id="rx-eps",
+        self.eps = Slider(0, 16, 1, step=0.5, elem_id="rx-eps",
                              label="Budget ε: grey levels of 255 a pixel may move")
         with gr.Accordion("More settings", open=False):
             with gr.Row():
@@ -116,13 +146,16 @@ class AttackTab:
     def _wire(self, demo: gr.Blocks) -> None:
         light: dict[str, Any] = {"queue": False, "show_progress": "hidden",
                                  "api_visibility": "private"}
-        inputs = [self.photo, self.captions, self.true, self.target, self.goal, self.standard,
-                  self.robust, self.seed, self.alt, self.eps, *self.form.components()]
+        inputs = [self.ticket, self.photo, self.captions, self.true, self.target, self.goal,
+                  self.standard, self.robust, self.seed, self.alt, self.eps,
+                  *self.form.components()]
         heavy: dict[str, Any] = {"inputs": inputs, "outputs": [self.status, self.stage],
                                  "concurrency_id": DEVICE, "concurrency_limit": 1,
-                                 "show_progress": "hidden", "api_visibility": "private"}
-        self.captions.change(self._relist, [self.captions, self.true, self.target],
-                             [self.true, self.target], trigger_mode="always_last", **light)
+                                 "show_progress": "hidden", "api_visibility": "private",
+                                 "trigger_mode": "multiple"}
+        self.captions.change(self._relist, [self.captions, self.listed, self.true, self.target],
+                             [self.listed, self.true, self.target], trigger_mode="always_last",
+                             **light)
         self.photo.input(lambda: "your photo", None, self.alt, **light)
         self.pair.input(lambda both: both.split("|"), self.pair, [self.standard, self.robust],
                         **light)
@@ -130,10 +163,10 @@ class AttackTab:
             lambda norm: (gr.update(visible=norm == "linf"), gr.update(visible=norm == "l2")),
             self.form.norm, [self.eps, self.form.eps_l2], **light)
         self._presets(light)
-        self.go.click(self._pressed, None, None, **light).then(self._run, **heavy)
+        self.go.click(self.tickets.take, None, self.ticket, **light).then(self._run, **heavy)
         self.strip.click(
-            self._pick, None, [self.photo, self.captions, self.true, self.target, self.alt],
-            **light).then(self._run, **heavy)
+            self._pick, None, [self.ticket, self.photo, self.captions, self.listed, self.true,
+                               self.target, self.alt], **light).then(self._run, **heavy)
         self.stop.click(self._stop, None, self.status, **light)
         demo.load(self._finished_example, None, [self.status, self.stage], concurrency_id=DEVICE,
                   show_progress="hidden", api_visibility="private")
@@ -148,35 +181,32 @@ class AttackTab:
                           [*base, *self.form.own["apgd"]], **light)
 
     @staticmethod
-    def _relist(text: str, true: str, target: str) -> tuple[Any, Any]:
+    def _relist(text: str, listed: list[str], true: str, target: str) -> tuple[Any, Any, Any]:
+        """The menus follow the text. A caption that is being edited keeps its mark."""
         captions = list(dict.fromkeys(lines(text)))
-        kept = true if true in captions else (captions[0] if captions else None)
-        return (gr.update(choices=captions, value=kept),
-                gr.update(choices=[ANY_WRONG, *captions], value=target or ANY_WRONG))
+
+        def follow(marked: str) -> str | None:
+            if marked in captions or marked not in listed:
+                return marked
+            place = listed.index(marked)
+            return captions[place] if len(captions) == len(listed) else None
+
+        kept = follow(true)
+        kept = kept if kept in captions else (captions[0] if captions else None)
+        return (captions, gr.update(choices=captions, value=kept),
+                gr.update(choices=[ANY_WRONG, *captions], value=follow(target) or ANY_WRONG))
 
     def _pick(self, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
-        self._pressed(request)
         example = self.examples.get(str(event._data.get("id")), self.examples[FIRST])
         captions = list(example.captions)
-        return (str(example.path), "\n".join(captions),
+        return (self.tickets.take(request), str(example.path), "\n".join(captions), captions,
                 gr.update(choices=captions, value=captions[example.true]),
                 gr.update(choices=[ANY_WRONG, *captions], value=ANY_WRONG), example.alt)
-
-    def _pressed(self, request: gr.Request) -> None:
-        """A new run of a visitor ends the one before, waiting or running."""
-        visitor = str(request.session_hash)
-        before, self.stops[visitor] = self.stops.get(visitor), threading.Event()
-        if before is not None:
-            before.set()
 
     def _stop(self, request: gr.Request) -> Any:
         """Ends the visitor's run at its next step; the run itself says so. Gradio's own
         cancelling would let a late step write over that."""
-        stop = self.stops.get(str(request.session_hash))
-        if stop is None:
-            return status(Progress("Nothing is running."))
-        stop.set()
-        return gr.skip()
+        return gr.skip() if self.tickets.stop(request) else IDLE
 
     def _finished_example(self, request: gr.Request) -> Drawn:
         """The first screen: run once for all visitors, then shown at once. Takes nothing from
@@ -187,33 +217,34 @@ class AttackTab:
         first, page = self.examples[FIRST], None
         asked = Request(str(first.path), first.captions, first.captions[first.true], ANY_WRONG,
                         "classification", PGD(), self.pair_ids, 0, first.alt)
-        for said, drawn in self._until_stopped(request, self._draw(lambda: asked)):
+        ticket = self.tickets.take(request)
+        for said, drawn in self._while_held(request, ticket, self._draw(lambda: asked)):
             page = drawn if isinstance(drawn, str) else page
             yield said, drawn
             if said == DONE:
                 self.welcome = page
 
-    def _run(self, request: gr.Request, photo: str | None, captions: str, true: str, target: str,
-             goal: str, left: str, right: str, seed: float, alt: str, eps: float, *form: Any,
-             ) -> Drawn:
+    def _run(self, request: gr.Request, ticket: int, photo: str | None, captions: str, true: str,
+             target: str, goal: str, left: str, right: str, seed: float, alt: str, eps: float,
+             *form: Any) -> Drawn:
         def asked() -> Request:
             return Request(photo, tuple(lines(captions)), true, target, goal,
                            self.form.build(eps, list(form)), (left, right), int(seed or 0), alt)
 
-        yield from self._until_stopped(request, self._draw(asked))
+        yield from self._while_held(request, ticket, self._draw(asked))
 
-    def _until_stopped(self, request: gr.Request, pages: Drawn) -> Drawn:
-        visitor = str(request.session_hash)
-        stop = self.stops.setdefault(visitor, threading.Event())
+    def _while_held(self, request: gr.Request, ticket: int, pages: Drawn) -> Drawn:
         try:
-            for page in pages:
-                if stop.is_set():
-                    yield STOPPED, gr.skip()
+            if self.tickets.holds(request, ticket):
+                for page in pages:
+                    if not self.tickets.holds(request, ticket):
+                        break
+                    yield page
+                else:
                     return
-                yield page
+            yield STOPPED, gr.skip()
         finally:
-            if self.stops.get(visitor) is stop:
-                del self.stops[visitor]
+            self.tickets.done(request, ticket)
 
     def _draw(self, asked: Callable[[], Request]) -> Drawn:
         """The status line and the page after each step; mistakes as one sentence."""

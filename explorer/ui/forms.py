@@ -7,10 +7,27 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.attacks.image import IMAGE_ATTACKS, ImageAttack
+from explorer.attacks.image import IMAGE_ATTACKS, ImageAttack, default_step
 from explorer.errors import InputError
 
 SHARED = ("eps", "norm")
+
+
+class Slider(gr.Slider):
+    """gr.Slider that hands over any value as it was sent, so that we refuse it, with our words."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        return payload
+
+
+def number(value: Any, refusal: str) -> float:
+    """The value as a number; NaN and infinity are numbers here. Raises InputError(refusal)."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(refusal) from None
 
 
 def own_fields(kind: type[ImageAttack]) -> list[Field[Any]]:
@@ -30,25 +47,34 @@ def control(field: Field[Any]) -> gr.components.Component:
         return gr.Dropdown(list(meta["choices"]), value=default, **common)
     if isinstance(default, bool):
         return gr.Checkbox(default, **common)
-    factor = 255 if meta.get("unit") == "/255" else 1
+    factor = _factor(field)
     if factor == 255:
         common["label"] += " (n/255)"
-    return gr.Slider(meta["low"] * factor, meta["high"] * factor, default * factor,
-                     step=meta["step"] * factor, **common)
+    return Slider(meta["low"] * factor, meta["high"] * factor, default * factor,
+                  step=meta["step"] * factor, **common)
+
+
+def _factor(field: Field[Any]) -> int:
+    return 255 if field.metadata.get("unit") == "/255" else 1
 
 
 def read(field: Field[Any], value: Any) -> Any:
-    """A control's value as the field's value."""
-    default = _default(field)
-    if field.metadata.get("unit") == "/255":
-        return float(value) / 255
+    """A control's value as the field's value. Raises InputError outside the control's range."""
+    default, meta, factor = _default(field), field.metadata, _factor(field)
     if isinstance(default, bool):
         return bool(value)
-    if isinstance(default, int):
-        if float(value) != int(value):
-            raise InputError(f"{field.metadata['label']} must be a whole number")
-        return int(value)
-    return float(value) if isinstance(default, float) else value
+    if not isinstance(default, int | float):
+        return value
+    low, high = meta["low"] * factor, meta["high"] * factor
+    refusal = f"{meta['label']} must be a number from {low:g} to {high:g}"
+    got = number(value, refusal)
+    if not low - 1e-6 <= got <= high + 1e-6:
+        raise InputError(refusal)
+    if isinstance(default, float):
+        return got / factor
+    if got != int(got):
+        raise InputError(f"{meta['label']} must be a whole number")
+    return int(got)
 
 
 class AttackForm:
@@ -60,8 +86,8 @@ class AttackForm:
         self.attack = gr.Dropdown(choices, value="pgd", label="Attack", interactive=True)
         self.norm = gr.Radio([("L∞: every pixel a little", "linf"), ("L2: the whole change", "l2")],
                              value="linf", label="How the change is measured", interactive=True)
-        self.eps_l2 = gr.Slider(0, 10, 1.0, step=0.1, label="Budget ε (L2, pixels in 0 to 1)",
-                                visible=False, interactive=True)
+        self.eps_l2 = Slider(0, 10, 1.0, step=0.1, label="Budget ε (L2, pixels in 0 to 1)",
+                             visible=False, interactive=True)
         self.own: dict[str, list[gr.components.Component]] = {}
         groups = []
         for name in self.names:
@@ -77,19 +103,19 @@ class AttackForm:
         every = [c for name in self.names for c in self.own[name]]
         return [self.attack, self.norm, self.eps_l2, *every]
 
-    def build(self, eps_255: float, values: list[Any]) -> ImageAttack:
+    def build(self, eps_255: Any, values: list[Any]) -> ImageAttack:
         """The attack that the form describes. Raises InputError for values outside the rules."""
         name, norm, eps_l2, *rest = values
         if name not in IMAGE_ATTACKS:
             raise InputError(f"there is no attack '{name}'")
-        settings: dict[str, Any] = {
-            "norm": norm, "eps": float(eps_255) / 255 if norm == "linf" else float(eps_l2)}
+        eps = number(eps_255 if norm == "linf" else eps_l2, "the budget ε must be a number")
+        settings: dict[str, Any] = {"norm": norm, "eps": eps / 255 if norm == "linf" else eps}
         for other in self.names:
             for field in own_fields(IMAGE_ATTACKS[other]):
                 value = rest.pop(0)
                 if other == name:
                     settings[field.name] = read(field, value)
         if norm == "l2" and "step" in settings:
-            steps = int(settings["steps"])
-            settings["step"] = max(settings["step"], 2.5 * settings["eps"] / steps, 1e-6)
+            fitting = default_step(eps, norm, settings["steps"])
+            settings["step"] = max(settings["step"], fitting)
         return IMAGE_ATTACKS[name](**settings)

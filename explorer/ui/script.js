@@ -33,7 +33,7 @@
     if (!frames || !frames[index]) return;
     const frame = frames[index];
     model.querySelector('.rx-adv').src = frame.image;
-    model.querySelector('.rx-steps output').value = index;
+    model.querySelector('.rx-steps output').value = frame.step;
     const verdict = model.querySelector('.rx-verdict');
     verdict.className = `rx-verdict rx-${frame.kind}`;
     verdict.querySelector('.rx-say').innerHTML = frame.sentence;

@@ -66,7 +66,7 @@ def attack_both(library: Library, request: Request) -> Iterator[Progress]:
     """Runs a request, yielding Progress; pictures come as soon as each is ready."""
     captions, label, target = check(request)
     image = open_image(str(request.photo))
-    outcome = Outcome("", request.alt, [Part(library.card(m)) for m in request.models])
+    outcome = Outcome(request.alt, [Part(library.card(m)) for m in request.models])
     models: list[DualEncoder] = []
     for name in request.models:
         yield Progress(f"Opening {name} …")
@@ -107,9 +107,11 @@ def _flips(request: Request, outcome: Outcome, models: list[DualEncoder], pairs:
            targets: torch.Tensor | None) -> Iterator[Progress]:
     attack = replace(request.attack, norm="linf", eps=1 / 255)
     for part, model, pair in zip(outcome.parts, models, pairs, strict=True):
-        steps = 0
+        steps, shown = 0, part.result
+        assert shown is not None
+        known = max(1, int(shown.linf_255[0])) if bool(shown.success[0]) else None
         for event in smallest_flip(attack, model, pair, request.goal, targets, request.seed,
-                                   MOST_FLIP):
+                                   MOST_FLIP, known):
             if isinstance(event, Flip):
                 part.flip = event
             else:

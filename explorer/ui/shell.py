@@ -11,6 +11,7 @@ import gradio as gr
 from explorer.errors import InputError
 from explorer.models import Library, describe_device
 from explorer.ui.attack_tab import PLAIN, AttackTab
+from explorer.ui.examples import FOLDER
 from explorer.views import esc
 
 HERE = Path(__file__).parent
@@ -59,7 +60,8 @@ def warm(library: Library, names: tuple[str, ...]) -> threading.Thread:
 def build(library: Library, pair: tuple[str, str] = PAIR) -> gr.Blocks:
     """The whole page. Launch it with `launch_options`."""
     demo: gr.Blocks
-    with gr.Blocks(title="CLIP robustness explorer", analytics_enabled=False) as demo:
+    with gr.Blocks(title="CLIP robustness explorer", analytics_enabled=False,
+                   delete_cache=(3600, 24 * 3600)) as demo:
         gr.HTML(header(), **PLAIN)
         with gr.Tabs(), gr.Tab("Attack"):
             AttackTab(demo, library, pair)
@@ -79,5 +81,5 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": theme(), "head": _head(),
         "max_file_size": "40mb", "show_error": True, "footer_links": ["settings"],
-        "ssr_mode": False,
+        "ssr_mode": False, "allowed_paths": [str(FOLDER)],
     }

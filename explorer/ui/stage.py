@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from explorer.metrics import Flip
 from explorer.models import Card
 from explorer.result import Reading, Result
-from explorer.saving import as_dict, json_bytes, npy_bytes, png_bytes
+from explorer.saving import as_dict, file_stem, json_bytes, picture_files
 from explorer.views import (
     esc,
     flip_sentence,
@@ -43,7 +43,6 @@ class Part:
 class Outcome:
     """Everything a run shows. grid: (made by, read by) -> (result, clean and adversarial)."""
 
-    title: str
     alt: str
     parts: list[Part]
     grid: dict[tuple[int, int], tuple[Result, Reading, Reading]] = field(default_factory=dict)
@@ -97,7 +96,8 @@ def _pictures(result: Result, alt: str, role: str) -> str:
     """The attacked picture over the clean one, the change, and the slider through the steps."""
     clean, adversarial = result.images[0], result.adversarial_images[0]
     change, factor = perturbation(clean, adversarial)
-    last = 0 if result.frames is None else len(result.frames) - 1
+    last = max(0, len(result.frame_steps) - 1)
+    total = max(result.frame_steps, default=0)
     seen = f"Attacked picture, {settings_line(result)}. It looks like: {alt}"
     moved = f"The change on grey, magnified {factor} times: {_change_words(result)}"
     return f"""
@@ -120,7 +120,7 @@ def _pictures(result: Result, alt: str, role: str) -> str:
   <figcaption>The change × {factor}; grey is none</figcaption>
  </figure>
 </div>
-<div class="rx-steps"><label>Step <output>{last}</output> of {last}
+<div class="rx-steps"><label>Step <output>{total}</output> of {total}
  <input type="range" class="rx-step" min="0" max="{last}" value="{last}" step="1"
   aria-label="Step of the attack on the {role} model"></label></div>"""
 
@@ -184,18 +184,16 @@ def _size(result: Result) -> str:
 
 
 def _downloads(part: Part, result: Result) -> str:
-    stem = esc(f"{part.card.id}-{result.attack}".replace("/", "-"))
-    delta = (result.adversarial_images[0] - result.images[0]).numpy()
-    files = {"clean": "clean.png", "adversarial": f"{stem}.png", "perturbation": f"{stem}.npy"}
-    data = (
-        ("Picture (PNG)", f"{stem}.png", "image/png", png_bytes(result.adversarial_images[0])),
-        ("Change (.npy)", f"{stem}.npy", "application/octet-stream", npy_bytes(delta)),
-        ("Numbers (JSON)", f"{stem}.json", "application/json",
-         json_bytes(as_dict(result, 0, files))),
-    )
+    stem = f"{file_stem(part.card.id)}-{result.attack}"
+    names, contents = picture_files(result, stem)
+    contents[f"{stem}.json"] = json_bytes(as_dict(result, 0, names))
+    said = {names["clean"]: ("Clean PNG", "image/png"),
+            names["adversarial"]: ("Attacked PNG", "image/png"),
+            names["perturbation"]: ("Change .npy", "application/octet-stream"),
+            f"{stem}.json": ("Numbers JSON", "application/json")}
     links = " ".join(
-        f'<a download="{name}" href="{_data_uri(mime, raw)}">{text}</a>'
-        for text, name, mime, raw in data)
+        f'<a download="{esc(name)}" href="{_data_uri(said[name][1], raw)}">{said[name][0]}</a>'
+        for name, raw in contents.items())
     return f'<p class="rx-files">Save: {links}</p>'
 
 

@@ -16,6 +16,9 @@ from playwright.sync_api import Page, expect
 EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "examples"
 SHOTS = Path(__file__).parent / "shots"
 
+ROLES = {"light": {"standard": (0xB3, 0x47, 0x00), "robust": (0x00, 0x63, 0xA3)},
+         "dark": {"standard": (0xFF, 0x9D, 0x5C), "robust": (0x62, 0xB8, 0xF5)}}
+
 pytestmark = pytest.mark.browser
 
 
@@ -64,11 +67,21 @@ def test_it_fits_the_screen(page: Page, server: str, width: int, height: int, th
     page.set_viewport_size({"width": width, "height": height})
     open_app(page, server, theme)
     SHOTS.mkdir(exist_ok=True)
-    page.screenshot(path=SHOTS / f"attack-{width}-{theme}.png")
+    shot = SHOTS / f"attack-{width}-{theme}.png"
+    page.screenshot(path=shot)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     for selector in ("#rx-go", ".rx-standard .rx-verdict", ".rx-robust .rx-compare"):
         box = page.locator(selector).bounding_box()
         assert box is not None and box["y"] + box["height"] <= height, f"{selector} is cut off"
+    seen = np.asarray(Image.open(shot).convert("RGB"), int)
+    for role, tone in ROLES[theme].items():
+        assert (np.abs(seen - tone).max(2) < 4).sum() > 500, f"{role} is not in its colour"
+    box = page.locator(".rx-standard .rx-view").first.bounding_box()
+    assert box is not None
+    left, top, side = (int(box[k]) + 8 for k in ("x", "y", "width"))
+    photo = seen[top : top + side - 40, left : left + side - 16].mean((0, 1))
+    clean = picture(page, ".rx-standard img.rx-clean").mean((0, 1))
+    assert np.abs(photo - clean).max() < 25, "the photo is not what is seen in its place"
     ink = page.locator(".rx-say").first.evaluate("e => getComputedStyle(e).color")
     card = page.locator(".rx-model").first.evaluate("e => getComputedStyle(e).backgroundColor")
     light = [sum(int(v) for v in c[c.index("(") + 1 : -1].split(",")[:3]) for c in (ink, card)]
@@ -98,10 +111,10 @@ def test_an_uploaded_photo_with_own_captions_and_a_target(page: Page, server: st
     result = json.loads(saved(page, "standard", "JSON"))
     assert result["adversarial"]["captions"][2] == "a red sports car"
     clean = picture(page, ".rx-standard .rx-clean")
-    adversarial = np.asarray(Image.open(io.BytesIO(saved(page, "standard", "PNG"))), int)
+    adversarial = np.asarray(Image.open(io.BytesIO(saved(page, "standard", "Attacked PNG"))), int)
     moved = np.abs(adversarial - clean).max()
     assert moved == result["linf_255"] == 1
-    change = np.load(io.BytesIO(saved(page, "standard", "npy")))
+    change = np.load(io.BytesIO(saved(page, "standard", ".npy")))
     assert np.array_equal(np.rint(change * 255).transpose(1, 2, 0), adversarial - clean)
 
 
