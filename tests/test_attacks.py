@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import CAPTIONS, Linear, grid_images
+from helpers import CAPTIONS, Linear, grid_images
 from PIL import Image
 from torch import Tensor
 

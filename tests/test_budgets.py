@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from conftest import grid_images
+from helpers import grid_images
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor

@@ -7,7 +7,7 @@ import copy
 import pytest
 import timm
 import torch
-from conftest import tiny_clip
+from helpers import tiny_clip
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import CAPTIONS, grid_images
+from helpers import CAPTIONS, grid_images
 from torch import Tensor, nn
 
 from explorer.attacks.image import FGSM, PGD, ImageAttack

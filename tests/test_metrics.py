@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import CAPTIONS, Linear, grid_images, tiny_clip
+from helpers import CAPTIONS, Linear, grid_images, tiny_clip
 from open_clip.tokenizer import SimpleTokenizer
 
 from explorer.attacks.image import FGSM, PGD, Noise

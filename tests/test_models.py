@@ -12,7 +12,7 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import CAPTIONS, TINY, grid_images, tiny_clip
+from helpers import CAPTIONS, TINY, grid_images, tiny_clip
 from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import load_file, save_file
 from torch import Tensor
