@@ -28,13 +28,15 @@ def main() -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    warm(library, PAIR)
     try:
-        demo.launch(server_name=args.host, server_port=args.port, **launch_options())
+        demo.launch(server_name=args.host, server_port=args.port, prevent_thread_lock=True,
+                    **launch_options())
     except (OSError, OverflowError):  # taken, or no port number at all
         print(f"error: cannot serve on {args.host}:{args.port}; the port may be taken: choose "
               "another by --port", file=sys.stderr)
         return 1
+    warm(library, PAIR)
+    demo.block_thread()
     return 0
 
 
