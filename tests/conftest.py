@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from types import SimpleNamespace
+from typing import cast
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may depend on the hub, or on what it left here
 os.environ["HF_HUB_CACHE"] = os.path.join(tempfile.gettempdir(), "explorer-tests-no-hub")
@@ -59,3 +61,13 @@ def four() -> Pairs:
 @pytest.fixture(scope="session")
 def linear() -> Linear:
     return Linear()
+
+
+@pytest.fixture
+def two(tiny: DualEncoder) -> Library:
+    """A library of one tiny model under two names, standard and robust."""
+    cards = {
+        "plain": Card("plain", "plain", "standard", "none", "none", "none"),
+        "hard": Card("hard", "hard", "robust", "none", "none", "none", base="plain"),
+    }
+    return cast(Library, SimpleNamespace(card=cards.__getitem__, load=lambda _: tiny))

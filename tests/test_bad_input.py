@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import gradio as gr
@@ -16,23 +15,13 @@ from test_pairs import BAD, GOOD, sentence
 
 from explorer.attacks.image import PGD
 from explorer.errors import InputError
-from explorer.models import Card, DualEncoder, Library
+from explorer.models import Library
 from explorer.ui.examples import FOLDER
 from explorer.ui.forms import AttackForm, Slider
 from explorer.ui.session import ANY_WRONG, Request, attack_both
 
 CAT = str(FOLDER / "cat.jpg")
 CAPTIONS = ("a cat", "a dog", "a red car")
-
-
-@pytest.fixture
-def two(tiny: DualEncoder) -> Library:
-    """A library of one tiny model under two names, standard and robust."""
-    cards = {
-        "plain": Card("plain", "plain", "standard", "none", "none", "none"),
-        "hard": Card("hard", "hard", "robust", "none", "none", "none", base="plain"),
-    }
-    return cast(Library, SimpleNamespace(card=cards.__getitem__, load=lambda _: tiny))
 
 
 def finish(library: Library, photo: str = CAT, captions: tuple[str, ...] = CAPTIONS,

@@ -13,7 +13,7 @@ import torch
 
 from explorer.attacks.image import IMAGE_ATTACKS, PGD
 from explorer.errors import InputError
-from explorer.models import Card, DualEncoder, Library
+from explorer.models import Library
 from explorer.ui.attack_tab import AttackTab, Tickets
 from explorer.ui.examples import FOLDER, load_examples, strip
 from explorer.ui.forms import AttackForm, own_fields, read
@@ -21,16 +21,6 @@ from explorer.ui.session import ANY_WRONG, Progress, Request, attack_both, check
 from explorer.ui.stage import Outcome, _carried, draw
 
 CAPTIONS = ("a cat", "a dog", "a red car")
-
-
-@pytest.fixture
-def two(tiny: DualEncoder) -> Library:
-    """A library of one tiny model under two names, standard and robust."""
-    cards = {
-        "plain": Card("plain", "plain", "standard", "none", "none", "none"),
-        "hard": Card("hard", "hard", "robust", "none", "none", "none", base="plain"),
-    }
-    return cast(Library, SimpleNamespace(card=cards.__getitem__, load=lambda _: tiny))
 
 
 def request(**changes: Any) -> Request:

@@ -1,4 +1,4 @@
-"""python -m explorer.pocket build|measure --data DIR: makes and measures the embedded pair."""
+"""python -m explorer.pocket build|export|sizes|measure --data DIR: makes and measures the pair."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAMES = ("pocket", "pocket-robust")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="explorer.pocket", description=__doc__)
-    parser.add_argument("command", choices=["build", "export", "measure"])
+    parser.add_argument("command", choices=["build", "export", "sizes", "measure"])
     parser.add_argument("--data", type=Path, required=True, help="folder of the parquet files")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "pocket",
                         help="checkpoints; a later build goes on from them")
@@ -35,6 +35,11 @@ def main() -> int:
 
         for name in names:
             export(name, args.work, models / name)
+    elif args.command == "sizes":
+        from explorer.pocket import sizes
+        from explorer.pocket.measure import fill
+
+        fill(ROOT / "docs" / "pocket.md", "sizes", sizes.report(args.data))
     else:
         from explorer.models import Library
         from explorer.pocket.measure import measure_all, write

@@ -109,7 +109,12 @@ def write(found: dict[str, dict[str, Row]], models: Path, page: Path) -> None:
             (folder / "README.md").write_text(model_card(card), encoding="utf-8")
         if card.get("numbers"):
             cards[folder.name] = card
+    fill(page, "numbers", report(cards))
+
+
+def fill(page: Path, mark: str, table: str) -> None:
+    """Puts a table between a page's two comments of that name."""
     text = page.read_text(encoding="utf-8")
-    start, end = "<!-- numbers -->\n", "<!-- end of numbers -->"
+    start, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
     head, rest = text.split(start)
-    page.write_text(head + start + report(cards) + end + rest.split(end)[1], encoding="utf-8")
+    page.write_text(head + start + table + end + rest.split(end)[1], encoding="utf-8")

@@ -34,6 +34,11 @@ def attack(page: Page) -> None:
     expect(page.locator(".rx-status")).to_have_text("Done.", timeout=120_000)
 
 
+def set_steps(page: Page, steps: int) -> None:
+    page.locator("input[aria-label^='number input for Steps']:visible").fill(str(steps))
+    page.keyboard.press("Tab")
+
+
 def verdicts(page: Page) -> list[str]:
     return page.locator(".rx-say").all_inner_texts()
 
@@ -191,12 +196,10 @@ def test_captions_of_any_script_are_shown_as_typed(
 def test_a_second_press_replaces_the_first(page: Page, server: str) -> None:
     open_app(page, server)
     page.click("text=More settings")
-    page.locator("input[aria-label^='number input for Steps']:visible").fill("200")
-    page.keyboard.press("Tab")
+    set_steps(page, 200)
     page.click("#rx-go")
     expect(page.locator(".rx-status progress")).to_be_visible()
-    page.locator("input[aria-label^='number input for Steps']:visible").fill("3")
-    page.keyboard.press("Tab")
+    set_steps(page, 3)
     page.click("#rx-go")
     expect(page.locator(".rx-status")).to_have_text("Done.", timeout=60_000)
     assert page.locator(".rx-standard .rx-step").get_attribute("max") == "3"
@@ -205,8 +208,7 @@ def test_a_second_press_replaces_the_first(page: Page, server: str) -> None:
 def test_stop_stops_a_long_attack(page: Page, server: str) -> None:
     open_app(page, server)
     page.click("text=More settings")
-    page.locator("input[aria-label^='number input for Steps']:visible").fill("200")
-    page.keyboard.press("Tab")
+    set_steps(page, 200)
     page.click("#rx-go")
     expect(page.locator(".rx-status progress")).to_be_visible()
     page.click("#rx-stop")
@@ -215,7 +217,6 @@ def test_stop_stops_a_long_attack(page: Page, server: str) -> None:
     expect(page.locator(".rx-status")).to_contain_text("Stopped")
     page.click("#rx-stop")
     expect(page.locator(".rx-status")).to_have_text("Nothing is running.")
-    page.locator("input[aria-label^='number input for Steps']:visible").fill("2")
-    page.keyboard.press("Tab")
+    set_steps(page, 2)
     attack(page)
     assert page.locator(".rx-standard .rx-step").get_attribute("max") == "2"
