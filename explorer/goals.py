@@ -7,8 +7,8 @@ vectors; text features are (K, D), or (N, K, D) where each image has captions of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -25,9 +25,49 @@ class Goal(Protocol):
 
     def reached(self, image: Tensor, text: Tensor) -> Tensor: ...
 
+    def subset(self, rows: Tensor) -> Self:
+        """The goal for some of the images: rows (n,)."""
+        ...
+
+
+def spread(logits: Tensor, targeted: bool) -> Tensor:
+    """(N,) what DLR divides by (Croce and Hein 2020, arXiv 2003.01690, equations 6 and 7), with
+    the K logits in falling order: z1 - z3; targeted: z1 - (z3 + z4) / 2. Deviations: z1 - z3 for
+    a target among three captions; 1 for two, where the ratio would be constant."""
+    top = logits.topk(min(4, logits.shape[1]), dim=1).values
+    if top.shape[1] < 3:
+        return torch.ones_like(top[:, 0])
+    low = top[:, 2:4].mean(1) if targeted else top[:, 2]
+    return (top[:, 0] - low).clamp_min(1e-12)
+
+
+class Classification:
+    """A goal that is about which caption wins: logits, and losses on them."""
+
+    scale: float
+
+    def logits(self, image: Tensor, text: Tensor) -> Tensor:
+        """(N, K) scale x cosine."""
+        return self.scale * cosines(image, text)
+
+    def margin(self, image: Tensor, text: Tensor) -> Tensor:
+        """(N,) above 0 when the goal is met: a difference of two logits."""
+        raise NotImplementedError
+
+    def dlr(self, image: Tensor, text: Tensor) -> Tensor:
+        """(N,) the margin over the spread of the logits, which no rescaling changes."""
+        raise NotImplementedError
+
+
+def _own_and_best_other(logits: Tensor, one: Tensor) -> tuple[Tensor, Tensor]:
+    """(N,) the logit of caption one (N,), and the largest of all others."""
+    place = one[:, None]
+    others = logits.scatter(1, place, -torch.inf)
+    return logits.gather(1, place).squeeze(1), others.amax(1)
+
 
 @dataclass(frozen=True, eq=False)
-class Misclassify:
+class Misclassify(Classification):
     """Any caption but the true one wins: cross-entropy of softmax(scale x cosine), as in
     TeCoA (Mao et al. 2023, arXiv 2212.07016) and MMCoA (Zhou et al. 2024, arXiv 2404.19287).
 
@@ -43,9 +83,26 @@ class Misclassify:
     def reached(self, image: Tensor, text: Tensor) -> Tensor:
         return cosines(image, text).argmax(1) != self.labels
 
+    def margin(self, image: Tensor, text: Tensor) -> Tensor:
+        own, other = _own_and_best_other(self.logits(image, text), self.labels)
+        return other - own
+
+    def dlr(self, image: Tensor, text: Tensor) -> Tensor:
+        logits = self.logits(image, text)
+        return self.margin(image, text) / spread(logits, targeted=False)
+
+    def dlr_towards(self, image: Tensor, text: Tensor, targets: Tensor) -> Tensor:
+        """(N,) DLR towards wrong captions targets (N,): (z_t - z_y) over the spread."""
+        logits = self.logits(image, text)
+        aimed = logits.gather(1, torch.stack([targets, self.labels], 1))
+        return (aimed[:, 0] - aimed[:, 1]) / spread(logits, targeted=True)
+
+    def subset(self, rows: Tensor) -> Self:
+        return replace(self, labels=self.labels[rows])
+
 
 @dataclass(frozen=True, eq=False)
-class Towards:
+class Towards(Classification):
     """One chosen caption wins: minus its cross-entropy. targets: (N,) caption index."""
 
     targets: Tensor
@@ -56,6 +113,16 @@ class Towards:
 
     def reached(self, image: Tensor, text: Tensor) -> Tensor:
         return cosines(image, text).argmax(1) == self.targets
+
+    def margin(self, image: Tensor, text: Tensor) -> Tensor:
+        own, other = _own_and_best_other(self.logits(image, text), self.targets)
+        return own - other
+
+    def dlr(self, image: Tensor, text: Tensor) -> Tensor:
+        return self.margin(image, text) / spread(self.logits(image, text), targeted=True)
+
+    def subset(self, rows: Tensor) -> Self:
+        return replace(self, targets=self.targets[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +145,9 @@ class Unmatch:
     def reached(self, image: Tensor, text: Tensor) -> Tensor:
         return self._own(image, text) < 0.5 * self.clean_cosine.clamp_min(0)
 
+    def subset(self, rows: Tensor) -> Self:
+        return replace(self, labels=self.labels[rows], clean_cosine=self.clean_cosine[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class Match:
@@ -95,23 +165,41 @@ class Match:
         own = near.gather(1, self.labels[:, None]).squeeze(1)
         return near.gather(1, self.targets[:, None]).squeeze(1) > own
 
+    def subset(self, rows: Tensor) -> Self:
+        return replace(self, targets=self.targets[rows], labels=self.labels[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class Drift:
-    """The embedding leaves its clean place; needs no label or caption. The squared distance of
+    """The embeddings leave their clean places; needs no other caption. The squared distance of
     unit vectors, 2 - 2 cos, the inner objective of FARE (Schlarmann et al. 2024,
-    arXiv 2402.12336) on normalised features. Reached at an angle of more than 60 degrees.
+    arXiv 2402.12336) on normalised features, of the image plus that of its caption (LEAF,
+    arXiv 2506.03355). Reached when either has turned by more than 60 degrees.
 
-    clean: (N, D) unit features of the clean images.
+    clean: (N, D) unit features of the clean images; clean_text: (N, D) of their true captions;
+    labels: (N,) number of that caption.
     """
 
     clean: Tensor
+    clean_text: Tensor
+    labels: Tensor
+
+    def _cosines(self, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        rows = torch.arange(len(self.labels), device=self.labels.device)
+        own = text[self.labels] if text.dim() == 2 else text[rows, self.labels]
+        return (image * self.clean).sum(1), (own * self.clean_text).sum(1)
 
     def score(self, image: Tensor, text: Tensor) -> Tensor:
-        return 2 - 2 * (image * self.clean).sum(1)
+        of_image, of_text = self._cosines(image, text)
+        return 4 - 2 * of_image - 2 * of_text
 
     def reached(self, image: Tensor, text: Tensor) -> Tensor:
-        return (image * self.clean).sum(1) < 0.5
+        of_image, of_text = self._cosines(image, text)
+        return (of_image < 0.5) | (of_text < 0.5)
+
+    def subset(self, rows: Tensor) -> Self:
+        return replace(self, clean=self.clean[rows], clean_text=self.clean_text[rows],
+                       labels=self.labels[rows])
 
 
 GOALS = ("classification", "similarity", "embedding")
@@ -123,7 +211,7 @@ def make_goal(
 ) -> Goal:
     """The goal of a name in GOALS; with targets, its targeted form."""
     if kind == "embedding":
-        return Drift(clean_image)
+        return Drift(clean_image, text[labels], labels)
     if kind == "similarity":
         if targets is not None:
             return Match(targets, labels)

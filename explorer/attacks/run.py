@@ -1,4 +1,4 @@
-"""Runs any image attack on any model: checks, steps, rounds to 8 bits, measures, times.
+"""Runs any attack on any model: checks, takes turns, measures, times.
 
 Measuring happens here once, so that no attack can flatter itself.
 """
@@ -8,32 +8,51 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from explorer.attacks.image import IMAGE_ATTACKS, ImageAttack, Noise
+from explorer.attacks.image import IMAGE_ATTACKS, ImageAttack
+from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
+from explorer.attacks.text import TEXT_ATTACKS, TextAttack
+from explorer.attacks.turns import Log, Pictures, Scene, Step, Turns, Wording
 from explorer.errors import InputError
-from explorer.goals import GOALS, Goal, make_goal
+from explorer.goals import GOALS, make_goal
 from explorer.models import DualEncoder
 from explorer.pairs import Pairs
-from explorer.randomness import PerImage
 from explorer.result import Reading, Result
 
-MOST_FRAMES = 40
+Attack = ImageAttack | TextAttack | JointAttack
+KINDS = ("image", "text", "joint")
+REGISTRIES: dict[str, dict[str, Any]] = {
+    "image": IMAGE_ATTACKS, "text": TEXT_ATTACKS, "joint": JOINT_ATTACKS,
+}
 
 
-@dataclass(frozen=True)
-class Step:
-    """Progress: step `index` of `total` is done."""
+def kind_of(attack: Attack) -> str:
+    """ "image", "text" or "joint"."""
+    if isinstance(attack, JointAttack):
+        return "joint"
+    return "text" if isinstance(attack, TextAttack) else "image"
 
-    index: int
-    total: int
 
-
-def name_of(attack: ImageAttack) -> str:
+def name_of(attack: Attack) -> str:
     """The registry name of an attack."""
-    return next(name for name, kind in IMAGE_ATTACKS.items() if kind is type(attack))
+    named = getattr(attack, "recipe", None)
+    if named:
+        return f"textattack:{named}"
+    registry = REGISTRIES[kind_of(attack)]
+    return next(name for name, kind in registry.items() if kind is type(attack))
+
+
+def settings_of(attack: Attack) -> dict[str, Any]:
+    """The settings as plain data, those of a joint attack's halves among its own."""
+    if not isinstance(attack, JointAttack):
+        return asdict(attack)
+    own = {k: v for k, v in asdict(attack).items() if k not in ("image", "text")}
+    return {"image_attack": name_of(attack.image), "text_attack": name_of(attack.text),
+            **asdict(attack.image), **asdict(attack.text), **own}
 
 
 def check_targets(targets: Tensor | None, pairs: Pairs) -> None:
@@ -47,29 +66,27 @@ def check_targets(targets: Tensor | None, pairs: Pairs) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class _Setting:
-    """An attack about to run: everything that measuring needs again at the end."""
+class _Asked:
+    """An attack about to run and what was asked of it."""
 
-    attack: ImageAttack
-    model: DualEncoder
-    pairs: Pairs
+    attack: Attack
+    scene: Scene
     goal: str
     targets: Tensor | None
-    seed: int
-    clean: Tensor
-    clean_features: Tensor
-    text: Tensor
-    aim: Goal
+    began: float
 
 
-def _prepare(attack: ImageAttack, model: DualEncoder, pairs: Pairs, goal: str,
-             targets: Tensor | None, seed: int) -> _Setting:
+def _prepare(attack: Attack, model: DualEncoder, pairs: Pairs, goal: str,
+             targets: Tensor | None, seed: int) -> Scene:
     """Checks what was asked for and reads the clean pictures."""
     if goal not in GOALS:
         raise InputError(f"the goal must be one of {', '.join(GOALS)}, not '{goal}'")
     if goal == "embedding" and targets is not None:
         raise InputError("the goal embedding only moves away from the clean place and takes no "
                          "target: choose the goal classification or similarity")
+    if targets is not None and isinstance(attack, JointAttack) and not attack.targeted:
+        raise InputError(f"the attack {name_of(attack)} has no target, it only leads away: "
+                         "choose separate or alternating")
     check_targets(targets, pairs)
     if goal == "classification" and len(pairs.captions) < 2:
         raise InputError("with one caption there is no wrong answer: add a caption, "
@@ -79,80 +96,82 @@ def _prepare(attack: ImageAttack, model: DualEncoder, pairs: Pairs, goal: str,
         features = model.encode_image(clean)
     aim = make_goal(goal, features, text, pairs.labels.to(model.device), model.scale,
                     None if targets is None else targets.to(model.device))
-    return _Setting(attack, model, pairs, goal, targets, seed, clean, features, text, aim)
+    return Scene(model, pairs, aim, seed, clean, features, text)
 
 
 def stream(
-    attack: ImageAttack, model: DualEncoder, pairs: Pairs, goal: str = "classification",
+    attack: Attack, model: DualEncoder, pairs: Pairs, goal: str = "classification",
     targets: Tensor | None = None, seed: int = 0, record: bool = False,
 ) -> Iterator[Step | Result]:
     """Runs an attack, yielding a Step after each one and a Result at the end.
 
-    targets: (N,) caption index for a targeted attack. record: keep the pictures of image 0 on
-    the way (thinned to about MOST_FRAMES). Stopping the iteration stops the attack within a step.
+    targets: (N,) caption index for a targeted attack. record: keep the pictures and captions of
+    image 0 on the way. Stopping the iteration stops the attack within a step.
     """
     began = time.perf_counter()
-    setting = _prepare(attack, model, pairs, goal, targets, seed)
-    clean, queries = setting.clean, 0
-
-    def loss(x: Tensor) -> Tensor:
-        nonlocal queries
-        queries += 1
-        if goal == "embedding" and torch.equal(x, clean):  # its gradient is zero just there
-            x = x + (PerImage(seed, clean).uniform() - 0.5) / 255
-        return setting.aim.score(model.encode_image(x, fast=True), setting.text)
-
-    frames = {0: clean[0].cpu()} if record else {}
-    stride = max(1, -(-attack.total // MOST_FRAMES))
-    steps = attack.iterate(loss, clean, PerImage(seed, clean))
-    index = 0
-    while True:
-        try:
-            picture = next(steps)
-        except StopIteration as stop:
-            raw: Tensor = stop.value
-            break
-        index += 1
-        if record and (index % stride == 0 or index == attack.total):
-            frames[index] = attack.ball.quantise(picture[:1], clean[:1])[0].cpu()
-        yield Step(index, attack.total)
-    yield _measure(setting, raw, frames, queries, began)
+    scene = _prepare(attack, model, pairs, goal, targets, seed)
+    turns = Turns(scene, record)
+    pictures, wording = turns.unchanged, turns.as_given
+    if isinstance(attack, JointAttack):
+        pictures, wording = yield from attack.play(turns)
+    elif isinstance(attack, TextAttack):
+        wording = yield from turns.text(attack)
+    else:
+        pictures = yield from turns.image(attack)
+    yield _measure(_Asked(attack, scene, goal, targets, began), pictures, wording, turns.log)
 
 
-def _measure(on: _Setting, raw: Tensor, frames: dict[int, Tensor], queries: int, began: float,
-             ) -> Result:
-    """Rounds to 8 bits, reads the pictures in full precision, and judges."""
-    model, text, aim, clean = on.model, on.text, on.aim, on.clean
-    adversarial = on.attack.ball.quantise(raw, clean)
-    with torch.no_grad():
-        features = model.encode_image(adversarial)
-        if not isinstance(on.attack, Noise):  # an attacker with nothing better leaves it alone
-            worse = aim.score(features, text) < aim.score(on.clean_features, text)
-            adversarial[worse], features[worse] = clean[worse], on.clean_features[worse]
-        success = aim.reached(features, text)
-        raw_success = success.clone()
-        if not bool(success.all()):
-            raw_success |= aim.reached(model.encode_image(raw), text)
-    trail = kept = None
-    if frames:
-        frames[max(frames)] = adversarial[0].cpu()
-        kept = torch.stack(list(frames.values()))
+def _measure(on: _Asked, pictures: Pictures, wording: Wording, log: Log) -> Result:
+    """Reads all four pairings in full precision and judges the attacked one."""
+    scene, attack = on.scene, on.attack
+    model, pairs, text, aim = scene.model, scene.pairs, scene.text, scene.aim
+    now, words = pictures.features, wording.features
+    success = aim.reached(now, words)
+    raw_success = success.clone()
+    if isinstance(attack, ImageAttack) and not bool(success.all()):
         with torch.no_grad():
-            trail = Reading.of(model.encode_image(kept), text, model.scale)
-    moved = (adversarial - clean).cpu()
+            raw_success |= aim.reached(model.encode_image(pictures.raw), text)
+    moved = (pictures.pixels - scene.clean).cpu()
     return Result(
-        model=model.card.id, attack=name_of(on.attack), settings=asdict(on.attack), goal=on.goal,
-        seed=on.seed, captions=on.pairs.captions, labels=on.pairs.labels, targets=on.targets,
-        scale=model.scale, text_features=text.cpu(), images=clean.cpu(),
-        adversarial_images=adversarial.cpu(),
-        clean=Reading.of(on.clean_features, text, model.scale),
-        adversarial=Reading.of(features, text, model.scale),
+        model=model.card.id, kind=kind_of(attack), attack=name_of(attack),
+        settings=settings_of(attack), goal=on.goal, seed=scene.seed, captions=pairs.captions,
+        labels=pairs.labels, targets=on.targets, scale=model.scale, text_features=text.cpu(),
+        images=scene.clean.cpu(), adversarial_images=pictures.pixels.cpu(),
+        adversarial_captions=wording.rows, adversarial_text=words.cpu(),
+        clean=Reading.of(scene.clean_features, text, model.scale),
+        adversarial=Reading.of(now, words, model.scale),
+        image_only=Reading.of(now, text, model.scale),
+        text_only=Reading.of(scene.clean_features, words, model.scale),
         success=success.cpu(), raw_success=raw_success.cpu(),
         linf_255=(moved * 255).abs().flatten(1).amax(1).round(),
-        l2=moved.flatten(1).norm(dim=1), queries=queries,
-        seconds=time.perf_counter() - began, frames=kept, frame_steps=tuple(frames),
-        trail=trail,
+        l2=moved.flatten(1).norm(dim=1), queries=log.queries, tried=log.tried,
+        refused=log.refused, seconds=time.perf_counter() - on.began,
+        **_trail(scene, pictures, wording, log),
     )
+
+
+def _trail(scene: Scene, pictures: Pictures, wording: Wording, log: Log) -> dict[str, Any]:
+    """The recorded moments of image 0; the last one is what came out."""
+    if not log.record or not log.moments:
+        return {}
+    label = int(scene.pairs.labels[0])
+    if len(log.moments) == 1 and wording.rows[0] != scene.pairs.captions:
+        log.add(pictures.pixels[0], wording.rows[0][label])  # other captions than its own changed
+    last = log.moments[-1]
+    last.pixels, last.caption = pictures.pixels[0].cpu(), wording.rows[0][label]
+    frames = torch.stack([m.pixels for m in log.moments])
+    captions = tuple(m.caption for m in log.moments)
+    model = scene.model
+    with torch.no_grad():
+        features = model.encode_image(frames)
+    final = wording.each()[0]
+    texts = torch.stack([final if k == len(captions) - 1 else scene.text for k in
+                         range(len(captions))])
+    texts = texts.clone()
+    texts[:, label] = model.encode_text(captions)
+    return {"frames": frames, "frame_captions": captions,
+            "frame_steps": tuple(m.step for m in log.moments),
+            "trail": Reading.of(features, texts, model.scale)}
 
 
 def drain(events: Generator[Step | Result, None, None] | Iterator[Step | Result]) -> Result:
@@ -162,7 +181,7 @@ def drain(events: Generator[Step | Result, None, None] | Iterator[Step | Result]
     return last
 
 
-def run(attack: ImageAttack, model: DualEncoder, pairs: Pairs, goal: str = "classification",
+def run(attack: Attack, model: DualEncoder, pairs: Pairs, goal: str = "classification",
         targets: Tensor | None = None, seed: int = 0, record: bool = False) -> Result:
     """`stream` without the steps."""
     return drain(stream(attack, model, pairs, goal, targets, seed, record))
