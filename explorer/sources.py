@@ -1,4 +1,4 @@
-"""Where labelled pictures come from: parquet files, folders, CSV files.
+"""Where labelled pictures come from: parquet files, folders, archives, CSV files, JSON.
 
 A source knows the true answer of each example and hands out the encoded pictures of chosen ones.
 One more format is one more class of this kind and a line in `open_source`.
@@ -8,28 +8,47 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
-from explorer.csvfile import read_table
-from explorer.errors import InputError
+from PIL import Image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif")
-KINDS = "a .parquet file, a .csv file, or a folder with one sub-folder a class"
+from explorer.archives import open_archive
+from explorer.boxes import LIMITS, Box, Limits, Report, first_line, open_folder, read_file
+from explorer.csvfile import captions_of, read_table
+from explorer.errors import InputError
+from explorer.layouts import read_layout
+from explorer.listings import (
+    answer_column,
+    karpathy_entries,
+    parse_json,
+    read_karpathy,
+    read_rows,
+)
+
+Picture = Path | bytes | Image.Image
+KINDS = ("a .parquet, .csv or .json file, a .zip, .tar or .tar.gz archive, or a folder with one "
+         "sub-folder a class")
+UPLOADS = (".parquet", ".zip", ".tar", ".tar.gz", ".tgz")
+UPLOAD = Limits(members=20_000, unpacked=2_000_000_000)
 READ_AHEAD = 64  # encoded pictures of a parquet file in memory at a time
 
 
 @dataclass(frozen=True)
 class Source:
-    """answers: the class name or caption of each example; are_captions: which of the two."""
+    """answers: the class name of each example, or its captions; are_captions: which of the two.
 
-    answers: Sequence[str]
+    report: what was left out, which grows while pictures are read.
+    """
+
+    answers: Sequence[tuple[str, ...]]
     are_captions: bool
+    report: Report = field(default_factory=Report, kw_only=True)
 
-    def pictures(self, chosen: Sequence[int]) -> Iterator[Path | bytes]:
-        """The encoded pictures of these examples, given and yielded in rising order."""
+    def pictures(self, chosen: Sequence[int]) -> Iterator[Picture]:
+        """The pictures of these examples, given and yielded in rising order."""
         raise NotImplementedError
 
 
@@ -39,8 +58,19 @@ class Files(Source):
 
     paths: Sequence[Path]
 
-    def pictures(self, chosen: Sequence[int]) -> Iterator[Path | bytes]:
+    def pictures(self, chosen: Sequence[int]) -> Iterator[Picture]:
         return (self.paths[i] for i in chosen)
+
+
+@dataclass(frozen=True)
+class Boxed(Source):
+    """Pictures in a folder or an archive, under names in it."""
+
+    box: Box
+    names: Sequence[str]
+
+    def pictures(self, chosen: Sequence[int]) -> Iterator[Picture]:
+        yield from self.box.contents(self.names[i] for i in chosen)
 
 
 @dataclass(frozen=True)
@@ -50,7 +80,7 @@ class Parquet(Source):
 
     path: Path
 
-    def pictures(self, chosen: Sequence[int]) -> Iterator[Path | bytes]:
+    def pictures(self, chosen: Sequence[int]) -> Iterator[Picture]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -63,7 +93,7 @@ class Parquet(Source):
                     if wanted:
                         yield from _cells(file, group, wanted)
         except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{self.path.name} is damaged: {_first_line(error)}") from None
+            raise InputError(f"{self.path.name} is damaged: {first_line(error)}") from None
 
 
 def _cells(file: Any, group: int, wanted: Sequence[int]) -> Iterator[bytes]:
@@ -80,56 +110,70 @@ def _cells(file: Any, group: int, wanted: Sequence[int]) -> Iterator[bytes]:
             return
 
 
-def open_source(path: Path) -> Source:
-    """The reader of a path. Raises InputError when there is none for it or it is damaged."""
-    if path.is_dir():
-        return _open_folder(path)
-    if not path.exists():
+def open_source(path: Path, captions_first: bool = False, limits: Limits = LIMITS) -> Source:
+    """The reader of a path. Raises InputError when there is none for it or it is damaged.
+
+    captions_first: where there are labels and captions, the captions are wanted.
+    """
+    try:
+        if "\0" in str(path):
+            raise OSError("a null byte")
+        there = path.exists()
+    except OSError:  # or a name too long
+        raise InputError("that is not a usable path of a file or folder") from None
+    if not there:
         raise InputError(f"there is no file or folder {path}")
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        return _open_parquet(path)
-    if suffix == ".csv":
-        return _open_csv(path)
+    if path.is_dir():
+        return _open_box(open_folder(path), captions_first)
+    name = path.name.lower()
+    if name.endswith(".parquet"):
+        return _open_parquet(path, captions_first)
+    if name.endswith((".csv", ".tsv")):
+        return _open_csv(path, captions_first)
+    if name.endswith(".json"):
+        return _open_json(path)
+    if name.endswith((".zip", ".tar", ".tar.gz", ".tgz")):
+        return _open_box(open_archive(path, limits), captions_first)
     raise InputError(f"cannot read {path.name}: give {KINDS}")
 
 
-def _open_folder(path: Path) -> Files:
-    paths, answers = [], []
-    try:
-        classes = sorted(p for p in path.iterdir() if p.is_dir() and p.name[0] != ".")
-        for folder in classes:
-            inside = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-            paths += inside
-            answers += [folder.name] * len(inside)
-    except OSError as error:
-        raise InputError(f"cannot read the folder {path.name}: {error.strerror}") from None
-    if not classes:
-        raise InputError(f"the folder {path.name} has no sub-folders: make one for each class")
-    return Files(answers, False, paths)
+def open_upload(path: Path, captions_first: bool = False) -> Source:
+    """`open_source` of a file from a stranger, which may point at no other file: a table, a JSON
+    or a folder could name any picture on this machine."""
+    if path.is_dir() or not path.name.lower().endswith(UPLOADS):
+        raise InputError(f"{path.name[:80]} cannot be taken as an upload: give a .parquet file, "
+                         "or a .zip, .tar or .tar.gz archive")
+    return open_source(path, captions_first, UPLOAD)
 
 
-def _column(columns: Sequence[str], name: str) -> str:
-    """"caption" or "label", whichever there is (a label where both are)."""
-    if "image" in columns:
-        for answer in ("label", "caption"):
-            if answer in columns:
-                return answer
-    raise InputError(f"{name} needs the columns image and label (or caption); it has "
-                     f"{', '.join(columns) or 'none'}")
+def _open_box(box: Box, captions_first: bool) -> Boxed:
+    found = read_layout(box, captions_first)
+    return Boxed(found.answers, found.are_captions, box, found.names, report=box.report)
 
 
-def _open_parquet(path: Path) -> Parquet:
+def _open_json(path: Path) -> Boxed:
+    entries = karpathy_entries(parse_json(read_file(path)))
+    if not entries:
+        raise InputError(f"{path.name} is not the JSON of a retrieval set: it needs images, each "
+                         "with a filename and sentences")
+    box = open_folder(path.resolve().parent)
+    found = read_karpathy(box, entries)
+    if not found.names:
+        raise InputError(f"none of the images that {path.name} lists is in its folder")
+    return Boxed(found.answers, True, box, found.names, report=box.report)
+
+
+def _open_parquet(path: Path, captions_first: bool) -> Parquet:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
-            answer = _column(schema.names, path.name)
+            answer = answer_column(schema.names, path.name, captions_first)
             values = file.read(columns=[answer])[answer].to_pylist()
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"cannot read {path.name} as parquet: {_first_line(error)}") from None
+        raise InputError(f"cannot read {path.name} as parquet: {first_line(error)}") from None
     kind = schema.field("image").type
     held = kind.field("bytes").type if pa.types.is_struct(kind) and "bytes" in {
         kind.field(i).name for i in range(kind.num_fields)} else kind
@@ -137,13 +181,28 @@ def _open_parquet(path: Path) -> Parquet:
         raise InputError(f"the column image of {path.name} must hold encoded pictures "
                          f"(binary, or a struct with bytes), not {kind}")
     names = _class_names(schema.metadata) if answer == "label" else []
+    answers = read_answers(values, answer, names, path.name)
+    return Parquet(answers, answer != "label", path)
+
+
+def read_answers(values: Sequence[Any], answer: str, names: Sequence[str], where: str,
+                 ) -> list[tuple[str, ...]]:
+    """The cells of an answer column as words; names: what whole-number labels are called.
+
+    A cell holds a word, a number, or a list of captions. Raises InputError for anything else.
+    """
+    answers: list[tuple[str, ...]] = []
     for row, value in enumerate(values, 1):
-        if not isinstance(value, str | int):
-            raise InputError(f"row {row} of {path.name} has no {answer} in words or whole numbers")
+        texts = value if isinstance(value, list) and answer != "label" else [value]
+        if isinstance(value, str) and answer == "captions":
+            texts = captions_of(value.strip(), f"row {row} of {where}")
+        kept = [text for text in texts if isinstance(text, str | int)]
+        if not kept or len(kept) < len(texts):
+            raise InputError(f"row {row} of {where} has no {answer} in words or whole numbers")
         if names and isinstance(value, int) and not 0 <= value < len(names):
-            raise InputError(f"row {row} of {path.name} has the label {value}, which has no name")
-    answers = [names[v] if names and isinstance(v, int) else str(v) for v in values]
-    return Parquet(answers, answer == "caption", path)
+            raise InputError(f"row {row} of {where} has the label {value}, which has no name")
+        answers.append(tuple(names[t] if names and isinstance(t, int) else str(t) for t in kept))
+    return answers
 
 
 def _class_names(metadata: dict[bytes, bytes] | None) -> list[str]:
@@ -155,18 +214,15 @@ def _class_names(metadata: dict[bytes, bytes] | None) -> list[str]:
         return []
 
 
-def _open_csv(path: Path) -> Files:
+def _open_csv(path: Path, captions_first: bool) -> Files:
     columns, rows = read_table(path)
-    answer = _column(columns, path.name)
+    answer = answer_column(columns, path.name, captions_first)
     root = path.resolve().parent
     paths, answers = [], []
-    for line, row in rows:
-        image, text = row["image"].strip(), row[answer].strip()
-        if not image or not text:
-            raise InputError(f"line {line} of {path.name} has no {answer if image else 'image'}")
+    for line, image, texts in read_rows(columns, rows, path.name, captions_first):
         paths.append(_inside(root, image, f"line {line} of {path.name}"))
-        answers.append(text)
-    return Files(answers, answer == "caption", paths)
+        answers.append(texts)
+    return Files(answers, answer != "label", paths)
 
 
 def _inside(root: Path, name: str, where: str) -> Path:
@@ -180,7 +236,3 @@ def _inside(root: Path, name: str, where: str) -> Path:
     if not full.is_relative_to(root):
         raise InputError(f"{where} leads out of the folder of the CSV: give an absolute path")
     return full
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

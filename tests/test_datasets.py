@@ -1,9 +1,10 @@
-"""Reading labelled picture sets: parquet, folders, CSV."""
+"""Reading picture sets: parquet, folders, archives, CSV, JSON, the hub; several captions too."""
 
 from __future__ import annotations
 
 import io
 import json
+import time
 import tracemalloc
 import weakref
 from pathlib import Path
@@ -15,21 +16,16 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from sets import files_of, picture, write_folder, write_tar, write_zip
 
 from explorer import datasets
-from explorer.datasets import read_examples
+from explorer.datasets import read_examples, read_retrieval
 from explorer.errors import InputError
 from explorer.pairs import MAX_CAPTIONS, open_image
 
 LABELS = ["red_fox", "sea", "red_fox", "Zebra's", "sea", "sea"]
 CAPTIONS = ("a photo of a red fox", "a photo of a sea", "a photo of a Zebra's")
 NUMBERS = [0, 1, 0, 2, 1, 1]
-
-
-def picture(grey: int, size: int = 8) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (size, size), (grey, grey, grey)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def seen(examples: Any, batch: Any = 4) -> Any:
@@ -271,3 +267,214 @@ def test_no_readable_image(tmp_path: Path) -> None:
 def test_values_are_on_the_grid(tmp_path: Path) -> None:
     (pairs,) = read_examples(parquet(tmp_path)).batches(7, 6)
     assert torch.equal((pairs.images * 255).round() / 255, pairs.images)
+
+
+# --- layouts, the same in a folder and in every archive -------------------------------------
+
+WRITERS = {"set": write_folder, "set.zip": write_zip, "set.tar": write_tar,
+           "set.tar.gz": write_tar, "set.tgz": write_tar}
+BOTH = (("a cat", "one cat"), ("a dog",), ("the sea", "water"))
+LAYOUTS: dict[str, Any] = {
+    "folders": ("cat", "dog", "red fox"), "labels": ("cat", "dog", "red fox"),
+    "rows": BOTH, "lists": BOTH, "beside": BOTH, "json beside": BOTH, "karpathy": BOTH,
+    "words": (("a cat",), ("a dog",), ("the sea",)),
+}
+
+
+@pytest.mark.parametrize("prefix", ["", "top/", "top/data/"])
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_layouts(tmp_path: Path, kind: Any, name: Any, prefix: Any) -> None:
+    files = {prefix + key: raw for key, raw in reversed(files_of(kind).items())}
+    path = WRITERS[name](tmp_path / name, files)
+    examples = read_examples(path)
+    found = sorted((grey, examples.captions[label]) for grey, label in seen(examples))
+    own = LAYOUTS[kind]
+    if isinstance(own[0], str):
+        assert found == [(i, f"a photo of a {label}") for i, label in enumerate(own)]
+        with pytest.raises(InputError, match="has labels and no captions"):
+            read_retrieval(path)
+    else:
+        assert found == [(i, texts[0]) for i, texts in enumerate(own)]
+        assert captions_by_grey(read_retrieval(path)) == dict(enumerate(own))
+        assert captions_by_grey(examples.retrieval()) == dict(enumerate(own))
+    assert len(examples.report) == 0
+
+
+def captions_by_grey(found: Any) -> Any:
+    """Grey level of each image -> its captions."""
+    return {round(float(image[0, 0, 0]) * 255): found.own(place)
+            for places, images in found.pixels(4, 2)
+            for place, image in zip(places, images, strict=True)}
+
+
+@pytest.mark.parametrize("name", ["set", "set.zip", "set.tar"])
+def test_what_is_left_out_is_counted(tmp_path: Path, name: Any) -> None:
+    files = {**files_of("beside"), "d.png": picture(9), "notes.md": b"x", "e.txt": b"no picture"}
+    examples = read_examples(WRITERS[name](tmp_path / name, files))
+    assert len(examples) == 3
+    assert examples.report.counts == {"not pictures": 2, "no caption beside it": 1}
+    assert examples.report.sentences() == [
+        f"Left out 2 files (not pictures): {first}."
+        for first in ["e.txt, notes.md" if name == "set" else "notes.md, e.txt"]
+    ] + ["Left out 1 file (no caption beside it): d.png."]
+
+
+def test_listed_pictures_that_are_not_there(tmp_path: Path) -> None:
+    files = files_of("rows")
+    del files["b.png"]
+    examples = read_examples(write_zip(tmp_path / "set.zip", files))
+    assert examples.report.counts == {"listed, but not there": 1} and len(examples) == 2
+    files = files_of("karpathy")
+    del files["val2014/a.png"]
+    examples = read_examples(write_folder(tmp_path / "set", files) / "dataset.json")
+    assert examples.report.counts == {"listed, but not there": 1} and len(examples) == 2
+
+
+def test_names_of_cameras_are_no_words(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "set.zip", {"IMG_0123.png": picture(0), "a cat.png": picture(1),
+                                            "DSC00042.png": picture(2), "a dog.png": picture(3)})
+    examples = read_examples(path)
+    assert examples.captions == ("a cat", "a dog")
+    assert examples.report.counts == {"no words in the file name": 2}
+
+
+def test_webdataset_with_classes_by_number(tmp_path: Path) -> None:
+    files = {f"s{i:04d}.{end}": raw for i, label in enumerate([1, 0, 1])
+             for end, raw in (("png", picture(i)), ("cls", str(label).encode()))}
+    assert read_examples(write_tar(tmp_path / "set.tar", files)).captions == (
+        "a photo of a 1", "a photo of a 0")
+    files["classnames.txt"] = b"tabby_cat\ndog\n"
+    examples = read_examples(write_tar(tmp_path / "set.tar", files))
+    assert examples.captions == ("a photo of a dog", "a photo of a tabby cat")
+    assert seen(examples) == [(0, 0), (1, 1), (2, 0)]
+
+
+def test_parquet_with_lists_of_captions(tmp_path: Path) -> None:
+    for column in ("captions", "caption"):
+        found = read_retrieval(parquet(tmp_path, [list(own) for own in BOTH], column=column))
+        assert captions_by_grey(found) == dict(enumerate(BOTH))
+    path = parquet(tmp_path, [["a"], [], ["b"]], column="captions")
+    with pytest.raises(InputError, match="row 2 of set.parquet has no captions"):
+        read_retrieval(path)
+
+
+def test_captions_are_preferred_where_retrieval_asks(tmp_path: Path) -> None:
+    path = table(tmp_path, "image,label,caption\np/0.png,cat,a cat asleep\np/1.png,dog,a dog")
+    assert read_examples(path).captions == ("a photo of a cat", "a photo of a dog")
+    assert read_retrieval(path).captions == ("a cat asleep", "a dog")
+
+
+def test_retrieval_keeps_captions_that_two_images_share(tmp_path: Path) -> None:
+    path = table(tmp_path, "image,caption\np/0.png,x\np/1.png,x\np/0.png,y\np/2.png,z")
+    found = read_retrieval(path)
+    assert found.captions == ("x", "y", "x", "z") and found.owner == (0, 0, 1, 2)
+    assert [found.own(place) for place in range(3)] == [("x", "y"), ("x",), ("z",)]
+    drawn = [read_retrieval(path, 2, seed) for seed in range(9)]
+    assert {one.chosen for one in drawn} == {(0, 1), (0, 2), (1, 2)}
+    assert all(one.owner[0] == 0 and max(one.owner) == 1 for one in drawn)
+
+
+@pytest.mark.parametrize("text", [
+    "image;label\np/0.png;a cat, asleep\np/1.png;a dog",
+    "sep=;\nimage;label\np/0.png;a cat, asleep\np/1.png;a dog",
+    'IMAGE\tnote, of any; kind\tLabel\np/0.png\tx\ta cat, asleep\np/1.png\ty\ta dog',
+    '"image","label"\r\n"p/0.png","a cat, asleep"\r\n\r\n"p/1.png","a dog"\r\n',
+])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+def test_csv_separators_are_found(tmp_path: Path, text: Any, encoding: Any) -> None:
+    assert read_examples(table(tmp_path, text, encoding)).captions == (
+        "a photo of a a cat, asleep", "a photo of a a dog")
+
+
+@pytest.mark.parametrize(("cell", "sentence"), [
+    ('"[""a"", 3]"', "line 2 of set.csv must hold its captions as a JSON list"),
+    ("[a", "must hold its captions as a JSON list"), ("[]", "line 2 of set.csv has no captions"),
+    ('"{}"'.format("[" * 5000), "must hold its captions as a JSON list"),
+])
+def test_bad_lists_of_captions(tmp_path: Path, cell: Any, sentence: Any) -> None:
+    with pytest.raises(InputError, match=sentence):
+        read_examples(table(tmp_path, f"image,captions\np/0.png,{cell}\np/1.png,x"))
+
+
+@pytest.mark.parametrize(("make", "sentence"), [
+    (lambda t: write_zip(t / "s.zip", {}), "there are no images in s.zip"),
+    (lambda t: write_zip(t / "s.zip", {"a.txt": b"x"}), "there are no images in s.zip"),
+    (lambda t: write_zip(t / "s.zip", {"1.png": picture(1)}), "s.zip has no sub-folders, so"),
+    (lambda t: write_zip(t / "s.zip", {"1.png": b"", "s.csv": b"file,x\n"}), "needs the columns"),
+    (lambda t: write_folder(t / "s", {"d.json": b"{}"}) / "d.json", "not the JSON of a retrieval"),
+    (lambda t: write_folder(t / "s", {"d.json": files_of("karpathy")["dataset.json"]}) / "d.json",
+     "none of the images that d.json lists"),
+    (lambda t: "x" * 5000, "not a usable path"), (lambda t: "a\0b", "not a usable path"),
+])
+def test_what_is_wrong_with_other_forms(tmp_path: Path, make: Any, sentence: Any) -> None:
+    with pytest.raises(InputError, match=sentence) as caught:
+        read_examples(make(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["set.zip", "set.tar", "set.tar.gz", "set.tgz"])
+def test_uploads(tmp_path: Path, name: Any) -> None:
+    path = WRITERS[name](tmp_path / name, files_of("rows"))
+    assert len(read_examples(path, upload=True)) == 3
+    assert len(read_retrieval(path, upload=True)) == 3
+    assert len(read_examples(parquet(tmp_path), upload=True)) == 6
+
+
+def test_an_upload_reads_nothing_beside_itself(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(picture(7))
+    text = f"image,label\n{tmp_path}/secret.png,a\n{tmp_path}/secret.png,b"
+    for path in (table(tmp_path, text), tmp_path, "hf:ethz/food101",
+                 write_folder(tmp_path / "j", files_of("karpathy")) / "dataset.json"):
+        with pytest.raises(InputError, match="cannot be taken as an upload: give a"):
+            read_examples(path, upload=True)
+    examples = write_zip(tmp_path / "set.zip", {"set.csv": text.encode(), "a.png": picture(1)})
+    with pytest.raises(InputError, match="there are no images in set.zip"):
+        read_examples(examples, upload=True)
+
+
+# --- the hub --------------------------------------------------------------------------------
+
+
+def hub_rows(columns: Any, features: Any) -> Any:
+    from datasets import Dataset, Features  # type: ignore[import-untyped]
+
+    return Dataset.from_dict(columns, features=Features(features))
+
+
+def test_a_data_set_of_the_hub(tmp_path: Path) -> None:
+    """The real library's own object, as load_dataset hands it over."""
+    from datasets import ClassLabel, Image, List, Value
+
+    from explorer.hubsets import from_dataset
+
+    images = [{"bytes": picture(i), "path": None} for i in range(3)]
+    rows = hub_rows({"img": images, "fine_label": [1, 0, 1]},
+                    {"img": Image(), "fine_label": ClassLabel(names=["cat", "red_fox"])})
+    examples = datasets.make_examples("x", from_dataset(rows, "x"))
+    assert examples.captions == ("a photo of a red fox", "a photo of a cat")
+    assert seen(examples) == [(0, 0), (1, 1), (2, 0)]
+    rows = hub_rows({"image": images, "caption": [list(own) for own in BOTH]},
+                    {"image": Image(), "caption": List(Value("string"))})
+    found = datasets.make_retrieval("x", from_dataset(rows, "x"), (0, 1, 2))
+    assert captions_by_grey(found) == dict(enumerate(BOTH))
+    with pytest.raises(InputError, match="needs the columns image and label"):
+        from_dataset(hub_rows({"image": images}, {"image": Image()}), "x")
+    with pytest.raises(InputError, match="does not hold pictures"):
+        from_dataset(hub_rows({"image": ["x"], "label": [0]}, {
+            "image": Value("string"), "label": Value("int32")}), "x")
+
+
+@pytest.mark.parametrize(("name", "sentence"), [
+    ("hf:ethz/food101", "cannot fetch the data set ethz/food101: the hub is not reachable"),
+    ("hf:ethz/food101:test", "cannot fetch the data set ethz/food101: the hub is not reachable"),
+    ("hf:../x", "is not the name of a hub data set"), ("hf:", "is not the name of a hub data set"),
+    ("hf:a/b/c", "is not the name of a hub data set"),
+    ("hf:tests", "tests is a file or folder here"),
+])
+def test_the_hub_out_of_reach(name: Any, sentence: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).resolve().parent.parent)
+    began = time.monotonic()
+    with pytest.raises(InputError, match=sentence):
+        read_examples(name)
+    assert time.monotonic() - began < 10
