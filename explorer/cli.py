@@ -1,4 +1,4 @@
-"""The command line: python -m explorer models | attack | evaluate.
+"""The command line: python -m explorer models | attack | evaluate | train | replay.
 
 Only reads flags; the work is in explorer.commands, imported once they are read, so that --help
 and a mistyped flag answer at once. Wrong input: status 2 and one line on standard error.
@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from explorer.errors import InputError
+from explorer.training.flags import add_flags
 
-ATTACK_NAMES = "pgd, fgsm, mi-fgsm, apgd or noise"  # of IMAGE_ATTACKS, too heavy to import here
+# Of the registries, which are too heavy to import here; a test compares them.
+IMAGE_NAMES = ("pgd, fgsm, mi-fgsm, apgd, apgd-dlr, apgd-t, square, transfer, eot, strong, "
+               "noise")
+TEXT_NAMES = "bert, synonym, hotflip, character, typo, textattack:RECIPE"
+JOINT_NAMES = "separate, co-attack, set-guided, alternating"
 WRONG_INPUT, INTERRUPTED = 2, 130
 
 
@@ -54,11 +59,37 @@ def _add_budget(parser: argparse.ArgumentParser, paper_steps: int) -> None:
                        "start, as in arXiv 2404.19287; other flags change it")
 
 
+def _add_text(parser: argparse.ArgumentParser, paper: bool) -> None:
+    """paper: the defaults are the paper's, which attacks all captions without a label."""
+    group = parser.add_argument_group("words and characters")
+    group.add_argument("--words", type=int, metavar="N", help="words to exchange (default 1)")
+    group.add_argument("--chars", type=int, metavar="N",
+                       help="edit distance of the attack character (default 1)")
+    group.add_argument("--objective", choices=["goal", "kl", "cosine"],
+                       default="kl" if paper else None,
+                       help="goal: that of --goal; kl, cosine: away from the clean caption's "
+                       f"embedding (default {'kl' if paper else 'goal'})")
+    group.add_argument("--text-captions", choices=["true", "all"],
+                       default="all" if paper else None,
+                       help="change the true caption, or all at once "
+                       f"(default {'all, as the paper does' if paper else 'true'})")
+    group.add_argument("--similarity", type=float, metavar="S",
+                       help="least cosine of the sentence embeddings, 0 to 1")
+    group.add_argument("--protect", action="store_true", help="leave the class words alone")
+    group.add_argument("--masked-lm", metavar="NAME", help="masked language model of bert: a "
+                       "name or folder (default: the embedded one)")
+    group = parser.add_argument_group("joint attacks")
+    group.add_argument("--image-attack", metavar="NAME", help="the image half (default pgd)")
+    group.add_argument("--text-attack", metavar="NAME", help="the text half (default bert)")
+    group.add_argument("--rounds", type=int, metavar="N", help="of alternating (default 2)")
+    group.add_argument("--alpha", type=float, metavar="A", help="of co-attack (default 3)")
+
+
 def parser() -> Parser:
     """All flags; `set_defaults(command=...)` names the function of explorer.commands."""
     top = Parser(prog="python -m explorer", allow_abbrev=False,
                  description="CLIP robustness explorer: attack CLIP models and measure them.")
-    commands = top.add_subparsers(required=True, metavar="models | attack | evaluate")
+    commands = top.add_subparsers(required=True, metavar="models | attack | evaluate | train | replay")
 
     models = commands.add_parser("models", help="list the models", allow_abbrev=False)
     models.add_argument("--json", action="store_true", help="as JSON")
@@ -72,12 +103,15 @@ def parser() -> Parser:
     attack.add_argument("--label", type=int, default=0, metavar="N",
                         help="number of the true caption, from 0 (default 0)")
     attack.add_argument("--target", metavar="T", help="a caption that should win instead")
-    attack.add_argument("--kind", choices=["image"], default="image", help="what is attacked")
-    attack.add_argument("--attack", metavar="NAME", help=f"{ATTACK_NAMES} (default pgd)")
+    attack.add_argument("--kind", choices=["image", "text", "joint"], default="image",
+                        help="what is attacked (default image)")
+    attack.add_argument("--attack", metavar="NAME", help=f"image: {IMAGE_NAMES}; text: "
+                        f"{TEXT_NAMES}; joint: {JOINT_NAMES} (default pgd, bert or separate)")
     attack.add_argument("--goal", choices=["classification", "similarity", "embedding"],
                         default="classification", help="default classification")
     _add_models(attack)
     _add_budget(attack, paper_steps=10)
+    _add_text(attack, paper=False)
     attack.add_argument("--out", required=True, type=Path, metavar="DIR",
                         help="folder for result.json and the pictures")
     attack.set_defaults(command="attack", paper_steps=10)
@@ -87,25 +121,41 @@ def parser() -> Parser:
     evaluate.add_argument("--data", required=True, type=Path, metavar="PATH",
                           help="a parquet or CSV file, or a folder with one sub-folder a class")
     evaluate.add_argument("--attacks", default="clean,image", metavar="A,B",
-                          help=f"clean, image (see --image-attack), {ATTACK_NAMES} "
-                          "(default clean,image)")
-    evaluate.add_argument("--image-attack", metavar="NAME", dest="attack",
-                          help="what the attack 'image' is (default pgd)")
+                          help="clean, image, text, joint (see --image-attack and the like), "
+                          f"{IMAGE_NAMES}, {TEXT_NAMES}, {JOINT_NAMES} (default clean,image)")
+    evaluate.add_argument("--joint-attack", metavar="NAME",
+                          help="what 'joint' is (default separate, the paper's)")
     evaluate.add_argument("--limit", type=int, metavar="N",
                           help="draw this many images, fixed by the seed (default all)")
     _add_models(evaluate)
     _add_budget(evaluate, paper_steps=100)
+    _add_text(evaluate, paper=True)
     evaluate.add_argument("--out", required=True, type=Path, metavar="FILE.json")
     evaluate.set_defaults(command="evaluate", paper_steps=100)
+
+    replay = commands.add_parser("replay", help="score a saved bundle again",
+                                 allow_abbrev=False)
+    replay.add_argument("bundle", type=Path, metavar="BUNDLE.zip",
+                        help="as `attack` and the app save it")
+    replay.add_argument("--rerun", action="store_true", help="attack again, too")
+    _add_folders(replay)
+    replay.add_argument("--device", metavar="NAME", help="cpu or cuda (default: the best there is)")
+    replay.set_defaults(command="replay")
+
+    train = commands.add_parser("train", help="fine-tune a model against attacks",
+                                allow_abbrev=False)
+    add_flags(train)
+    train.set_defaults(command="train")
     return top
 
 
-def _run(argv: Sequence[str] | None) -> None:
+def _run(argv: Sequence[str] | None) -> int:
     args = parser().parse_args(argv)
     from explorer import commands
 
-    run = {"models": commands.models, "attack": commands.attack, "evaluate": commands.evaluate}
-    run[args.command](args)
+    run = {"models": commands.models, "attack": commands.attack, "evaluate": commands.evaluate,
+           "train": commands.train, "replay": commands.replay}
+    return run[args.command](args) or 0
 
 
 def _say(line: str) -> None:
@@ -113,15 +163,15 @@ def _say(line: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command and returns the exit status: 0, 2 (wrong input) or 130 (Ctrl-C)."""
+    """Runs a command and returns the exit status: 0, 1 (a replay that does not hold), 2 (wrong
+    input) or 130 (Ctrl-C)."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # standard error is for our one line
-            _run(argv)
+            return _run(argv)
     except InputError as error:
         _say(f"error: {error}")
         return WRONG_INPUT
     except KeyboardInterrupt:
         _say("interrupted: nothing was written")
         return INTERRUPTED
-    return 0

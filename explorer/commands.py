@@ -13,20 +13,20 @@ import torch
 from tqdm import tqdm
 
 from explorer import metrics, saving
-from explorer.attacks.image import IMAGE_ATTACKS, MAX_STEPS, ImageAttack, default_step
-from explorer.attacks.run import run
-from explorer.budgets import parse_eps
+from explorer.attacks.run import Attack, name_of, run, settings_of
+from explorer.bundle import bundle_bytes, read_bundle
 from explorer.datasets import Examples, read_examples
 from explorer.errors import InputError
 from explorer.fastconv import keep_memory
+from explorer.flags import kind_named, make_attack
 from explorer.models import DualEncoder, Library
 from explorer.pairs import clean_captions, one_pair, open_image
+from explorer.replay import replay as replay_checks
 from explorer.result import Result, versions
 from explorer.views import verdict
 
-DEFAULT_EPS = {"linf": "1/255", "l2": "0.5"}
 PLAIN = str.maketrans({"“": "'", "”": "'", "→": "->", "∞": "inf"})
-Attacks = dict[str, ImageAttack | None]
+Attacks = dict[str, Attack | None]
 
 
 def models(args: argparse.Namespace) -> None:
@@ -44,7 +44,7 @@ def models(args: argparse.Namespace) -> None:
 
 def attack(args: argparse.Namespace) -> None:
     """Attacks one image for each model; writes result.json and the pictures."""
-    setting = make_attack(args, args.attack or "pgd")
+    setting = make_attack(args, args.kind, args.attack)
     captions = list(clean_captions(args.captions))
     target = None if args.target is None else _target(args, captions)
     if args.out.is_file():
@@ -53,6 +53,7 @@ def attack(args: argparse.Namespace) -> None:
     image = open_image(args.image)
     encoders = _load(args)
     runs: list[dict[str, Any]] = []
+    results: list[Result] = []
     contents: dict[str, bytes] = {}
     for model in encoders:
         pairs = one_pair(image, captions, args.label, model.size)
@@ -60,10 +61,13 @@ def attack(args: argparse.Namespace) -> None:
         names, files = saving.picture_files(result, _stem(model.card.id, contents))
         runs.append(saving.as_dict(result, files=names))
         contents.update(files)
+        results.append(result)
         print(sentence(result))
     contents["result.json"] = saving.json_bytes({
         "runs": runs, "image": Path(args.image).name, "captions": captions, "label": args.label,
         "seed": args.seed, "versions": versions()})
+    contents["bundle.zip"] = bundle_bytes(
+        results, {m.card.id: m.fingerprint for m in encoders}, Path(args.image).name)
     saving.write_files(args.out, contents)
 
 
@@ -91,6 +95,28 @@ def evaluate(args: argparse.Namespace) -> None:
         print(f"left out: {skipped} of {len(examples)} images, which cannot be read")
 
 
+def replay(args: argparse.Namespace) -> int:
+    """Scores a bundle again; 0 when all holds, 1 when something does not."""
+    bundle = read_bundle(args.bundle)
+    keep_memory()
+    library = Library(args.models_dir)
+    failed = 0
+    for check in replay_checks(bundle, library, args.rerun, _device(args.device)):
+        mark = {True: "ok", False: "DIFFERS", None: "-"}[check.holds]
+        failed += check.holds is False
+        print(f"{check.model}: {mark}: {check.sentence}")
+    print("the numbers hold" if not failed else f"{failed} checks do not hold")
+    return 1 if failed else 0
+
+
+def train(args: argparse.Namespace) -> None:
+    """Fine-tunes a model against attacks, in a folder of its own."""
+    from explorer.training import command
+
+    keep_memory()
+    command.train(args)
+
+
 def _evaluate_model(model: DualEncoder, attacks: Attacks, examples: Examples, seed: int,
                     bar: Any) -> list[metrics.Row]:
     """One row an attack; each batch is decoded once for all of them."""
@@ -104,59 +130,28 @@ def _evaluate_model(model: DualEncoder, attacks: Attacks, examples: Examples, se
             hits[name] += [good for _, good in metrics.evaluate(model, attack, [pairs], seed)]
             seconds[name] += time.perf_counter() - began
             bar.update(len(pairs))
-    return [metrics.row(model.card.id, name, attack.eps if attack else 0.0,
+    return [metrics.row(model.card.id, name, metrics.eps_of(attack),
                         torch.cat(hits[name]), seconds[name]) for name, attack in attacks.items()]
-
-
-def make_attack(args: argparse.Namespace, name: str) -> ImageAttack:
-    """The attack of a registry name, with the flags' settings that it has.
-
-    --steps and --step are checked even where the attack has none, and then not used.
-    """
-    if name not in IMAGE_ATTACKS:
-        raise InputError(f"there is no attack '{name}'; known are {', '.join(IMAGE_ATTACKS)}")
-    kind = IMAGE_ATTACKS[name]
-    has = {field.name for field in dataclasses.fields(kind)}
-    eps = parse_eps(DEFAULT_EPS[args.norm] if args.eps is None else args.eps)
-    values: dict[str, Any] = {"eps": eps, "norm": args.norm}
-    steps = args.paper_steps if args.steps is None and args.preset else args.steps
-    if steps is not None and not 1 <= steps <= MAX_STEPS:
-        raise InputError(f"steps must be a whole number from 1 to {MAX_STEPS}, not {steps}")
-    if "steps" in has and steps is not None:
-        values["steps"] = steps
-    step = _step(args, eps, steps or getattr(kind, "steps", 1))
-    if "step" in has:
-        values["step"] = step
-    return kind(**values)
-
-
-def _step(args: argparse.Namespace, eps: float, steps: int) -> float:
-    if args.step is None:
-        return 1 / 255 if args.preset else default_step(eps, args.norm, steps)
-    try:
-        step = parse_eps(args.step)
-    except InputError:
-        step = 0.0
-    if step <= 0:
-        raise InputError(f"the step size must be a number above 0, such as 1/255, not "
-                         f"'{args.step}'")
-    return step
 
 
 def _attacks(args: argparse.Namespace) -> Attacks:
     """The attacks of --attacks by the name they were asked for; None is no attack."""
+    usual = {"image": args.image_attack, "text": args.text_attack, "joint": args.joint_attack}
     found: Attacks = {}
     for name in _names(args.attacks, "attacks"):
-        chosen = (args.attack or "pgd") if name == "image" else name
-        found[name] = None if name == "clean" else make_attack(args, chosen)
+        if name == "clean":
+            found[name] = None
+        elif name in usual:
+            found[name] = make_attack(args, name, usual[name])
+        else:
+            found[name] = make_attack(args, kind_named(name), name)
     return found
 
 
-def _settings(attack: ImageAttack | None) -> dict[str, Any]:
+def _settings(attack: Attack | None) -> dict[str, Any]:
     if attack is None:
         return {}
-    name = next(n for n, kind in IMAGE_ATTACKS.items() if kind is type(attack))
-    return {"name": name, **dataclasses.asdict(attack)}
+    return {"name": name_of(attack), **settings_of(attack)}
 
 
 def _target(args: argparse.Namespace, captions: list[str]) -> torch.Tensor:
@@ -218,13 +213,24 @@ def sentence(result: Result) -> str:
     """What happened to image 0 in one plain line, with the achieved distance and the time."""
     head, _, tail = verdict(result)[1].rstrip(".").partition(": ")
     words = f"{head[0].lower()}{head[1:]}, {tail}".translate(PLAIN) if tail else head
-    if result.settings["eps"] == 0:
+    if result.settings.get("eps") == 0 and result.kind == "image":
         words = "nothing changed, as eps is 0"
-    linf = result.settings["norm"] == "linf"
-    size = f"L-inf {int(result.linf_255[0])}/255" if linf else f"L2 {float(result.l2[0]):.3g}"
-    steps = result.settings.get("steps", 1)
-    return (f"{result.model}: {words} ({size}, {steps} step{'s' * (steps > 1)}, "
-            f"{result.seconds:.1f} s)")
+    return f"{result.model}: {words} ({_size(result)}, {result.seconds:.1f} s)"
+
+
+def _size(result: Result) -> str:
+    """What was changed, by how much."""
+    said = []
+    if result.kind != "text":
+        linf = result.settings["norm"] == "linf"
+        said.append(f"L-inf {int(result.linf_255[0])}/255" if linf else
+                    f"L2 {float(result.l2[0]):.3g}")
+        steps = result.settings.get("steps", 1)
+        said.append(f"{steps} step{'s' * (steps > 1)}")
+    if result.kind != "image":
+        clean, now = result.own_captions()
+        said.append(f"caption '{now}'" if now != clean else "caption unchanged")
+    return ", ".join(said)
 
 
 def _print_rows(rows: Sequence[metrics.Row], norm: str) -> None:

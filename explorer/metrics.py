@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from explorer.attacks.image import ImageAttack
-from explorer.attacks.run import Step, run, stream
+from explorer.attacks.joint import JointAttack
+from explorer.attacks.run import Attack, run, stream
+from explorer.attacks.turns import Step
 from explorer.models import DualEncoder
 from explorer.pairs import Pairs
 from explorer.result import Reading, Result
@@ -43,6 +45,12 @@ class Row:
     seconds: float
 
 
+def eps_of(attack: Attack | None) -> float:
+    """The pixel budget of an attack; 0 where it leaves the pixels alone."""
+    half = attack.image if isinstance(attack, JointAttack) else attack
+    return half.eps if isinstance(half, ImageAttack) else 0.0
+
+
 def row(model: str, attack: str, eps: float, hits: Tensor, seconds: float) -> Row:
     """hits: (N,) bool, whether each image was classified correctly."""
     good, n = int(hits.sum()), len(hits)
@@ -51,7 +59,7 @@ def row(model: str, attack: str, eps: float, hits: Tensor, seconds: float) -> Ro
 
 
 def evaluate(
-    model: DualEncoder, attack: ImageAttack | None, batches: Iterable[Pairs], seed: int = 0,
+    model: DualEncoder, attack: Attack | None, batches: Iterable[Pairs], seed: int = 0,
 ) -> Iterator[tuple[int, Tensor]]:
     """Yields (images done, (n,) bool correct) after each batch; attack None is clean accuracy.
 
@@ -70,27 +78,29 @@ def evaluate(
         yield done, correct
 
 
-def evaluate_row(model: DualEncoder, name: str, attack: ImageAttack | None,
+def evaluate_row(model: DualEncoder, name: str, attack: Attack | None,
                  batches: Iterable[Pairs], seed: int = 0) -> Row:
     """`evaluate` to the end, as one Row."""
     began = time.perf_counter()
     hits = [h for _, h in evaluate(model, attack, batches, seed)]
-    return row(model.card.id, name, attack.eps if attack else 0.0, torch.cat(hits),
+    return row(model.card.id, name, eps_of(attack), torch.cat(hits),
                time.perf_counter() - began)
 
 
 def read_by(model: DualEncoder, result: Result) -> tuple[Reading, Reading]:
-    """What another model says of a result's clean and adversarial pictures (transfer)."""
+    """What another model says of a result's clean and adversarial pairs (transfer)."""
     images = torch.cat([result.images, result.adversarial_images])
     if images.shape[-1] != model.size:
         images = torch.nn.functional.interpolate(
             images, (model.size, model.size), mode="bicubic", antialias=True).clamp(0, 1)
     with torch.no_grad():
         features = model.encode_image(images)
+    n, rows = len(result.images), result.adversarial_captions
     text = model.encode_text(result.captions)
-    n = len(result.images)
+    now = text if all(row == result.captions for row in rows) else torch.stack(
+        [model.encode_text(row) for row in rows])
     return (Reading.of(features[:n], text, model.scale),
-            Reading.of(features[n:], text, model.scale))
+            Reading.of(features[n:], now, model.scale))
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,14 @@ strictly: a model whose weights are missing or do not fit is refused, never left
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,8 @@ TEXT_CACHE = 20_000
 class Card:
     """What a model is and where it is from. kind: "standard" or "robust"; base: the id of the
     standard model that a robust one was fine-tuned from; source: local-dir:PATH, hf-hub:NAME,
-    open_clip:ARCHITECTURE:TAG or transformers:NAME; numbers: measured by `make cards`."""
+    open_clip:ARCHITECTURE:TAG or transformers:NAME; numbers: measured by `make cards`; sha256: of
+    the weights of a local-dir, 64 hexadecimal digits, checked whenever they are opened."""
 
     id: str
     title: str
@@ -40,6 +43,7 @@ class Card:
     base: str | None = None
     architecture: str | None = None
     numbers: dict[str, Any] = field(default_factory=dict)
+    sha256: str | None = None
 
 
 def device_and_dtype(device: str | None = None) -> tuple[torch.device, torch.dtype | None]:
@@ -92,6 +96,15 @@ class DualEncoder:
         self._texts: OrderedDict[str, Tensor] = OrderedDict()
         self.dim = self.encode_text(["a photo"]).shape[1]
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over all weights by name, in hexadecimal: what a result was made on."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.clip.state_dict().items()):
+            digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def _autocast(self, fast: bool) -> Any:
         if not fast or self.fast_dtype is None:
             return nullcontext()
@@ -108,20 +121,33 @@ class DualEncoder:
                 x.contiguous(memory_format=torch.channels_last))
         return F.normalize(y.float(), dim=1)
 
+    def tokens(self, captions: Sequence[str]) -> Tensor:
+        """(K, L) token numbers on the device; columns of padding alone are left out for towers
+        that mask them."""
+        tokens = self.tokenize(list(captions)).to(self.device)
+        config = getattr(getattr(self.clip, "text", None), "config", None)
+        pad = getattr(config, "pad_token_id", None)
+        if pad is None:
+            return tokens
+        used = int((tokens != pad).any(0).nonzero().max()) + 1
+        return tokens[:, : max(1, used)]
+
     def encode_text(self, captions: Sequence[str], batch: int = 64) -> Tensor:
         """Captions -> (K, dim) unit float32 features; remembered, no gradient."""
-        fresh = [c for c in dict.fromkeys(captions) if c not in self._texts]
+        known = {c: row for c in dict.fromkeys(captions)
+                 if (row := self._texts.get(c)) is not None}  # other threads may empty the cache
+        fresh = [c for c in dict.fromkeys(captions) if c not in known]
+        fresh.sort(key=len)  # captions of like length share a batch
         for start in range(0, len(fresh), batch):
             part = fresh[start : start + batch]
             with torch.no_grad():
                 y = self.clip.encode_text(  # type: ignore[operator]
-                    self.tokenize(part).to(self.device))
+                    self.tokens(part))
             for caption, row in zip(part, F.normalize(y.float(), dim=1), strict=True):
-                self._texts[caption] = row
-        rows = torch.stack([self._texts[c] for c in captions])
+                known[caption] = self._texts[caption] = row
         while len(self._texts) > TEXT_CACHE:
             self._texts.popitem(last=False)
-        return rows
+        return torch.stack([known[c] for c in captions])
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -148,7 +174,7 @@ def _card(raw: Any, where: str) -> Card:
     for key in ("id", "title", "kind", "source", "licence", "about"):
         if not isinstance(getattr(card, key), str):
             raise InputError(f"{where} is wrong: {key} must be text")
-    for key in ("base", "architecture"):
+    for key in ("base", "architecture", "sha256"):
         if not isinstance(getattr(card, key), str | None):
             raise InputError(f"{where} is wrong: {key} must be text or null")
     if not isinstance(card.numbers, dict):
@@ -217,6 +243,10 @@ class Library:
         """(standard, robust) ids that belong together, embedded first."""
         cards = self.cards()
         return [(c.base, c.id) for c in cards.values() if c.base in cards]
+
+    def loaded(self) -> list[str]:
+        """Ids of the models in memory now, the last used last."""
+        return [name for name, _ in list(self._loaded)]
 
     def load(self, name: str, device: str | None = None) -> DualEncoder:
         """The model of an id or local-dir:FOLDER, loaded once and kept; safe between threads."""

@@ -18,13 +18,15 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from explorer.errors import InputError
+from explorer.settings import Settings, current
 
-MAX_PIXELS = 40_000_000
+# The defaults; a server may set others (explorer/settings.py), and those count.
+MAX_PIXELS = Settings.pixels
 MAX_SIDE = 2048  # of the shorter side; models read a few hundred pixels
 TILE = 1024
-MAX_BYTES = 40_000_000
-MAX_CAPTIONS = 2_000
-MAX_CAPTION = 2_000  # characters
+MAX_BYTES = Settings.upload_bytes
+MAX_CAPTIONS = Settings.captions
+MAX_CAPTION = Settings.caption_characters
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "ICO", "AVIF")
 
 
@@ -39,8 +41,8 @@ def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
     raw = source if isinstance(source, bytes) else _read(Path(source))
     if not raw:
         raise InputError("the image file is empty")
-    if len(raw) > MAX_BYTES:
-        raise InputError(f"the image file is larger than {MAX_BYTES // 1_000_000} MB")
+    if len(raw) > (most := current().upload_bytes):
+        raise InputError(f"the image file is larger than {most / 1e6:g} MB")
     if raw.lstrip()[:200].lower().startswith((b"<svg", b"<?xml", b"<!doctype svg")):
         raise InputError("SVG drawings are not supported: use PNG or JPEG")
     try:
@@ -48,7 +50,7 @@ def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
         image = Image.open(io.BytesIO(raw), formats=FORMATS)
     except Image.DecompressionBombError:
         raise InputError("the image has too many pixels; at most "
-                         f"{MAX_PIXELS // 1_000_000} million are read") from None
+                         f"{current().pixels / 1e6:g} million are read") from None
     except UnidentifiedImageError:
         raise InputError("the file is not an image this app can read: use PNG or JPEG") from None
     except Exception as error:  # noqa: BLE001 - decoders raise many kinds on damaged files
@@ -59,7 +61,7 @@ def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
 def _read(path: Path) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read(MAX_BYTES + 1)
+            return file.read(current().upload_bytes + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a usable path"
         name = "".join(c if c.isprintable() else "?" for c in path.name[:80])
@@ -68,9 +70,9 @@ def _read(path: Path) -> bytes:
 
 def _decode(image: Image.Image) -> Image.Image:
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    if width * height > current().pixels:
         raise InputError(f"the image has {width} x {height} pixels; at most "
-                         f"{MAX_PIXELS // 1_000_000} million are read")
+                         f"{current().pixels / 1e6:g} million are read")
     try:
         image.load()
         return _to_rgb(image)
@@ -146,14 +148,15 @@ def clean_captions(captions: Sequence[str]) -> tuple[str, ...]:
     tidy = tuple(_tidy(text) for text in captions)
     if not tidy:
         raise InputError("give at least one caption")
-    if len(tidy) > MAX_CAPTIONS:
-        raise InputError(f"there are {len(tidy)} captions; at most {MAX_CAPTIONS} are compared")
+    limits = current()
+    if len(tidy) > limits.captions:
+        raise InputError(f"there are {len(tidy)} captions; at most {limits.captions} are compared")
     for number, text in enumerate(tidy, 1):
         if not text:
             raise InputError(f"caption {number} is empty")
-        if len(text) > MAX_CAPTION:
+        if len(text) > limits.caption_characters:
             raise InputError(f"caption {number} has {len(text):,} characters; at most "
-                             f"{MAX_CAPTION:,} are read")
+                             f"{limits.caption_characters:,} are read")
     for number, text in enumerate(tidy, 1):
         first = tidy.index(text) + 1
         if first < number:
@@ -164,11 +167,13 @@ def clean_captions(captions: Sequence[str]) -> tuple[str, ...]:
 @dataclass(frozen=True, eq=False)
 class Pairs:
     """N images against K captions. images: (N, 3, S, S) in [0, 1] on the 8-bit grid;
-    labels: (N,) index of each image's true caption."""
+    labels: (N,) index of each image's true caption; sets: where an image has several true
+    captions, the indices of all of them."""
 
     images: Tensor
     captions: tuple[str, ...]
     labels: Tensor
+    sets: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         if self.images.dim() != 4 or self.images.shape[1] != 3:
@@ -182,6 +187,13 @@ class Pairs:
         if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(
                 self.captions):
             raise InputError(f"a label must be a caption's number, 0 to {len(self.captions) - 1}")
+        if self.sets is not None and (len(self.sets) != len(self.images) or not all(
+                own and all(0 <= k < len(self.captions) for k in own) for own in self.sets)):
+            raise InputError("each image needs a set of captions, by their numbers")
+
+    def truths(self, row: int) -> tuple[int, ...]:
+        """All captions that are true of image `row`."""
+        return (int(self.labels[row]),) if self.sets is None else self.sets[row]
 
     def __len__(self) -> int:
         return len(self.images)

@@ -56,26 +56,31 @@ def as_dict(result: Result, index: int = 0, files: Mapping[str, str] | None = No
             ) -> dict[str, Any]:
     """Image `index` of a result as plain data for JSON: one entry of "runs" in result.json.
 
-    eps and step in "attack" are in [0, 1] pixel units; linf_255 is in grey levels. files: names
-    of the saved clean and adversarial pictures and of the perturbation.
+    image_only is the attacked image with the clean captions, text_only the clean image with the
+    attacked ones. eps and step in "attack" are in [0, 1] pixel units; linf_255 is in grey levels.
+    files: names of the saved clean and adversarial pictures and of the perturbation.
     """
     target = None if result.targets is None else result.captions[int(result.targets[index])]
     return {
         "model": result.model,
+        "kind": result.kind,
         "attack": {"name": result.attack, **result.settings, "goal": result.goal,
                    "target": target, "seed": result.seed},
         "clean": {**_reading(result.clean, index), "captions": list(result.captions)},
-        "adversarial": {**_reading(result.adversarial, index), "captions": list(result.captions)},
+        "adversarial": {**_reading(result.adversarial, index),
+                        "captions": list(result.adversarial_captions[index])},
+        "image_only": _reading(result.image_only, index),
+        "text_only": _reading(result.text_only, index),
         "correct_before": bool(result.correct_before[index]),
         "success": bool(result.success[index]),
         "linf_255": float(result.linf_255[index]),
         "l2": float(result.l2[index]),
-        "words_changed": 0,  # an image attack leaves the captions alone
-        "characters_changed": 0,
+        "words_changed": int(result.words_changed[index]),
+        "characters_changed": int(result.characters_changed[index]),
         "queries": result.queries,
         "seconds": round(result.seconds, 3),
         "image_cosine": float(result.image_cosine[index]),
-        "text_cosine": 1.0,
+        "text_cosine": float(result.text_cosine[index]),
         "files": dict(files or {}),
     }
 

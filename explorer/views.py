@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from explorer.language.text import char_diff, characters_changed, class_words, word_diff, words
 from explorer.metrics import Flip
 from explorer.result import Reading, Result
 
@@ -83,26 +84,48 @@ def quoted(result: Result, index: int) -> str:
     return f"“{result.captions[index]}”"
 
 
-def verdict(result: Result, reading: Reading | None = None, row: int = 0) -> tuple[str, str]:
+def quoted_now(result: Result, index: int, row: int, step: int | None = None) -> str:
+    """A caption as the attacked model met it, after the attack or at a recorded step."""
+    text = result.adversarial_captions[row][index]
+    if step is not None:
+        own = index == int(result.labels[row])
+        text = result.frame_captions[step] if own else result.captions[index]
+    return f"“{text}”"
+
+
+def verdict(result: Result, row: int = 0, step: int | None = None) -> tuple[str, str]:
     """(kind, sentence) for image `row`; kind is fooled, held, wrong or unchanged.
 
-    reading: what to judge instead of the final picture, such as one step of the trail (row 0's).
+    step: a recorded moment of row 0 to judge instead of what came out.
     """
-    final = reading is None
-    after = result.adversarial if reading is None else reading
-    at = row if final else 0
-    if final and not bool(result.changed[row]):
+    if step is None and not bool(result.changed[row]):
         return "unchanged", _unchanged(result, row)
+    after, at = result.adversarial, row
+    if step is not None:
+        assert result.trail is not None
+        after, at = result.trail, step
     if result.goal == "similarity" and result.targets is None:
         return _drift(result, after, at, row)
     if result.goal == "embedding":
-        return _moved(result, after, at, row)
-    return _classified(result, after, at, row)
+        return _moved(result, after, at, row, step)
+    return _classified(result, after, at, row, step)
 
 
 def _unchanged(result: Result, row: int) -> str:
-    if result.settings["eps"] == 0:
+    settings = result.settings
+    wordless = result.kind == "image" or 0 in (settings.get("words"), settings.get("characters"))
+    still = result.kind == "text" or settings["eps"] == 0
+    if wordless and still:
         return "Nothing changed: the budget is zero."
+    if not wordless and result.tried == 0:
+        return ("Nothing changed: the caption has no word that this attack may exchange (stop "
+                "words stay, and so do words it finds no replacement for).")
+    if not wordless and result.refused == result.tried:
+        return (f"Nothing changed: the constraints ruled out all {result.tried} candidate "
+                "captions.")
+    if still:
+        return (f"Nothing changed: none of {result.tried} candidate captions is better for the "
+                "attacker than the clean one.")
     if result.settings["norm"] == "linf" and result.settings["eps"] < 1 / 255:
         return ("Nothing changed: the budget is below one grey level (1/255), the smallest change "
                 "an 8-bit picture can hold.")
@@ -117,12 +140,14 @@ def _wrong_before(result: Result, row: int) -> str:
     return f"Wrong before the attack: says {quoted(result, said)} {p}"
 
 
-def _classified(result: Result, after: Reading, at: int, row: int) -> tuple[str, str]:
+def _classified(result: Result, after: Reading, at: int, row: int, step: int | None,
+                ) -> tuple[str, str]:
     label, was = int(result.labels[row]), int(result.clean.prediction[row])
     now = int(after.prediction[at])
     p_was = percent(float(result.clean.probabilities[row, was]))
     p_now = percent(float(after.probabilities[at, now]))
-    moved = f"{quoted(result, was)} {p_was} → {quoted(result, now)} {p_now}"
+    here = quoted_now(result, now, row, step)
+    moved = f"{quoted(result, was)} {p_was} → {here} {p_now}"
     if result.targets is not None:
         target = int(result.targets[row])
         if was == target:
@@ -132,12 +157,12 @@ def _classified(result: Result, after: Reading, at: int, row: int) -> tuple[str,
         if now != was:
             return "held", f"Not the target, but changed: {moved}."
         p = percent(float(after.probabilities[at, target]))
-        return "held", f"Held: still {quoted(result, now)}, {p_was} → {p_now}; the target has {p}."
+        return "held", f"Held: still {here}, {p_was} → {p_now}; the target has {p}."
     if was != label:
-        return "wrong", f"{_wrong_before(result, row)}; now {quoted(result, now)} {p_now}."
+        return "wrong", f"{_wrong_before(result, row)}; now {here} {p_now}."
     if now != label:
         return "fooled", f"Fooled: {moved}."
-    return "held", f"Held: still {quoted(result, now)}, {p_was} → {p_now}."
+    return "held", f"Held: still {here}, {p_was} → {p_now}."
 
 
 def _drift(result: Result, after: Reading, at: int, row: int) -> tuple[str, str]:
@@ -150,25 +175,82 @@ def _drift(result: Result, after: Reading, at: int, row: int) -> tuple[str, str]
             f"(torn apart means below half of the clean value).")
 
 
-def _moved(result: Result, after: Reading, at: int, row: int) -> tuple[str, str]:
-    cosine = float((result.clean.features[row] * after.features[at]).sum())
-    angle = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+def _moved(result: Result, after: Reading, at: int, row: int, step: int | None,
+           ) -> tuple[str, str]:
+    def degrees(cosine: float) -> float:
+        return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+
+    image = degrees(float((result.clean.features[row] * after.features[at]).sum()))
+    said = [f"the image embedding turned by {image:.0f}°"] if result.kind != "text" else []
+    text = degrees(float(result.text_cosine[row])) if step is None else 0.0
+    if result.kind != "image" and step is None:
+        said.append(f"the caption's by {text:.0f}°")
     was, now = int(result.clean.prediction[row]), int(after.prediction[at])
-    fooled = cosine < 0.5
-    tail = f"; the nearest caption is {'now ' if now != was else 'still '}{quoted(result, now)}"
-    word = "Moved" if fooled else "Held"
+    tail = f"the nearest caption is {'now' if now != was else 'still'} " + quoted_now(
+        result, now, row, step)
+    fooled = max(image, text) > 60
+    body = " and ".join(said) or "the caption is being reworded"
     return ("fooled" if fooled else "held",
-            f"{word}: the embedding turned by {angle:.0f}°{tail} (moved means over 60°).")
+            f"{'Moved' if fooled else 'Held'}: {body}; {tail} (moved means over 60°).")
+
+
+def counted(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def settings_line(result: Result, row: int = 0) -> str:
     """Achieved distances, steps and seconds, in words."""
-    parts = [f"L∞ {int(result.linf_255[row])}/255", f"L2 {float(result.l2[row]):.2f}"]
+    parts = []
+    if result.kind != "text":
+        parts += [f"L∞ {int(result.linf_255[row])}/255", f"L2 {float(result.l2[row]):.2f}"]
+    if result.kind != "image":
+        parts += [f"{counted(int(result.words_changed[row]), 'word')} and "
+                  f"{counted(int(result.characters_changed[row]), 'character')} changed"]
     if "steps" in result.settings:
         parts.append(f"{result.settings['steps']} steps")
-    parts.append(f"{result.seconds:.1f} s")
-    parts.append(f"cosine of the two embeddings {float(result.image_cosine[row]):.2f}")
+    parts += [f"{result.queries} queries", f"{result.seconds:.1f} s"]
+    if result.kind != "text":
+        parts.append(f"cosine of the two image embeddings {float(result.image_cosine[row]):.2f}")
+    if result.kind != "image":
+        parts.append(f"of the two caption embeddings {float(result.text_cosine[row]):.2f}")
     return " · ".join(parts)
+
+
+def caption_diff(clean: str, now: str, quotes: bool = True) -> str:
+    """A caption with what was deleted and inserted marked, word by word, for HTML; letter by
+    letter where no more than two changed."""
+    if clean == now:
+        return f"“{esc(now)}”" if quotes else esc(now)
+    marks = {"same": "{}", "deleted": '<del class="rx-del">{}</del>',
+             "inserted": '<ins class="rx-ins">{}</ins>'}
+    pieces = char_diff(clean, now) if characters_changed(clean, now) <= 2 else word_diff(clean, now)
+    body = "".join(marks[p.kind].replace("{}", esc(p.text)) for p in pieces)
+    return f"“{body}”" if quotes else body
+
+
+def diff_words(clean: str, now: str) -> str:
+    """The same for a screen reader: which words went and which came."""
+    if clean == now:
+        return "unchanged"
+    pieces = word_diff(clean, now)
+    gone = " ".join(p.text.strip() for p in pieces if p.kind == "deleted") or "nothing"
+    came = " ".join(p.text.strip() for p in pieces if p.kind == "inserted") or "nothing"
+    return f"“{gone}” became “{came}”"
+
+
+def class_word_note(result: Result, row: int = 0) -> str:
+    """A sentence when the true caption lost a word that tells it from the others, else ""."""
+    clean, now = result.own_captions(row)
+    label = int(result.labels[row])
+    own = class_words(result.captions)[label]
+    left = {w.lower() for w in words(now)}
+    lost = sorted(w for w in own if w not in left)
+    misspelt = result.settings.get("text_attack", result.attack) in ("character", "typo")
+    if clean == now or not lost or misspelt:
+        return ""
+    return (f"The attack took away {' and '.join(f'“{w}”' for w in lost)}, which names the class: "
+            "the caption now says something else, so part of this success is a change of meaning. "
+            "“Keep the class words” rules that out.")
 
 
 def shown_captions(result: Result, row: int = 0, most: int = MOST_BARS) -> list[int]:
@@ -192,17 +274,17 @@ def trail_data(result: Result) -> str:
     rows = shown_captions(result)
     frames = []
     for i in range(len(result.frames)):
-        one = Reading(result.trail.features[i : i + 1], result.trail.cosines[i : i + 1],
-                      result.trail.probabilities[i : i + 1])
+        one = result.trail
         last = i == len(result.frames) - 1
-        kind, sentence = verdict(result) if last else verdict(result, one)
+        kind, sentence = verdict(result) if last else verdict(result, step=i)
         if i == 0:
             kind, sentence = "before", _before(result)
         frames.append({
             "image": png_uri(levels(result.frames[i])), "step": result.frame_steps[i],
             "kind": kind, "sentence": esc(sentence),
-            "p": [round(float(one.probabilities[0, k]), 5) for k in rows],
-            "c": [round(float(one.cosines[0, k]), 4) for k in rows],
+            "p": [round(float(one.probabilities[i, k]), 5) for k in rows],
+            "c": [round(float(one.cosines[i, k]), 4) for k in rows],
+            "caption": caption_diff(result.own_captions()[0], result.frame_captions[i]),
         })
     return json.dumps(frames, separators=(",", ":")).replace("</", "<\\/")
 

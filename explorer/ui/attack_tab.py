@@ -12,10 +12,12 @@ import gradio as gr
 from explorer.attacks.image import PGD
 from explorer.errors import InputError
 from explorer.models import Library
+from explorer.ui.choice import AttackChoice
 from explorer.ui.examples import PICK, Example, load_examples, strip
-from explorer.ui.forms import AttackForm, Slider
+from explorer.ui.outcome import Outcome
 from explorer.ui.session import ANY_WRONG, Progress, Request, attack_both
 from explorer.ui.stage import draw
+from explorer.ui.store import Store
 from explorer.views import esc
 
 FIRST = "cat"
@@ -50,6 +52,11 @@ def status(progress: Progress) -> str:
 
 
 DONE = status(Progress("Done."))
+STRONGER = """
+element.addEventListener('click', (event) => {
+  if (event.target.closest('[data-strong]')) trigger('click', {});
+});
+"""
 IDLE = status(Progress("Nothing is running."))
 STOPPED = status(Progress("Stopped. What was finished is still below."))
 Drawn = Iterator[tuple[Any, Any]]  # what the status line and the result page become
@@ -93,8 +100,10 @@ class Tickets:
 class AttackTab:
     """Builds the tab's components and wires them."""
 
-    def __init__(self, demo: gr.Blocks, library: Library, pair: tuple[str, str]) -> None:
+    def __init__(self, demo: gr.Blocks, library: Library, pair: tuple[str, str],
+                 store: Store[Outcome] | None = None) -> None:
         self.library, self.examples, self.pair_ids = library, load_examples(), pair
+        self.store: Store[Outcome] = Store() if store is None else store
         first = self.examples[FIRST]
         self.strip = gr.HTML(strip(self.examples), elem_id="rx-examples", js_on_load=PICK, **PLAIN)
         with gr.Row(elem_id="rx-main", equal_height=False):
@@ -102,14 +111,16 @@ class AttackTab:
                 self._inputs(first, pair)
             with gr.Column(scale=8, min_width=480):
                 self.status = gr.HTML(status(Progress("Opening the models …")), **PLAIN)
-                self.stage = gr.HTML("", elem_id="rx-stage", **PLAIN)
+                self.stage = gr.HTML("", elem_id="rx-stage", js_on_load=STRONGER, **PLAIN)
         self.tickets = Tickets()
         self.welcome: str | None = None
+        self.welcome_outcome: Outcome | None = None
         self._wire(demo)
 
     def _inputs(self, first: Example, pair: tuple[str, str]) -> None:
         self.alt = gr.State(first.alt)
         self.ticket = gr.State(0)
+        self.finished = gr.State(0)  # grows with each run that ended: other tabs listen
         self.listed = gr.State(list(first.captions))  # the captions as the menus show them
         self.photo = Photo(str(first.path), type="filepath", image_mode=None, format="png",
                            label="Photo", sources=["upload", "clipboard", "webcam"], height=180,
@@ -117,6 +128,8 @@ class AttackTab:
         with gr.Row():
             self.go = gr.Button("Attack", variant="primary", elem_id="rx-go", scale=3)
             self.stop = gr.Button("Stop", elem_id="rx-stop", min_width=80, scale=1)
+        self.choice = AttackChoice()
+        self.choice.what()
         self.captions = gr.Textbox("\n".join(first.captions), lines=4, max_lines=6,
                                    label="Captions, one a line", elem_id="rx-captions")
         with gr.Group():
@@ -125,14 +138,9 @@ class AttackTab:
             self.target = gr.Dropdown(
                 [ANY_WRONG, *first.captions], value=ANY_WRONG, elem_id="rx-target",
                 label="Make it say (choose, or type your own)", allow_custom_value=True)
-        self.eps = Slider(0, 16, 1, step=0.5, elem_id="rx-eps",
-                             label="Budget ε: grey levels of 255 a pixel may move")
+        self.choice.budgets()
         with gr.Accordion("More settings", open=False):
-            with gr.Row():
-                self.paper = gr.Button("Paper preset", size="sm")
-                self.quick = gr.Button("Quick preset", size="sm")
-                self.strong = gr.Button("Strong preset", size="sm")
-            self.form = AttackForm()
+            self.choice.more()
             self.goal = gr.Dropdown(GOALS, value="classification", label="Goal")
             self.seed = gr.Number(0, label="Seed", precision=0, minimum=0)
             cards = self.library.cards()
@@ -147,38 +155,30 @@ class AttackTab:
         light: dict[str, Any] = {"queue": False, "show_progress": "hidden",
                                  "api_visibility": "private"}
         inputs = [self.ticket, self.photo, self.captions, self.true, self.target, self.goal,
-                  self.standard, self.robust, self.seed, self.alt, self.eps,
-                  *self.form.components()]
+                  self.standard, self.robust, self.seed, self.alt, *self.choice.components()]
         heavy: dict[str, Any] = {"inputs": inputs, "outputs": [self.status, self.stage],
                                  "concurrency_id": DEVICE, "concurrency_limit": 1,
                                  "show_progress": "hidden", "api_visibility": "private",
                                  "trigger_mode": "multiple"}
+        count: dict[str, Any] = {"fn": lambda n: n + 1, "inputs": self.finished,
+                                 "outputs": self.finished, **light}
         self.captions.change(self._relist, [self.captions, self.listed, self.true, self.target],
                              [self.listed, self.true, self.target], trigger_mode="always_last",
                              **light)
         self.photo.input(lambda: "your photo", None, self.alt, **light)
         self.pair.input(lambda both: both.split("|"), self.pair, [self.standard, self.robust],
                         **light)
-        self.form.norm.change(
-            lambda norm: (gr.update(visible=norm == "linf"), gr.update(visible=norm == "l2")),
-            self.form.norm, [self.eps, self.form.eps_l2], **light)
-        self._presets(light)
-        self.go.click(self.tickets.take, None, self.ticket, **light).then(self._run, **heavy)
+        self.go.click(self.tickets.take, None, self.ticket, **light).then(
+            self._run, **heavy).then(**count)
         self.strip.click(
             self._pick, None, [self.ticket, self.photo, self.captions, self.listed, self.true,
-                               self.target, self.alt], **light).then(self._run, **heavy)
+                               self.target, self.alt], **light).then(
+            self._run, **heavy).then(**count)
+        self.stage.click(self._stronger, None, [self.ticket, *self.choice.strength],
+                         **light).then(self._run, **heavy).then(**count)
         self.stop.click(self._stop, None, self.status, **light)
         demo.load(self._finished_example, None, [self.status, self.stage], concurrency_id=DEVICE,
-                  show_progress="hidden", api_visibility="private")
-
-    def _presets(self, light: dict[str, Any]) -> None:
-        """Paper: MMCoA's image attack. Quick: one step. Strong: APGD with many steps."""
-        base = [self.form.attack, self.form.norm, self.eps]
-        self.paper.click(lambda: ("pgd", "linf", 1, 1, 10, True), None,
-                         [*base, *self.form.own["pgd"]], **light)
-        self.quick.click(lambda: ("fgsm", "linf", 1), None, base, **light)
-        self.strong.click(lambda: ("apgd", "linf", 1, 100), None,
-                          [*base, *self.form.own["apgd"]], **light)
+                  show_progress="hidden", api_visibility="private").then(**count)
 
     @staticmethod
     def _relist(text: str, listed: list[str], true: str, target: str) -> tuple[Any, Any, Any]:
@@ -203,6 +203,10 @@ class AttackTab:
                 gr.update(choices=captions, value=captions[example.true]),
                 gr.update(choices=[ANY_WRONG, *captions], value=ANY_WRONG), example.alt)
 
+    def _stronger(self, request: gr.Request) -> tuple[Any, ...]:
+        """The strong preset for the photo, at the budget as it is."""
+        return self.tickets.take(request), "strong"
+
     def _stop(self, request: gr.Request) -> Any:
         """Ends the visitor's run at its next step; the run itself says so. Gradio's own
         cancelling would let a late step write over that."""
@@ -211,27 +215,29 @@ class AttackTab:
     def _finished_example(self, request: gr.Request) -> Drawn:
         """The first screen: run once for all visitors, then shown at once. Takes nothing from
         the visitor, since everybody sees it."""
-        if self.welcome is not None:
+        if self.welcome is not None and self.welcome_outcome is not None:
+            self.store.put(str(request.session_hash), self.welcome_outcome)
             yield DONE, self.welcome
             return
         first, page = self.examples[FIRST], None
         asked = Request(str(first.path), first.captions, first.captions[first.true], ANY_WRONG,
                         "classification", PGD(), self.pair_ids, 0, first.alt)
         ticket = self.tickets.take(request)
-        for said, drawn in self._while_held(request, ticket, self._draw(lambda: asked)):
+        for said, drawn in self._while_held(request, ticket, self._draw(request, lambda: asked)):
             page = drawn if isinstance(drawn, str) else page
             yield said, drawn
             if said == DONE:
+                self.welcome_outcome = self.store.last(str(request.session_hash))
                 self.welcome = page
 
     def _run(self, request: gr.Request, ticket: int, photo: str | None, captions: str, true: str,
-             target: str, goal: str, left: str, right: str, seed: float, alt: str, eps: float,
-             *form: Any) -> Drawn:
+             target: str, goal: str, left: str, right: str, seed: float, alt: str,
+             *choice: Any) -> Drawn:
         def asked() -> Request:
             return Request(photo, tuple(lines(captions)), true, target, goal,
-                           self.form.build(eps, list(form)), (left, right), int(seed or 0), alt)
+                           self.choice.build(list(choice)), (left, right), int(seed or 0), alt)
 
-        yield from self._while_held(request, ticket, self._draw(asked))
+        yield from self._while_held(request, ticket, self._draw(request, asked))
 
     def _while_held(self, request: gr.Request, ticket: int, pages: Drawn) -> Drawn:
         try:
@@ -246,11 +252,14 @@ class AttackTab:
         finally:
             self.tickets.done(request, ticket)
 
-    def _draw(self, asked: Callable[[], Request]) -> Drawn:
+    def _draw(self, request: gr.Request, asked: Callable[[], Request]) -> Drawn:
         """The status line and the page after each step; mistakes as one sentence."""
         try:
             for progress in attack_both(self.library, asked()):
-                drawn = gr.skip() if progress.outcome is None else draw(progress.outcome)
+                drawn = gr.skip()
+                if progress.outcome is not None:
+                    self.store.put(str(request.session_hash), progress.outcome.light())
+                    drawn = draw(progress.outcome)
                 yield status(progress), drawn
         except InputError as error:
             yield failure(f"{str(error)[0].upper()}{str(error)[1:]}."), gr.skip()

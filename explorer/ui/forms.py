@@ -8,9 +8,20 @@ from typing import Any
 import gradio as gr
 
 from explorer.attacks.image import IMAGE_ATTACKS, ImageAttack, default_step
+from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
+from explorer.attacks.text import OBJECTIVES, SCOPES, TEXT_ATTACKS, TextAttack
 from explorer.errors import InputError
 
-SHARED = ("eps", "norm")
+SHARED = {  # set once for all attacks of a kind
+    "image": ("eps", "norm"),
+    "text": ("objective", "captions", "similarity", "protect", "words", "characters"),
+    "joint": ("image", "text"),
+}
+AIMS = dict(zip(OBJECTIVES, ("the goal above", "away from itself, by KL (the paper's)",
+                             "away from itself, by cosine"), strict=True))
+WHOSE = dict(zip(SCOPES, ("the true caption", "all captions at once (the paper's)"), strict=True))
+LANGUAGE_MODELS = [("embedded: MiniLM with a head of ours", ""),
+                   ("bert-base-uncased, from the hub", "bert-base-uncased")]
 
 
 class Slider(gr.Slider):
@@ -30,9 +41,9 @@ def number(value: Any, refusal: str) -> float:
         raise InputError(refusal) from None
 
 
-def own_fields(kind: type[ImageAttack]) -> list[Field[Any]]:
-    """The settings of an attack besides its budget."""
-    return [f for f in fields(kind) if f.name not in SHARED]
+def own_fields(kind: type[Any], of: str = "image") -> list[Field[Any]]:
+    """The settings of an attack besides those that all of its kind share."""
+    return [f for f in fields(kind) if f.name not in SHARED[of]]
 
 
 def _default(field: Field[Any]) -> Any:
@@ -43,6 +54,8 @@ def control(field: Field[Any]) -> gr.components.Component:
     """Slider, checkbox or dropdown for one field; sliders in grey levels where the unit says so."""
     meta, default = field.metadata, _default(field)
     common = {"label": meta["label"], "info": meta["help"], "interactive": True}
+    if field.name == "model":
+        return gr.Dropdown(LANGUAGE_MODELS, value=default, **common)
     if "choices" in meta:
         return gr.Dropdown(list(meta["choices"]), value=default, **common)
     if isinstance(default, bool):
@@ -64,7 +77,7 @@ def read(field: Field[Any], value: Any) -> Any:
     if isinstance(default, bool):
         return bool(value)
     if not isinstance(default, int | float):
-        return value
+        return value or default
     low, high = meta["low"] * factor, meta["high"] * factor
     refusal = f"{meta['label']} must be a number from {low:g} to {high:g}"
     got = number(value, refusal)
@@ -83,7 +96,8 @@ class AttackForm:
     def __init__(self) -> None:
         self.names = [n for n in IMAGE_ATTACKS if n != "noise"] + ["noise"]
         choices = [(IMAGE_ATTACKS[n].title, n) for n in self.names]
-        self.attack = gr.Dropdown(choices, value="pgd", label="Attack", interactive=True)
+        self.attack = gr.Dropdown(choices, value="pgd", label="Attack on the photo",
+                                  interactive=True)
         self.norm = gr.Radio([("L∞: every pixel a little", "linf"), ("L2: the whole change", "l2")],
                              value="linf", label="How the change is measured", interactive=True)
         self.eps_l2 = Slider(0, 10, 1.0, step=0.1, label="Budget ε (L2, pixels in 0 to 1)",
@@ -104,18 +118,110 @@ class AttackForm:
         return [self.attack, self.norm, self.eps_l2, *every]
 
     def build(self, eps_255: Any, values: list[Any]) -> ImageAttack:
-        """The attack that the form describes. Raises InputError for values outside the rules."""
-        name, norm, eps_l2, *rest = values
+        """The attack that the form describes; takes its values off the front of `values`. Raises
+        InputError for values outside the rules."""
+        name, norm, eps_l2 = (values.pop(0) for _ in range(3))
         if name not in IMAGE_ATTACKS:
             raise InputError(f"there is no attack '{name}'")
         eps = number(eps_255 if norm == "linf" else eps_l2, "the budget ε must be a number")
         settings: dict[str, Any] = {"norm": norm, "eps": eps / 255 if norm == "linf" else eps}
         for other in self.names:
             for field in own_fields(IMAGE_ATTACKS[other]):
-                value = rest.pop(0)
+                value = values.pop(0)
                 if other == name:
                     settings[field.name] = read(field, value)
         if norm == "l2" and "step" in settings:
             fitting = default_step(eps, norm, settings["steps"])
             settings["step"] = max(settings["step"], fitting)
         return IMAGE_ATTACKS[name](**settings)
+
+
+class Choices:
+    """A menu of one registry, and one group of controls for each of its attacks, of which the
+    chosen one's shows."""
+
+    def __init__(self, kind: str, registry: dict[str, Any], first: str, label: str) -> None:
+        self.kind, self.registry = kind, registry
+        choices = [(found.title, name) for name, found in registry.items()]
+        self.attack = gr.Dropdown(choices, value=first, label=label, interactive=True)
+        self.own: dict[str, list[gr.components.Component]] = {}
+        groups = []
+        for name, found in registry.items():
+            with gr.Column(visible=name == first, min_width=0) as group:
+                self.own[name] = [control(f) for f in own_fields(found, kind)]
+            groups.append(group)
+        self.attack.change(
+            lambda chosen: [gr.update(visible=name == chosen) for name in registry],
+            self.attack, groups, show_progress="hidden", queue=False, api_visibility="private")
+
+    def components(self) -> list[gr.components.Component]:
+        return [self.attack, *(c for controls in self.own.values() for c in controls)]
+
+    def read(self, values: list[Any]) -> tuple[type[Any], dict[str, Any]]:
+        """The chosen class and its own settings; takes its values off the front of `values`."""
+        name = values.pop(0)
+        if name not in self.registry:
+            raise InputError(f"there is no attack '{name}'")
+        chosen: dict[str, Any] = {}
+        for other, found in self.registry.items():
+            for field in own_fields(found, self.kind):
+                value = values.pop(0)
+                if other == name:
+                    chosen[field.name] = read(field, value)
+        return self.registry[name], chosen
+
+
+class TextForm:
+    """Which words may change, and how they are chosen."""
+
+    def __init__(self) -> None:
+        self.choices = Choices("text", TEXT_ATTACKS, "bert", "Attack on the caption")
+        self.protect = gr.Checkbox(
+            False, label="Keep the class words", interactive=True,
+            info="words that tell one caption from the others stay: another class word is another "
+                 "meaning")
+        self.similarity = Slider(
+            0, 1, 0, step=0.05, label="Similarity floor", interactive=True,
+            info="least cosine between the sentence embeddings (MiniLM) before and after; 0: none")
+        self.objective = gr.Dropdown([(v, k) for k, v in AIMS.items()], value="goal",
+                                     label="The words aim at", interactive=True)
+        self.captions = gr.Dropdown([(v, k) for k, v in WHOSE.items()], value="true",
+                                    label="What is reworded", interactive=True)
+        self.choices.attack.change(
+            lambda name: 0.7 if name == "synonym" else 0.0, self.choices.attack, self.similarity,
+            show_progress="hidden", queue=False, api_visibility="private")
+
+    def components(self) -> list[gr.components.Component]:
+        return [self.protect, self.similarity, self.objective, self.captions,
+                *self.choices.components()]
+
+    def build(self, edits: Any, values: list[Any]) -> TextAttack:
+        """The attack that the form describes; takes its values off the front of `values`."""
+        protect, floor, objective, captions = (values.pop(0) for _ in range(4))
+        kind, own = self.choices.read(values)
+        many = number(edits, "the number of words must be a number")
+        if not 0 <= many <= 5 or many != int(many):
+            raise InputError("the number of words that may change must be a whole number from 0 "
+                             "to 5")
+        has = {f.name for f in fields(kind)}
+        budget = "characters" if "characters" in has else "words"
+        attack: TextAttack = kind(
+            **own, **{budget: int(many)}, protect=bool(protect), objective=str(objective),
+            captions=str(captions),
+            similarity=number(floor, "the similarity floor must be a number from 0 to 1"))
+        return attack
+
+
+class JointForm:
+    """Who moves when."""
+
+    def __init__(self) -> None:
+        self.choices = Choices("joint", JOINT_ATTACKS, "alternating", "Order of the turns")
+
+    def components(self) -> list[gr.components.Component]:
+        return self.choices.components()
+
+    def build(self, image: ImageAttack, text: TextAttack, values: list[Any]) -> JointAttack:
+        kind, own = self.choices.read(values)
+        attack: JointAttack = kind(image=image, text=text, **own)
+        return attack

@@ -34,6 +34,8 @@
     const frame = frames[index];
     model.querySelector('.rx-adv').src = frame.image;
     model.querySelector('.rx-steps output').value = frame.step;
+    const diff = model.querySelector('.rx-diff');
+    if (diff && frame.caption) diff.innerHTML = frame.caption;
     const verdict = model.querySelector('.rx-verdict');
     verdict.className = `rx-verdict rx-${frame.kind}`;
     verdict.querySelector('.rx-say').innerHTML = frame.sentence;
@@ -55,13 +57,28 @@
     if (slider) wipe(slider);
     const step = near(event, '.rx-step');
     if (!step) return;
+    document.dispatchEvent(new CustomEvent('rx-step', {
+      detail: {step: Number(step.value), of: Number(step.max) + 1}}));
+    walk(step);
+  });
+
+  // Both models walk together, each through its own steps.
+  const walk = (step) => {
     const stage = step.closest('.rx-stage');
     stage.querySelectorAll('.rx-model').forEach((model) => {
       const own = model.querySelector('.rx-step');
       if (!own) return;
-      own.value = step.value; // both models walk together
+      own.value = Math.min(Number(step.value), Number(own.max));
       toStep(model, Number(own.value));
     });
+  };
+
+  document.addEventListener('rx-step', (event) => {
+    if (event.detail.from !== 'space') return;
+    const step = document.querySelector('.rx-stage .rx-step');
+    if (!step) return;
+    step.value = event.detail.step;
+    walk(step);
   });
 
   document.addEventListener('click', (event) => {

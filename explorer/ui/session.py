@@ -7,17 +7,21 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from explorer.attacks.image import ImageAttack, Noise
-from explorer.attacks.run import Step, run, stream
+from explorer.attacks.image import PGD, ImageAttack, Noise
+from explorer.attacks.joint import JointAttack
+from explorer.attacks.run import Attack, run, stream
+from explorer.attacks.turns import Step
 from explorer.errors import InputError
 from explorer.metrics import Flip, read_by, smallest_flip
 from explorer.models import DualEncoder, Library
 from explorer.pairs import Pairs, clean_captions, one_pair, open_image
 from explorer.result import Result
-from explorer.ui.stage import Outcome, Part
+from explorer.ui.outcome import Outcome, Part
 
 ANY_WRONG = "anything wrong"
 MOST_FLIP = 16
+LONG = 60  # steps; the search for the smallest budget repeats the attack and takes PGD instead
+WHAT = {"image": "the photo", "text": "the caption"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Request:
     true: str
     target: str
     goal: str
-    attack: ImageAttack
+    attack: Attack
     models: tuple[str, ...]
     seed: int
     alt: str = "your photo"
@@ -73,29 +77,60 @@ def attack_both(library: Library, request: Request) -> Iterator[Progress]:
         models.append(library.load(name))
     pairs = [one_pair(image, captions, label, m.size) for m in models]
     targets = None if target is None else torch.tensor([target])
-    searched = request.goal == "classification" and not isinstance(request.attack, Noise)
+    pixels = pixel_half(request.attack)
+    searched = (request.goal == "classification" and isinstance(request.attack, ImageAttack)
+                and not isinstance(pixels, Noise))
     for part, model, pair in zip(outcome.parts, models, pairs, strict=True):
         part.flip_searched = searched
         for event in stream(request.attack, model, pair, request.goal, targets, request.seed,
                             record=True):
             if isinstance(event, Step):
-                yield Progress(f"Attacking {part.card.id}", event.index, event.total)
+                yield Progress(f"Attacking {WHAT[event.what]} on {part.card.id}", event.index,
+                               event.total)
             else:
                 part.result = event
         yield Progress(f"Attacked {part.card.id}", outcome=outcome)
-    _controls(request, outcome, models, pairs, targets)
+    if isinstance(request.attack, JointAttack):
+        yield from _halves(request, request.attack, outcome, models, pairs, targets)
+    if pixels is not None:
+        _noise(request, pixels, outcome, models, pairs, targets)
+    _transfer(outcome, models)
     yield Progress("Compared with random noise and with each other", outcome=outcome)
     if searched:
         yield from _flips(request, outcome, models, pairs, targets)
     yield Progress("Done.", outcome=outcome)
 
 
-def _controls(request: Request, outcome: Outcome, models: list[DualEncoder], pairs: list[Pairs],
-              targets: torch.Tensor | None) -> None:
-    """Noise of the same size, and each model's reading of the other's picture."""
-    noise = Noise(eps=request.attack.eps, norm=request.attack.norm)
+def pixel_half(attack: Attack) -> ImageAttack | None:
+    """The part of an attack that changes the image, if any."""
+    half = attack.image if isinstance(attack, JointAttack) else attack
+    return half if isinstance(half, ImageAttack) else None
+
+
+def _halves(request: Request, attack: JointAttack, outcome: Outcome, models: list[DualEncoder],
+            pairs: list[Pairs], targets: torch.Tensor | None) -> Iterator[Progress]:
+    """Each half of a joint attack alone, at the same budget."""
+    halves: tuple[tuple[str, Attack], ...] = (("image", attack.image), ("text", attack.text))
+    for part, model, pair in zip(outcome.parts, models, pairs, strict=True):
+        for what, half in halves:
+            for event in stream(half, model, pair, request.goal, targets, request.seed):
+                if isinstance(event, Step):
+                    yield Progress(f"For comparison, {WHAT[what]} alone on {part.card.id}",
+                                   event.index, event.total)
+                else:
+                    part.alone[what] = event
+
+
+def _noise(request: Request, pixels: ImageAttack, outcome: Outcome, models: list[DualEncoder],
+           pairs: list[Pairs], targets: torch.Tensor | None) -> None:
+    """Noise of the same size."""
+    noise = Noise(eps=pixels.eps, norm=pixels.norm)
     for part, model, pair in zip(outcome.parts, models, pairs, strict=True):
         part.noise = run(noise, model, pair, request.goal, targets, request.seed)
+
+
+def _transfer(outcome: Outcome, models: list[DualEncoder]) -> None:
+    """Each model's reading of what was made against the other."""
     for made, part in enumerate(outcome.parts):
         result = part.result
         assert isinstance(result, Result)
@@ -105,7 +140,9 @@ def _controls(request: Request, outcome: Outcome, models: list[DualEncoder], pai
 
 def _flips(request: Request, outcome: Outcome, models: list[DualEncoder], pairs: list[Pairs],
            targets: torch.Tensor | None) -> Iterator[Progress]:
-    attack = replace(request.attack, norm="linf", eps=1 / 255)
+    assert isinstance(request.attack, ImageAttack)
+    asked = request.attack if request.attack.total <= LONG else PGD()
+    attack = replace(asked, norm="linf", eps=1 / 255)
     for part, model, pair in zip(outcome.parts, models, pairs, strict=True):
         steps, shown = 0, part.result
         assert shown is not None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
 
-from explorer.metrics import Flip
 from explorer.models import Card
-from explorer.result import Reading, Result
+from explorer.result import Result
 from explorer.saving import as_dict, file_stem, json_bytes, picture_files
+from explorer.ui.compare import halves, transfer
+from explorer.ui.outcome import Outcome, Part
+from explorer.ui.wording import wording
 from explorer.views import (
+    caption_diff,
     esc,
     flip_sentence,
     levels,
@@ -28,30 +30,10 @@ from explorer.views import (
 MARK = {"fooled": "✗", "held": "✓", "wrong": "!", "unchanged": "="}
 
 
-@dataclass
-class Part:
-    """What is known of one model so far; drawn as soon as it is there."""
-
-    card: Card
-    result: Result | None = None
-    noise: Result | None = None
-    flip: Flip | None = None
-    flip_searched: bool = True
-
-
-@dataclass
-class Outcome:
-    """Everything a run shows. grid: (made by, read by) -> (result, clean and adversarial)."""
-
-    alt: str
-    parts: list[Part]
-    grid: dict[tuple[int, int], tuple[Result, Reading, Reading]] = field(default_factory=dict)
-
-
 def draw(outcome: Outcome) -> str:
     columns = "".join(_column(p, outcome.alt) for p in outcome.parts)
     return (f'<div class="rx-stage"><div class="rx-columns">{columns}</div>'
-            f"{_transfer(outcome)}</div>")
+            f"{halves(outcome)}{transfer(outcome)}</div>")
 
 
 def _role(card: Card) -> str:
@@ -74,7 +56,8 @@ def _column(part: Part, alt: str) -> str:
 def _body(part: Part, result: Result, alt: str) -> str:
     found = flip_sentence(part.flip, result.targets is not None) if part.flip_searched else ""
     return "".join([
-        _verdict(result), _pictures(result, alt, _role(part.card)), _bars(result),
+        _verdict(result), _offer(result), wording(result),
+        _pictures(result, alt, _role(part.card)), _bars(result),
         f'<p class="rx-facts">{esc(settings_line(result))}</p>', _noise(part),
         f'<p class="rx-flip">{esc(found)}</p>', _downloads(part, result), _numbers(result),
         f'<script type="application/json" class="rx-trail">{trail_data(result)}</script>',
@@ -92,12 +75,33 @@ def _verdict(result: Result) -> str:
             f'<span class="rx-say">{esc(sentence)}</span></p>{undone}')
 
 
-def _pictures(result: Result, alt: str, role: str) -> str:
-    """The attacked picture over the clean one, the change, and the slider through the steps."""
-    clean, adversarial = result.images[0], result.adversarial_images[0]
-    change, factor = perturbation(clean, adversarial)
+def _offer(result: Result) -> str:
+    """After "Held": one click away from the strongest attack, before anyone believes it."""
+    kind, _ = verdict(result)
+    strong = result.settings.get("image_attack", result.attack) == "strong"
+    if kind != "held" or strong or result.kind == "text":
+        return ""
+    return ('<p class="rx-note">One attack that fails proves little. <button type="button" '
+            'class="rx-link" data-strong>Run the strong preset</button></p>')
+
+
+def _slider(result: Result, role: str) -> str:
     last = max(0, len(result.frame_steps) - 1)
     total = max(result.frame_steps, default=0)
+    return f"""<div class="rx-steps"><label>Step <output>{total}</output> of {total}
+ <input type="range" class="rx-step" min="0" max="{last}" value="{last}" step="1"
+  aria-label="Step of the attack on the {role} model"></label></div>"""
+
+
+def _pictures(result: Result, alt: str, role: str) -> str:
+    """The attacked picture over the clean one, the change, and the slider through the steps."""
+    if result.kind == "text":
+        seen = f"The photo, which this attack leaves alone: {alt}"
+        return (f'<div class="rx-pictures rx-one"><figure><div class="rx-view"><img class="rx-adv" '
+                f'src="{png_uri(levels(result.images[0]))}" alt="{esc(seen)}"></div><figcaption>'
+                f"The photo stays as it is</figcaption></figure></div>{_slider(result, role)}")
+    clean, adversarial = result.images[0], result.adversarial_images[0]
+    change, factor = perturbation(clean, adversarial)
     seen = f"Attacked picture, {settings_line(result)}. It looks like: {alt}"
     moved = f"The change on grey, magnified {factor} times: {_change_words(result)}"
     return f"""
@@ -120,9 +124,7 @@ def _pictures(result: Result, alt: str, role: str) -> str:
   <figcaption>The change × {factor}; grey is none</figcaption>
  </figure>
 </div>
-<div class="rx-steps"><label>Step <output>{total}</output> of {total}
- <input type="range" class="rx-step" min="0" max="{last}" value="{last}" step="1"
-  aria-label="Step of the attack on the {role} model"></label></div>"""
+{_slider(result, role)}"""
 
 
 def _change_words(result: Result) -> str:
@@ -144,7 +146,7 @@ def _bars(result: Result) -> str:
         c, d = float(before.cosines[0, k]), float(after.cosines[0, k])
         rows.append(
             f'<div class="rx-row"><span class="rx-cap" title="{esc(result.captions[k])}">'
-            f"{tags}{esc(result.captions[k][len(shared):])}</span>"
+            f"{tags}{_named(result, k, shared)}</span>"
             f'<span class="rx-bar"><i class="rx-b" style="width:{p * 100:.2f}%"></i>'
             f'<i class="rx-a" data-p style="width:{q * 100:.2f}%"></i></span>'
             f'<span class="rx-num">{percent(p)} → <span data-pt>{percent(q)}</span></span>'
@@ -158,6 +160,15 @@ def _bars(result: Result) -> str:
             '<span>probability</span><span class="rx-num">clean → now</span>'
             '<span>cosine</span><span class="rx-num">clean → now</span></div>'
             f'{"".join(rows)}</div>{rest}')
+
+
+def _named(result: Result, k: int, shared: str) -> str:
+    """A caption without the start that all share; with its changes where it was reworded."""
+    clean, now = result.captions[k], result.adversarial_captions[0][k]
+    if clean == now:
+        return esc(clean[len(shared):])
+    cut = len(shared) if now.startswith(shared) else 0
+    return caption_diff(clean[cut:], now[cut:], quotes=False)
 
 
 def _cos_bar(c: float) -> str:
@@ -202,7 +213,9 @@ def _data_uri(mime: str, raw: bytes) -> str:
 
 
 def _numbers(result: Result) -> str:
-    rows = [[result.captions[k],
+    now = result.adversarial_captions[0]
+    rows = [[result.captions[k] if now[k] == result.captions[k] else
+             f"{result.captions[k]} → {now[k]}",
              *(f"{float(r.probabilities[0, k]) * 100:.2f} %"
                for r in (result.clean, result.adversarial)),
              *(f"{float(r.cosines[0, k]):.4f}" for r in (result.clean, result.adversarial))]
@@ -211,40 +224,3 @@ def _numbers(result: Result) -> str:
             "Cosine, attacked"]
     return ('<details class="rx-table"><summary>All numbers as a table</summary>'
             f'{table(head, rows, f"Scores of {result.model}")}</details>')
-
-
-def _carried(result: Result, clean: Reading, now: int) -> str:
-    """fooled, held, changed (but not into the target) or wrong before, as another model reads."""
-    label, was = int(result.labels[0]), int(clean.prediction[0])
-    if was != label:
-        return "wrong before"
-    if result.targets is not None and now == int(result.targets[0]):
-        return "fooled"
-    if now == label:
-        return "held"
-    return "fooled" if result.targets is None else "changed"
-
-
-def _transfer(outcome: Outcome) -> str:
-    n = len(outcome.parts)
-    if len(outcome.grid) < n * n or n < 2:
-        return ""
-    names = [p.card.id for p in outcome.parts]
-    rows = []
-    for made in range(n):
-        cells = []
-        for read in range(n):
-            result, clean, after = outcome.grid[made, read]
-            now = int(after.prediction[0])
-            p = percent(float(after.probabilities[0, now]))
-            word = _carried(result, clean, now)
-            hit = word == "fooled"
-            cells.append(f'<td class="{"rx-hit" if hit else "rx-safe"}"><b>{word}</b> '
-                         f"{esc(result.captions[now])} {p}</td>")
-        rows.append(f'<tr><th scope="row">made on <b>{esc(names[made])}</b></th>'
-                    f'{"".join(cells)}</tr>')
-    heads = "".join(f'<th scope="col">read by <b>{esc(name)}</b></th>' for name in names)
-    return ('<section class="rx-transfer"><h3>Does the attack carry over?</h3><p>Each picture was '
-            "made to fool one model; here both models read it.</p><div class=\"rx-scroll\"><table>"
-            f"<thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-            "</section>")

@@ -1,0 +1,37 @@
+"""What one run found out, as far as it has come: the hinge between running and drawing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from explorer.metrics import Flip
+from explorer.models import Card
+from explorer.result import Reading, Result
+
+
+@dataclass
+class Part:
+    """What is known of one model so far; drawn as soon as it is there. alone: the halves of a
+    joint attack, "image" and "text", each on its own at the same budget."""
+
+    card: Card
+    result: Result | None = None
+    noise: Result | None = None
+    flip: Flip | None = None
+    flip_searched: bool = True
+    alone: dict[str, Result] = field(default_factory=dict)
+
+
+@dataclass
+class Outcome:
+    """Everything a run shows. grid: (made by, read by) -> (result, clean and adversarial)."""
+
+    alt: str
+    parts: list[Part]
+    grid: dict[tuple[int, int], tuple[Result, Reading, Reading]] = field(default_factory=dict)
+
+    def light(self) -> Outcome:
+        """A copy without the pictures of every step, to be kept for the other tabs."""
+        parts = [replace(p, result=p.result and replace(p.result, frames=None))
+                 for p in self.parts]
+        return Outcome(self.alt, parts)
