@@ -10,7 +10,7 @@ BIN := .venv/bin
 # -qq keeps pip's errors and drops its warnings.
 PIP := $(BIN)/python -m pip install -qq
 # Those of our Python paths that exist.
-CODE := explorer $(wildcard app.py tests bench)
+CODE := explorer $(wildcard app.py tests bench deploy)
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 # HOST counts only as `make run HOST=...`: some shells export a HOST that names the machine.
@@ -18,12 +18,12 @@ ifneq ($(origin HOST),command line)
 override HOST :=
 endif
 
-.PHONY: help run test test-slow lint bench pocket cards clean chromium
+.PHONY: help run test test-slow lint bench pocket cards clean chromium audit load fuzz docker-proof
 # A rule that fails leaves no target that looks made.
 .DELETE_ON_ERROR:
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv/.run ## install what is missing and serve the app (HOST=0.0.0.0 PORT=7861 to change)
 	@exec $(BIN)/python app.py $(if $(HOST),--host "$(HOST)") $(if $(PORT),--port "$(PORT)")
@@ -42,6 +42,20 @@ lint: .venv/.test ## ruff and mypy
 
 bench: .venv/.test ## timings against bare loops and other libraries
 	@$(BIN)/python -m bench
+
+load: .venv/.test ## thirty visitors attack at once for three minutes; fills docs/load.md
+	@$(BIN)/python -m bench.load --visitors $(or $(VISITORS),30) --seconds $(or $(SECONDS),180)
+
+fuzz: .venv/.test ## 10,000 random inputs at every door (CASES=... to change)
+	@FUZZ=$(or $(CASES),10000) $(BIN)/python -m pytest tests/test_fuzz.py --timeout=7200 -q
+
+audit: .venv/.test ## bandit on our code, hadolint on the Dockerfile, pip-audit on what is installed
+	@$(BIN)/bandit -q -c pyproject.toml -r explorer app.py
+	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/python -m deploy.advisories
+
+docker-proof: ## the Dockerfile's steps without Docker (SITE_PACKAGES=.venv borrows packages)
+	@$(PYTHON) -m deploy.proof $(if $(SITE_PACKAGES),--site-packages "$(SITE_PACKAGES)")
 
 pocket: .venv/.build ## build the embedded models again (takes long; DATA=folder of the image sets)
 	@$(BIN)/python -m explorer.pocket build --data "$(DATA)"

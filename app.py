@@ -1,42 +1,54 @@
-"""Starts the app: python app.py [--host HOST] [--port PORT] [--models-dir DIR]."""
+"""Starts the app: python app.py [--host HOST] [--port PORT] [--models-dir DIR] [...]."""
 
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="CLIP robustness explorer, in a browser.")
+    parser = argparse.ArgumentParser(
+        description="CLIP robustness explorer, in a browser. Limits: docs/deploy.md.")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
     parser.add_argument("--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", "7860"))
     parser.add_argument("--models-dir", type=Path, action="append", default=[],
                         help="a folder of open_clip model folders to offer as well")
+    parser.add_argument("--root-path", help="the path under which a proxy serves the app")
+    parser.add_argument("--auth", metavar="FILE", help="ask for a log-in: lines of user:password")
+    parser.add_argument("--enable-training", action="store_true", help="let visitors train models")
+    parser.add_argument("--runs-dir", metavar="DIR", help="folder of training runs (default runs)")
     return parser.parse_args()
 
 
 def main() -> int:
     args = arguments()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from explorer.errors import InputError
     from explorer.models import Library
-    from explorer.ui.shell import PAIR, build, launch_options, warm
+    from explorer.server.serve import open_port
+    from explorer.settings import current
+    from explorer.ui.shell import run
 
     try:
-        library = Library(folders=args.models_dir)
-        demo = build(library)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    try:
-        demo.launch(server_name=args.host, server_port=args.port, prevent_thread_lock=True,
-                    **launch_options())
+        bound = open_port(args.host, args.port)
     except (OSError, OverflowError):  # taken, or no port number at all
         print(f"error: cannot serve on {args.host}:{args.port}; the port may be taken: choose "
               "another by --port", file=sys.stderr)
         return 1
-    warm(library, PAIR)
-    demo.block_thread()
+    try:
+        given = {"root_path": args.root_path, "auth_file": args.auth,
+                 "training": args.enable_training or None, "runs": args.runs_dir}
+        settings = replace(current(), **{k: v for k, v in given.items() if v is not None})
+        run(Library(folders=args.models_dir), settings, args.host, bound)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: cannot read or write {error.filename}: {error.strerror}; is the app's "
+              "folder complete, and is there room in the temporary folder?", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from bench import peers, text as text_search
 from explorer.attacks.image import PGD
 from explorer.attacks.run import run
 from explorer.fastconv import keep_memory
@@ -147,7 +148,9 @@ def main() -> int:
         f"| PGD-10 on one photo, both models, warm, steps recorded | {warm:.2f} s | 4 s |", "",
         "Our attack, checked and measured, against the bare loop of forward and input gradient on "
         "the same model, batch and precision (goal: at most 1.15):", "",
-        "| job | ours | bare loop | ratio |", "|---|---|---|---|", *rows, ""])
+        "| job | ours | bare loop | ratio |", "|---|---|---|---|", *rows, "",
+        peers.section(model, ASSETS / "models" / "pocket"),
+        text_search.section(model, ASSETS / "models" / "pocket")])
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(text, encoding="utf-8")
     print(text)

@@ -1,3 +1,19 @@
 """CLIP robustness explorer: see how CLIP breaks, and how adversarial fine-tuning hardens it."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from explorer.notebook import attack as attack
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`explorer.attack` opens the library when it is first used."""
+    if name == "attack":
+        from explorer.notebook import attack
+
+        return attack
+    raise AttributeError(f"module 'explorer' has no attribute '{name}'")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -152,14 +153,13 @@ def _parse(files: dict[str, bytes]) -> Bundle:
 
 
 def _case(run: dict[str, Any], files: dict[str, bytes], listed: Mapping[str, str]) -> Case:
-    from torchvision.transforms.functional import pil_to_tensor
-
     pictures = []
     for kind in ("clean", "adversarial"):
         name = run["files"][kind]
         if name not in listed:
             raise InputError(f"the file {name} of this bundle has no hash")
-        pictures.append(pil_to_tensor(open_image(files[name])).float() / 255)
+        levels = np.array(open_image(files[name]))
+        pictures.append(torch.from_numpy(levels).permute(2, 0, 1).float() / 255)
     if pictures[0].shape != pictures[1].shape or pictures[0].shape[1] != pictures[0].shape[2]:
         raise InputError("the pictures of this bundle do not fit together")
-    return Case(run, torch.Tensor(pictures[0]), torch.Tensor(pictures[1]))
+    return Case(run, pictures[0], pictures[1])

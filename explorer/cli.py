@@ -89,7 +89,8 @@ def parser() -> Parser:
     """All flags; `set_defaults(command=...)` names the function of explorer.commands."""
     top = Parser(prog="python -m explorer", allow_abbrev=False,
                  description="CLIP robustness explorer: attack CLIP models and measure them.")
-    commands = top.add_subparsers(required=True, metavar="models | attack | evaluate | train | replay")
+    commands = top.add_subparsers(required=True,
+                                  metavar="models | attack | evaluate | train | replay")
 
     models = commands.add_parser("models", help="list the models", allow_abbrev=False)
     models.add_argument("--json", action="store_true", help="as JSON")
@@ -120,6 +121,10 @@ def parser() -> Parser:
                                    allow_abbrev=False)
     evaluate.add_argument("--data", required=True, type=Path, metavar="PATH",
                           help="a parquet or CSV file, or a folder with one sub-folder a class")
+    evaluate.add_argument("--task", choices=["classification", "retrieval"],
+                          default="classification", help="which caption fits the image; or find "
+                          "captions by image and images by caption, in a set with several "
+                          "captions an image (default classification)")
     evaluate.add_argument("--attacks", default="clean,image", metavar="A,B",
                           help="clean, image, text, joint (see --image-attack and the like), "
                           f"{IMAGE_NAMES}, {TEXT_NAMES}, {JOINT_NAMES} (default clean,image)")

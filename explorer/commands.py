@@ -15,7 +15,7 @@ from tqdm import tqdm
 from explorer import metrics, saving
 from explorer.attacks.run import Attack, name_of, run, settings_of
 from explorer.bundle import bundle_bytes, read_bundle
-from explorer.datasets import Examples, read_examples
+from explorer.datasets import Examples, read_examples, read_retrieval
 from explorer.errors import InputError
 from explorer.fastconv import keep_memory
 from explorer.flags import kind_named, make_attack
@@ -23,6 +23,7 @@ from explorer.models import DualEncoder, Library
 from explorer.pairs import clean_captions, one_pair, open_image
 from explorer.replay import replay as replay_checks
 from explorer.result import Result, versions
+from explorer.retrieval import Retrieval, evaluate_retrieval
 from explorer.views import verdict
 
 PLAIN = str.maketrans({"“": "'", "”": "'", "→": "->", "∞": "inf"})
@@ -72,11 +73,15 @@ def attack(args: argparse.Namespace) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    """Accuracy of each model under each attack on a set of images; writes one JSON file."""
+    """Accuracy of each model under each attack on a set of images, or recall in retrieval; writes
+    one JSON file."""
     attacks = _attacks(args)
     if args.out.is_dir():
         raise InputError(f"{args.out} is a folder: --out must be a file")
     saving.check_writable(args.out.parent)
+    if args.task == "retrieval":
+        _evaluate_retrieval(args, attacks)
+        return
     examples = read_examples(args.data, args.limit, args.seed)
     encoders = _load(args)
     total = len(examples) * len(attacks) * len(encoders)
@@ -115,6 +120,54 @@ def train(args: argparse.Namespace) -> None:
 
     keep_memory()
     command.train(args)
+
+
+def _evaluate_retrieval(args: argparse.Namespace, attacks: Attacks) -> None:
+    """Recall both ways, clean and under each attack, and how much of it each attack takes."""
+    data = read_retrieval(args.data, args.limit, args.seed)
+    rows: list[tuple[str, float, Retrieval]] = []
+    encoders = _load(args)
+    with tqdm(total=len(attacks) * len(encoders), unit="run", leave=False, disable=None) as bar:
+        for model in encoders:
+            for name, found in attacks.items():
+                bar.set_description(f"{model.card.id}, {name}", refresh=False)
+                rows.append((name, metrics.eps_of(found), evaluate_retrieval(
+                    model, found, data, seed=args.seed)))
+                bar.update()
+    saving.write_files(args.out.parent, {args.out.name: saving.json_bytes({
+        "task": "retrieval", "rows": [{"attack": name, "eps_255": round(eps * 255, 6),
+                                       **dataclasses.asdict(row)} for name, eps, row in rows],
+        "data": data.name, "drawn": len(data),
+        "attacks": {name: _settings(found) for name, found in attacks.items()},
+        "seed": args.seed, "versions": versions()})})
+    _print_table(_recall_lines(rows))
+    if skipped := rows[0][2].skipped:
+        print(f"left out: {skipped} of {len(data)} images, which cannot be read")
+
+
+def _recall_lines(rows: Sequence[tuple[str, float, Retrieval]]) -> list[list[str]]:
+    """Recall after the attack, TR: captions found by image, IR: images by caption, and the share
+    of the hits at 1 that the attack takes, with 95 % intervals."""
+    places = [(way, k) for way in ("text", "image") for k in (1, 5, 10)]
+    names = {"text": "TR", "image": "IR"}
+    head = ["model", "attack", *(f"{names[way]} R@{k}" for way, k in places), "success TR",
+            "success IR", "images", "captions", "seconds"]
+    lines = [head]
+    for name, _, row in rows:
+        found = {(r.direction, r.k): (r.recall, r.ci95) for r in row.attacked or row.clean}
+        taken = {s.direction: (s.rate, s.ci95) for s in row.success if s.k == 1}
+        lines.append([row.model, name, *(_share(found.get(place)) for place in places),
+                      *(_share(taken.get(way)) for way in names), str(row.images),
+                      str(row.captions), f"{row.seconds:.1f}"])
+    return lines
+
+
+def _share(found: tuple[float, tuple[float, float]] | None) -> str:
+    """12.5 % (3-30), or - where there is none, as for k of the gallery's size."""
+    if found is None:
+        return "-"
+    share, (low, high) = found
+    return f"{share:.1%} ({low * 100:.0f}-{high * 100:.0f})"
 
 
 def _evaluate_model(model: DualEncoder, attacks: Attacks, examples: Examples, seed: int,

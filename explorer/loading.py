@@ -7,6 +7,7 @@ cards may use them, through torch's restricted unpickler.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def open_model(card: Card, device: str | None = None) -> DualEncoder:
     """Loads the model of a card. Raises InputError with one sentence when it cannot."""
     scheme, _, rest = card.source.partition(":")
     openers: dict[str, Callable[[str], tuple[Any, ...]]] = {
-        "local-dir": lambda r: _open_folder(Path(r)),
+        "local-dir": lambda r: _open_folder(Path(r), checksum=card.sha256),
         "hf-hub": _open_hub,
         "open_clip": _open_tag,
         "transformers": _open_transformers,
@@ -59,11 +60,17 @@ def _first_line(error: Exception) -> str:
     return lines[0][:160]
 
 
-def _open_folder(folder: Path, allow_pickle: bool = False) -> tuple[Any, ...]:
+def sha256_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _open_folder(folder: Path, allow_pickle: bool = False, checksum: str | None = None,
+                 ) -> tuple[Any, ...]:
     if not folder.is_dir():
         raise InputError(f"there is no model folder {folder.name}")
     config = read_json(folder / CONFIG)
-    weights = _read_weights(folder, allow_pickle)
+    weights = _read_weights(folder, allow_pickle, checksum)
     clip, tokenize = _build(config, folder)
     _load_strictly(clip, weights, folder.name)
     size = clip.visual.image_size
@@ -80,13 +87,16 @@ def _open_folder(folder: Path, allow_pickle: bool = False) -> tuple[Any, ...]:
     return clip, tokenize, size, mean, std
 
 
-def _read_weights(folder: Path, allow_pickle: bool) -> dict[str, Tensor]:
+def _read_weights(folder: Path, allow_pickle: bool, checksum: str | None) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     for name in SAFE:
         if (folder / name).is_file():
             try:
+                if checksum is not None and sha256_of(folder / name) != checksum.lower():
+                    raise InputError(f"the weights of {folder.name} are not those that its "
+                                     "card.json describes (another sha256): copy the folder again")
                 return load_file(folder / name)
             except (SafetensorError, OSError) as error:
                 raise InputError(f"the weights of {folder.name} are damaged: "

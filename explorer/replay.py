@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from explorer.attacks.build import attack_of
-from explorer.attacks.run import run
+from explorer.attacks.run import run, settings_of
 from explorer.bundle import Bundle, Case
 from explorer.errors import InputError
 from explorer.models import DualEncoder, Library
-from explorer.pairs import Pairs
-from explorer.result import Reading
+from explorer.pairs import Pairs, clean_captions
+from explorer.result import Reading, Result
 
 TOLERANCE = 1e-3  # of a cosine: other machines add up in another order
 
@@ -88,6 +88,55 @@ def _distance(case: Case, name: str) -> Check:
     holds = round(moved) == round(said)
     return Check(name, "distance", holds, f"the pictures differ by {moved:.0f}/255, "
                  f"{'as' if holds else 'not'} {said:.0f}/255{' as said' if holds else ''}")
+
+
+def restored(bundle: Bundle, library: Library, device: str | None = None) -> list[Result]:
+    """The results of a bundle, scored anew on its own pictures and captions; one a model.
+
+    Raises InputError when a model is not there or the numbers do not fit.
+    """
+    results = []
+    for case in bundle.cases:
+        try:
+            results.append(_restore(bundle, case, library.load(str(case.numbers["model"]), device)))
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError("bundle.json lacks numbers or has them wrong "
+                             f"({type(error).__name__})") from None
+    return results
+
+
+def _restore(bundle: Bundle, case: Case, model: DualEncoder) -> Result:
+    kind, name, settings = settings_of_case(case.numbers)
+    attack = attack_of(kind, name, settings)
+    rows = clean_captions([str(c) for c in case.numbers["adversarial"]["captions"]])
+    if len(rows) != len(bundle.captions):
+        raise InputError("the bundle has not as many captions after the attack as before")
+    target = settings.get("target")
+    both = torch.stack([case.clean, case.adversarial])
+    with torch.no_grad():
+        features = model.encode_image(both)
+    text, now = model.encode_text(bundle.captions), model.encode_text(rows)
+    moved = both[1:] - both[:1]
+
+    def read(image: int, words: torch.Tensor) -> Reading:
+        return Reading.of(features[image : image + 1], words, model.scale)
+
+    done, label = torch.tensor([bool(case.numbers["success"])]), bundle.label
+    return Result(
+        model=model.card.id, kind=kind, attack=name, settings=settings_of(attack),
+        goal=str(settings["goal"]), seed=int(settings["seed"]), captions=bundle.captions,
+        labels=torch.tensor([label]), scale=model.scale, text_features=text.cpu(),
+        targets=None if target is None else torch.tensor([bundle.captions.index(target)]),
+        images=both[:1], adversarial_images=both[1:], adversarial_captions=(rows,),
+        adversarial_text=now.cpu(), clean=read(0, text), adversarial=read(1, now),
+        image_only=read(1, text), text_only=read(0, now), success=done, raw_success=done,
+        linf_255=(moved * 255).abs().flatten(1).amax(1).round(), l2=moved.flatten(1).norm(dim=1),
+        queries=int(case.numbers["queries"]), seconds=float(case.numbers["seconds"]), tried=1,
+        frames=both, frame_steps=(0, 1), frame_captions=(bundle.captions[label], rows[label]),
+        trail=Reading.of(features, torch.stack([text, now]), model.scale),
+        versions=bundle.versions)
 
 
 def settings_of_case(numbers: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:

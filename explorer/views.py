@@ -212,7 +212,8 @@ def settings_line(result: Result, row: int = 0) -> str:
     if result.kind != "text":
         parts.append(f"cosine of the two image embeddings {float(result.image_cosine[row]):.2f}")
     if result.kind != "image":
-        parts.append(f"of the two caption embeddings {float(result.text_cosine[row]):.2f}")
+        lead = "of the two" if result.kind == "joint" else "cosine of the two"
+        parts.append(f"{lead} caption embeddings {signed(float(result.text_cosine[row]))}")
     return " · ".join(parts)
 
 

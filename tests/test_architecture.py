@@ -12,12 +12,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = [  # upstream first; modules of one line may import each other
-    {"errors", "randomness", "budgets", "goals", "fastconv", "hub", "nltk_data"},
+    {"errors", "settings", "randomness", "budgets", "goals", "fastconv", "hub", "nltk_data"},
     {"pairs"},
     {"models", "loading"},
+    {"language", "edits"},
     {"result", "attacks"},
-    {"metrics", "datasets", "csvfile", "sources", "saving", "projection", "training", "views"},
-    {"cli", "commands", "ui", "pocket"},
+    {"boxes", "archives", "csvfile", "listings", "layouts", "sources", "hubsets", "datasets",
+     "published", "catalogue"},
+    {"metrics", "retrieval", "saving", "projection", "training", "views", "diskcache", "landmarks",
+     "umapping", "space", "mapping", "figures", "saliency"},
+    {"samples", "runlog", "runrecord", "jobs", "costs", "bundle", "replay", "background",
+     "collecting", "places", "study", "failures", "cases"},
+    {"server"},
+    {"cli", "commands", "flags", "notebook", "ui", "pocket"},
     {"__main__"},
 ]
 HEAVY = {"textattack", "umap", "transformers", "open_clip", "timm", "gradio", "plotly"}

@@ -70,13 +70,46 @@ def test_match() -> None:
 
 
 def test_drift() -> None:
-    goal = Drift(torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    clean, kept = torch.tensor([[1.0, 0.0], [1.0, 0.0]]), TEXT[LABELS]
+    goal = Drift(clean, kept, LABELS)
     torch.testing.assert_close(goal.score(IMAGE, TEXT), torch.tensor([0.4, 2.0]))
-    clean = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), dim=1)
     torch.testing.assert_close(goal.score(IMAGE, TEXT), (IMAGE - clean).square().sum(1))
     assert goal.reached(IMAGE, TEXT).tolist() == [False, True]  # 37 and 90 degrees
     edge = torch.tensor([[math.cos(math.radians(a)), math.sin(math.radians(a))] for a in (59, 61)])
     assert goal.reached(edge, TEXT).tolist() == [False, True]
+
+
+def test_drift_of_captions_counts_too() -> None:
+    """The squared way of the image plus that of its own caption, wherever the others go."""
+    clean, kept = IMAGE, TEXT[LABELS]
+    goal = Drift(clean, kept, LABELS)
+    moved = torch.stack([TEXT.clone(), TEXT.clone()])
+    moved[0, 0] = torch.tensor([0.0, -1.0])  # another caption: no matter
+    moved[1, 2] = torch.tensor([1.0, 0.0])  # its own: from (.6, .8) by 53 degrees
+    want = (moved[1, 2] - TEXT[2]).square().sum()
+    torch.testing.assert_close(goal.score(clean, moved), torch.stack([torch.zeros(()), want]))
+    assert goal.reached(clean, moved).tolist() == [False, False]
+    moved[1, 2] = torch.tensor([0.8, -0.6])  # by 90 degrees
+    assert goal.reached(clean, moved).tolist() == [False, True]
+    part = goal.subset(torch.tensor([1]))
+    torch.testing.assert_close(part.score(clean[1:], moved[1:]), goal.score(clean, moved)[1:])
+
+
+@pytest.mark.parametrize("targets", [None, TARGETS])
+@pytest.mark.parametrize("kind", GOALS)
+def test_goals_of_some_images_and_with_own_captions(kind: str, targets: Tensor | None) -> None:
+    """subset and captions of each image's own change nothing but whose score it is."""
+    text = F.normalize(torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(1)), dim=2)
+    image = F.normalize(torch.randn(4, 3, generator=torch.Generator().manual_seed(2)), dim=1)
+    labels = torch.tensor([0, 1, 2, 4])
+    aims = None if targets is None else torch.tensor([1, 2, 3, 0])
+    goal: Goal = make_goal(kind, image.roll(1, 0), text[0], labels, 5.0, aims)
+    rows = torch.tensor([2, 0])
+    part = goal.subset(rows)
+    torch.testing.assert_close(part.score(image[rows], text[rows]), goal.score(image, text)[rows])
+    assert torch.equal(part.reached(image[rows], text[rows]), goal.reached(image, text)[rows])
+    shared = text[0].expand(4, 5, 3)
+    torch.testing.assert_close(goal.score(image, shared), goal.score(image, text[0]))
 
 
 @pytest.mark.parametrize("targets", [None, TARGETS])

@@ -26,12 +26,16 @@ def made_up(n: int = 2, size: int = 5, target: bool = False) -> Result:
     features = torch.nn.functional.normalize(torch.randn(n, 4, generator=generator), dim=1)
     text = torch.nn.functional.normalize(torch.randn(3, 4, generator=generator), dim=1)
     moved = torch.nn.functional.normalize(features + 0.3, dim=1)
+    words = torch.nn.functional.normalize(text.expand(n, 3, 4) + 0.2, dim=2)
     return Result(
-        model="m", attack="pgd", settings={"eps": 1 / 255, "norm": "linf", "steps": 4},
+        model="m", kind="joint", attack="separate", settings={"eps": 1 / 255, "norm": "linf", "steps": 4},
         goal="classification", seed=5, captions=("a", "ü 狗", "c"), labels=torch.tensor([0, 1]),
         targets=torch.tensor([2, 2]) if target else None, scale=10.0, text_features=text,
-        images=clean, adversarial_images=adversarial, clean=Reading.of(features, text, 10.0),
-        adversarial=Reading.of(moved, text, 10.0), success=torch.tensor([True, False]),
+        images=clean, adversarial_images=adversarial,
+        adversarial_captions=(("a b", "ü 狗", "c"), ("a", "ü 猫", "c"))[:n], adversarial_text=words,
+        clean=Reading.of(features, text, 10.0), adversarial=Reading.of(moved, words, 10.0),
+        image_only=Reading.of(moved, text, 10.0), text_only=Reading.of(features, words, 10.0),
+        success=torch.tensor([True, False]),
         raw_success=torch.tensor([True, True]), linf_255=torch.tensor([1.0, 1.0]),
         l2=(adversarial - clean).flatten(1).norm(dim=1), queries=5, seconds=0.123456)
 
@@ -56,18 +60,25 @@ def test_as_dict_survives_json_and_says_what_the_result_says(index: Any, target:
     result = made_up(target=target)
     names = {"clean": "c.png", "adversarial": "a.png", "perturbation": "p.npy"}
     run = json.loads(saving.json_bytes(saving.as_dict(result, index, names)))
-    assert run["attack"] == {"name": "pgd", "eps": 1 / 255, "norm": "linf", "steps": 4,
+    assert run["kind"] == "joint"
+    assert run["attack"] == {"name": "separate", "eps": 1 / 255, "norm": "linf", "steps": 4,
                              "goal": "classification", "target": "c" if target else None,
                              "seed": 5}
-    for side, reading in (("clean", result.clean), ("adversarial", result.adversarial)):
+    for side, reading in (("clean", result.clean), ("adversarial", result.adversarial),
+                          ("image_only", result.image_only), ("text_only", result.text_only)):
         assert run[side]["cosines"] == reading.cosines[index].tolist()
         assert sum(run[side]["probabilities"]) == pytest.approx(1, abs=1e-5)
         assert run[side]["prediction"] == int(np.argmax(run[side]["cosines"]))
-    assert run["adversarial"]["captions"] == ["a", "ü 狗", "c"]
+    assert run["clean"]["captions"] == ["a", "ü 狗", "c"]
+    assert run["adversarial"]["captions"] == (["a b", "ü 狗", "c"], ["a", "ü 猫", "c"])[index]
     assert run["success"] is (index == 0)
     assert run["correct_before"] is (run["clean"]["prediction"] == index)
     assert run["image_cosine"] == pytest.approx(float(result.image_cosine[index]))
-    assert (run["words_changed"], run["characters_changed"], run["text_cosine"]) == (0, 0, 1.0)
+    assert (run["words_changed"], run["characters_changed"]) == (1, 2 - index)
+    assert run["queries"] == 5 and run["seconds"] == 0.123
+    label = int(result.labels[index])
+    own = float(result.text_features[label] @ result.adversarial_text[index, label])
+    assert run["text_cosine"] == pytest.approx(own, abs=1e-6)
     assert run["files"] == names
 
 

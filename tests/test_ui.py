@@ -15,10 +15,12 @@ from explorer.attacks.image import IMAGE_ATTACKS, PGD
 from explorer.errors import InputError
 from explorer.models import Library
 from explorer.ui.attack_tab import AttackTab, Tickets
+from explorer.ui.compare import _carried
 from explorer.ui.examples import FOLDER, load_examples, strip
 from explorer.ui.forms import AttackForm, own_fields, read
+from explorer.ui.outcome import Outcome
 from explorer.ui.session import ANY_WRONG, Progress, Request, attack_both, check
-from explorer.ui.stage import Outcome, _carried, draw
+from explorer.ui.stage import draw
 
 CAPTIONS = ("a cat", "a dog", "a red car")
 
@@ -103,7 +105,7 @@ def test_a_form_builds_each_attack_with_its_defaults(name: str) -> None:
     with gr.Blocks():
         form = AttackForm()
     values = [name, "linf", 1.0, *defaults(form)]
-    built = form.build(2, values)
+    built = form.build(2, list(values))
     kind = IMAGE_ATTACKS[name]
     settings: dict[str, Any] = {f.name: f.default for f in own_fields(kind)}
     assert built == kind(eps=2 / 255, **settings)

@@ -117,7 +117,8 @@ def _parts(name: str) -> Any:
                        and issubclass(v, recipes.AttackRecipe) and v is not recipes.AttackRecipe)
         raise InputError(f"TextAttack has no recipe '{name}'; it has {', '.join(known)}")
     try:
-        return found.build(_victim(lambda texts: [0.0] * len(texts)))
+        build: Any = found.build  # type: ignore[attr-defined]
+        return build(_victim(lambda texts: [0.0] * len(texts)))
     except Exception as error:  # noqa: BLE001 - downloads, missing data, wrong victims
         raise _failed(name, error) from None
 

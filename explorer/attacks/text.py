@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from random import Random
 from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
+from explorer.attacks.base import setting, whole
 from explorer.attacks.constraints import KeepWords, NoNewWord, SimilarSentence, WithinEdits
-from explorer.attacks.image import setting
 from explorer.attacks.search import Constraint, Gains, Probe, Search, TextLoss, Try
 from explorer.edits import MOST_CHARACTERS, MOST_WORDS, Edits
 from explorer.errors import InputError
@@ -65,6 +65,10 @@ class TextAttack:
             raise InputError("the similarity floor must be a number from 0 to 1, "
                              f"not {self.similarity}")
         self.edits  # noqa: B018 - checks the budget
+        for one in fields(self):
+            if isinstance(one.default, int) and one.name not in ("protect", "new_words", "words",
+                                                                 "characters"):
+                whole(getattr(self, one.name), one.metadata["low"], one.metadata["high"], one.name)
 
     @property
     def edits(self) -> Edits:
@@ -279,7 +283,7 @@ class Character(TextAttack):
 
     @property
     def edits(self) -> Edits:
-        return Edits(min(2 * self.characters, MOST_WORDS), min(self.characters, MOST_CHARACTERS))
+        return Edits(min(2 * self.characters, MOST_WORDS), self.characters)
 
     def constraints(self, captions: Sequence[str]) -> list[Constraint]:
         rules = super().constraints(captions)

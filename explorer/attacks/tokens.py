@@ -59,13 +59,16 @@ class TokenSlopes:
             return 1 + len(tokenizer.tokenizer(before, add_special_tokens=False)["input_ids"])
         return 1 + len(tokenizer.encode(before))
 
-    def slopes(self, texts: Sequence[str], losses: Sequence[TextLoss]) -> tuple[Tensor, Tensor]:
-        """Tokens (B, L) and the gradient of each caption's loss at its embeddings (B, L, E)."""
+    def slopes(self, texts: Sequence[str], losses: Sequence[TextLoss], nudge: float = 0.0,
+               ) -> tuple[Tensor, Tensor]:
+        """Tokens (B, L) and the gradient of each caption's loss at its embeddings (B, L, E), or
+        `nudge` times their usual size beside them, in a fixed direction."""
         tokens = self.model.tokens(texts)
         leaf: list[Tensor] = []
+        shift = nudge * self._direction
 
         def catch(_: nn.Module, __: Any, output: Tensor) -> Tensor:
-            leaf.append(output.detach().requires_grad_(True))
+            leaf.append((output.detach() + shift).requires_grad_(True))
             return leaf[0]
 
         hook = self.table.register_forward_hook(catch)
@@ -80,11 +83,26 @@ class TokenSlopes:
             hook.remove()
         return tokens, grad.float()
 
+    @cached_property
+    def _direction(self) -> Tensor:
+        """(E,) random, as large as a token's embedding is from the mean one."""
+        weight = self.table.weight
+        random = torch.randn(weight.shape[1], generator=torch.Generator().manual_seed(0))
+        return random.to(weight) * weight.std(0)
+
+    def _steep(self, texts: Sequence[str], losses: Sequence[TextLoss]) -> tuple[Tensor, Tensor]:
+        """`slopes`; where there is none, as for a caption that is to leave the very place where it
+        is, those close by."""
+        tokens, grad = self.slopes(texts, losses)
+        _, near = self.slopes(texts, losses, 0.1)
+        flat = grad.flatten(1).norm(dim=1) < 0.01 * near.flatten(1).norm(dim=1)
+        return tokens, torch.where(flat.view(-1, 1, 1), near, grad)
+
     def gains(self, texts: Sequence[str], losses: Sequence[TextLoss], k: int,
               ) -> list[list[list[str]]]:
         """For each caption and word, the k words whose embedding gains most to first order:
         (e_new - e_old) . gradient (Ebrahimi et al. 2018, arXiv 1712.06751, equation 3)."""
-        tokens, grad = self.slopes(texts, losses)
+        tokens, grad = self._steep(texts, losses)
         numbers, words = self.vocabulary
         table = self.table.weight[numbers].float()
         found: list[list[list[str]]] = []

@@ -68,12 +68,12 @@ class Captions:
 
     def _noun(self, slot: str, unseen: bool, draw: random.Random) -> str:
         side = [(n, w) for n, w in self.nouns[slot] if held_out(n, HELD_OUT_NOUNS) == unseen]
-        names, weights = zip(*side, strict=True)
+        names, weights = zip(*(side or self.nouns[slot]), strict=True)
         noun: str = draw.choices(names, weights)[0]
         return noun
 
     def one(self, draw: random.Random, unseen: bool = False) -> Sentence:
-        """One caption. unseen: every noun slot holds a held-out noun; they are its focus."""
+        """One caption. unseen: noun slots hold held-out nouns, where they have any; its focus."""
         focus: list[str] = []
 
         def fill(match: re.Match[str]) -> str:
@@ -82,9 +82,10 @@ class Captions:
                 return draw.choice(self.words[slot])
             many = slot not in self.nouns
             noun = self._noun(slot.removesuffix("s") if many else slot, unseen, draw)
-            noun = self.plural.get(noun, inflect.with_s(noun)) if many else noun
-            focus.append(noun)
-            return noun
+            form = self.plural.get(noun, inflect.with_s(noun)) if many else noun
+            if held_out(noun, HELD_OUT_NOUNS):
+                focus.append(form)
+            return form
 
         line = draw.choice(self.lines)
         text = re.sub(r"\b(an?) (?=([aeiou])?)", lambda m: "an " if m[2] else "a ",

@@ -13,11 +13,14 @@ from explorer.pocket import align, base, data, words
 from explorer.pocket.tune import Recipe, Stage
 
 CLEAN = Recipe("pocket", steps=1000, lr=2e-4, text_lr=3e-4, keep=0.5)
-ROBUST = Recipe("pocket-robust", steps=1100, lr=4e-4, text_lr=0.0, eps=1.5 / 255,
+ROBUST = Recipe("robust-start", steps=1100, lr=4e-4, text_lr=0.0, eps=1.5 / 255,
                 teacher=0.15, hypernyms=0.25, virtual=0.0, anchor=1.0)
+WIDE = Recipe("robust-wide", steps=1600, lr=3e-4, text_lr=0.0, eps=1.5 / 255, teacher=0.15,
+              hypernyms=0.25, virtual=0.0, anchor=1.0, frozen=0.4, mosaics=0.375, seed=1)
 
 
-def build(data_folder: Path, work: Path, recipes: tuple[Recipe, ...] = (CLEAN, ROBUST)) -> None:
+def build(data_folder: Path, work: Path,
+          recipes: tuple[Recipe, ...] = (CLEAN, ROBUST, WIDE)) -> None:
     """Makes the stages' checkpoints in `work`; resumes where an earlier run was stopped."""
     work.mkdir(parents=True, exist_ok=True)
     network = base.classifier()
@@ -48,8 +51,9 @@ def build(data_folder: Path, work: Path, recipes: tuple[Recipe, ...] = (CLEAN, R
         text, log_scale = align.align_text(vocabulary, teacher)
         torch.save({"text": text.state_dict(), "log_scale": log_scale, "mean": mean,
                     "spread": spread, "basis": weight}, start)
+    clean = None
     for recipe in recipes:
-        stage = Stage(recipe, tower, text, log_scale, vocabulary, teacher, work)
+        stage = Stage(recipe, tower, text, log_scale, vocabulary, teacher, work, clean)
         stage.run(images, labels)
         tower, text = copy.deepcopy(stage.image), copy.deepcopy(stage.text)
-        log_scale = stage.log_scale.detach()
+        clean, log_scale = clean or copy.deepcopy(tower), stage.log_scale.detach()

@@ -60,3 +60,19 @@ def augment(batch: np.ndarray, size: int, rng: torch.Generator, lowest: int = 24
     gain = 0.8 + 0.4 * torch.rand(n, 1, 1, 1, generator=rng)
     shift = 0.1 * (2 * torch.rand(n, 1, 1, 1, generator=rng) - 1)
     return (x * gain + shift).clamp(0, 1)
+
+
+def mosaic(images: np.ndarray, n: int, size: int, rng: torch.Generator) -> Tensor:
+    """n pictures tiled from random training images at about their own resolution.
+
+    (N, 64, 64, 3) uint8 -> (n, 3, size, size) in [0, 1]. Enlarged images are soft; these have
+    the fine detail of a full-size photograph, and no label.
+    """
+    side = int(torch.randint(56, 105, (), generator=rng))
+    grid = -(-size // side) + 1
+    rows = torch.randint(len(images), (n * grid * grid,), generator=rng).sort().values
+    tiles = upscale(images[rows.numpy()], side)[torch.randperm(len(rows), generator=rng)]
+    tiles = tiles.view(n, grid, grid, 3, side, side).permute(0, 3, 1, 4, 2, 5)
+    canvas = tiles.reshape(n, 3, grid * side, grid * side)
+    top, left = (int(torch.randint(side, (), generator=rng)) for _ in range(2))
+    return canvas[:, :, top : top + size, left : left + size].contiguous()

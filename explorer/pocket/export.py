@@ -9,11 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from explorer.loading import sha256_of
 from explorer.pocket import base
 
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
 )
+IMAGE = {"pocket": "pocket", "pocket-robust": "robust-wide"}  # the stage of the image tower
 ABOUT: dict[str, dict[str, str | None]] = {
     "pocket": {
         "id": "pocket", "title": "pocket (standard)", "kind": "standard", "base": None,
@@ -56,7 +58,7 @@ def export(name: str, work: Path, folder: Path) -> None:
     """Writes assets/models/NAME: config, fp16 weights, tokenizer, tower config and card."""
     from safetensors.torch import save_file
 
-    stage = torch.load(work / f"{name}.final.pt", map_location="cpu", weights_only=True)
+    stage = torch.load(work / f"{IMAGE[name]}.final.pt", map_location="cpu", weights_only=True)
     start = torch.load(work / "align.pt", weights_only=True)
     final = stage["weights"]
     parts = {p: {k.removeprefix(p + "."): v for k, v in final.items() if k.startswith(p + ".")}
@@ -66,6 +68,7 @@ def export(name: str, work: Path, folder: Path) -> None:
         **text_weights(parts["text"], start["mean"], start["spread"]),
         "logit_scale": final["log_scale"].reshape(()),
     }
+    card = {**ABOUT[name], "recipe": stage["recipe"], "steps": stage["step"]}
     folder.mkdir(parents=True, exist_ok=True)
     halved = {k: (v.half() if v.is_floating_point() else v).contiguous()
               for k, v in weights.items()}
@@ -81,9 +84,9 @@ def export(name: str, work: Path, folder: Path) -> None:
     tower = json.loads((minilm / "config.json").read_text())
     tower.pop("_name_or_path", None)
     _write(folder / "config.json", tower)
-    card = {**ABOUT[name], "licence": "Apache-2.0",
-            "architecture": "EfficientNet-Lite0 + MiniLM-L6, 160 x 160 pixels",
-            "recipe": stage["recipe"], "steps": stage["step"]}
+    card |= {"licence": "Apache-2.0",
+             "architecture": "EfficientNet-Lite0 + MiniLM-L6, 160 x 160 pixels",
+             "sha256": sha256_of(folder / "open_clip_model.safetensors")}
     _write(folder / "card.json", card)  # its numbers come by `measure`
 
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from explorer.fastconv import speed_up
 from explorer.pocket.base import IMAGE_SIZE, ImageTower, TextHead
-from explorer.pocket.data import augment
+from explorer.pocket.data import augment, mosaic
 from explorer.pocket.words import Vocabulary
 
 EMA = 0.998
@@ -43,6 +43,8 @@ class Recipe:
     virtual: float = 0.5
     anchor: float = 0.0
     keep: float = 0.0  # part of the final weights that is the start's (WiSE-FT)
+    frozen: float = 0.0  # part of the classification target that is the clean model's answer
+    mosaics: float = 0.0  # part of the batch that is unlabelled mosaics, whose target is all that
     seed: int = 0
 
 
@@ -98,14 +100,17 @@ def virtual_images(teacher: Teacher, n: int, rng: torch.Generator) -> tuple[Tens
     return F.normalize(gain * teacher.directions[labels] + teacher.residuals[rows], dim=1), labels
 
 
-def fgsm(image: nn.Module, pixels: Tensor, texts: Tensor, labels: Tensor, eps: float,
+def fgsm(image: nn.Module, pixels: Tensor, texts: Tensor, target: Tensor, eps: float,
          scale: Tensor, rng: torch.Generator) -> Tensor:
-    """One signed step of size eps from a random start (Wong et al. 2020, arXiv 2001.03994)."""
+    """One signed step of size eps from a random start (Wong et al. 2020, arXiv 2001.03994).
+
+    target: (N,) labels or (N, K) probabilities, whose cross-entropy is maximised.
+    """
     noise = eps * (2 * torch.rand(pixels.shape, generator=rng) - 1)
     start = (pixels + noise).clamp(0, 1).requires_grad_(True)
     with torch.autocast("cpu", torch.bfloat16):
         features = F.normalize(image(start).float(), dim=1)
-    loss = F.cross_entropy(scale * features @ texts.T, labels, reduction="sum")
+    loss = F.cross_entropy(scale * features @ texts.T, target, reduction="sum")
     (grad,) = torch.autograd.grad(loss, start)
     moved = start.detach() + eps * grad.sign()
     return torch.minimum(torch.maximum(moved, pixels - eps), pixels + eps).clamp(0, 1)
@@ -125,9 +130,11 @@ class Stage:
     """One fine-tuning stage over (image tower, text projection, logit scale)."""
 
     def __init__(self, recipe: Recipe, image: ImageTower, text: TextHead, log_scale: Tensor,
-                 words: Vocabulary, teacher: Teacher, work: Path) -> None:
+                 words: Vocabulary, teacher: Teacher, work: Path,
+                 anchor: ImageTower | None = None) -> None:
+        """anchor: the clean model that the loss holds on to (default: the start)."""
         self.recipe, self.words, self.teacher = recipe, words, teacher
-        self.frozen = copy.deepcopy(image).eval().requires_grad_(False)
+        self.frozen = copy.deepcopy(anchor or image).eval().requires_grad_(False)
         self.image, self.text = image.eval().requires_grad_(True), text.requires_grad_(True)
         speed_up(self.image, weight_share=0.125)
         self.log_scale = nn.Parameter(log_scale.clone())
@@ -188,32 +195,40 @@ class Stage:
         r = self.recipe
         scale = self.log_scale.exp().clamp(max=100)
         texts = class_texts(self.text, self.words, self.rng)
-        seen = pixels
+        seen, known = pixels, len(rows)
+        clean = self._clean_features(pixels) if r.anchor or r.frozen else None
+        target = r.teacher * self.teacher.posterior[rows].float()
+        target[torch.arange(known), labels] += 1 - r.teacher
+        if clean is not None and r.frozen:
+            says = torch.softmax(scale.detach() * clean @ texts.detach().T, dim=1)
+            target = torch.cat([torch.lerp(target, says[:known], r.frozen), says[known:]])
         if r.eps > 0:
             self.image.requires_grad_(False)
-            seen = fgsm(self.image, pixels, texts.detach(), labels, r.eps, scale.detach(), self.rng)
+            aim = target if r.frozen else labels
+            seen = fgsm(self.image, pixels, texts.detach(), aim, r.eps, scale.detach(), self.rng)
             self.image.requires_grad_(True)
         with torch.autocast("cpu", torch.bfloat16):
             raw = self.image(seen)
         image = F.normalize(raw.float(), dim=1)
         logits = scale * image @ texts.T
-        target = r.teacher * self.teacher.posterior[rows].float()
-        target[torch.arange(len(rows)), labels] += 1 - r.teacher
         terms = {"class": F.cross_entropy(logits, target)}
         if r.hypernyms:
             terms["hypernym"] = r.hypernyms * hypernym_loss(
-                image, labels, self.text, self.words, scale, self.rng)
+                image[:known], labels, self.text, self.words, scale, self.rng)
         if r.virtual:
             made, made_labels = virtual_images(self.teacher, 256, self.rng)
             terms["virtual"] = r.virtual * F.cross_entropy(scale * made @ texts.T, made_labels)
-        if r.anchor:
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-                clean = self.frozen(pixels)
-            terms["anchor"] = r.anchor * (1 - F.cosine_similarity(image, clean.float())).mean()
+        if clean is not None and r.anchor:
+            terms["anchor"] = r.anchor * (1 - F.cosine_similarity(image, clean)).mean()
         total = torch.stack(list(terms.values())).sum()
         shown = {k: round(float(v.detach()), 3) for k, v in terms.items()}
-        top1 = (logits.argmax(1) == labels).float().mean()
+        top1 = (logits[:known].argmax(1) == labels).float().mean()
         return total, {**shown, "top1": round(float(top1), 3)}
+
+    def _clean_features(self, pixels: Tensor) -> Tensor:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            features: Tensor = self.frozen(pixels)
+        return F.normalize(features.float(), dim=1)
 
     def run(self, images: np.ndarray, labels: Tensor, save_every: int = 100) -> None:
         """Trains to the end of the recipe; `image`, `text` and `log_scale` then are final."""
@@ -221,9 +236,11 @@ class Stage:
         r, n = self.recipe, len(labels)
         bar = tqdm(total=r.steps, initial=self.step, desc=r.name, mininterval=20)
         while self.step < r.steps:
-            rows = torch.randint(n, (r.batch,), generator=self.rng)
-            pixels = augment(images[rows.sort().values.numpy()], IMAGE_SIZE, self.rng)
-            rows = rows.sort().values
+            free = round(r.mosaics * r.batch)
+            rows = torch.randint(n, (r.batch - free,), generator=self.rng).sort().values
+            pixels = augment(images[rows.numpy()], IMAGE_SIZE, self.rng)
+            if free:
+                pixels = torch.cat([pixels, mosaic(images, free, IMAGE_SIZE, self.rng)])
             warm = min(1.0, (self.step + 1) / 100)
             decay = warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.step / r.steps)))
             for group in self.optimiser.param_groups:

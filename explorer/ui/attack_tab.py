@@ -5,17 +5,22 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import closing
+from typing import Any, cast
 
 import gradio as gr
 
 from explorer.attacks.image import PGD
 from explorer.errors import InputError
 from explorer.models import Library
+from explorer.pairs import to_image
+from explorer.server.gate import Gate
+from explorer.settings import Settings
 from explorer.ui.choice import AttackChoice
 from explorer.ui.examples import PICK, Example, load_examples, strip
+from explorer.ui.honest import check_signs, draw_signs
 from explorer.ui.outcome import Outcome
-from explorer.ui.session import ANY_WRONG, Progress, Request, attack_both
+from explorer.ui.session import ANY_WRONG, Progress, Request, attack_both, reopen
 from explorer.ui.stage import draw
 from explorer.ui.store import Store
 from explorer.views import esc
@@ -25,7 +30,8 @@ GOALS = [("classification: another caption wins", "classification"),
          ("similarity: tear photo and caption apart", "similarity"),
          ("embedding: move away from the clean place", "embedding")]
 LOG = logging.getLogger(__name__)
-DEVICE = "device"  # the queue that everything heavy shares
+DEVICE = "device"  # who runs next is the gate's to say; here they only wait
+WAIT = 64
 PLAIN: dict[str, Any] = {"padding": False, "apply_default_css": False}
 
 
@@ -55,6 +61,7 @@ DONE = status(Progress("Done."))
 STRONGER = """
 element.addEventListener('click', (event) => {
   if (event.target.closest('[data-strong]')) trigger('click', {});
+  if (event.target.closest('[data-signs]')) trigger('select', {});
 });
 """
 IDLE = status(Progress("Nothing is running."))
@@ -64,6 +71,12 @@ Drawn = Iterator[tuple[Any, Any]]  # what the status line and the result page be
 
 def failure(sentence: str) -> str:
     return f'<p class="rx-status rx-error" role="alert">{esc(sentence)}</p>'
+
+
+def sentence(error: InputError) -> str:
+    """Its message as a sentence of its own."""
+    said = str(error)
+    return f"{said[:1].upper()}{said[1:]}."
 
 
 def lines(text: str) -> list[str]:
@@ -101,8 +114,9 @@ class AttackTab:
     """Builds the tab's components and wires them."""
 
     def __init__(self, demo: gr.Blocks, library: Library, pair: tuple[str, str],
-                 store: Store[Outcome] | None = None) -> None:
+                 store: Store[Outcome] | None = None, gate: Gate | None = None) -> None:
         self.library, self.examples, self.pair_ids = library, load_examples(), pair
+        self.gate = gate or Gate(Settings())
         self.store: Store[Outcome] = Store() if store is None else store
         first = self.examples[FIRST]
         self.strip = gr.HTML(strip(self.examples), elem_id="rx-examples", js_on_load=PICK, **PLAIN)
@@ -112,6 +126,7 @@ class AttackTab:
             with gr.Column(scale=8, min_width=480):
                 self.status = gr.HTML(status(Progress("Opening the models …")), **PLAIN)
                 self.stage = gr.HTML("", elem_id="rx-stage", js_on_load=STRONGER, **PLAIN)
+                self.signs = gr.HTML("", elem_id="rx-signs", **PLAIN)
         self.tickets = Tickets()
         self.welcome: str | None = None
         self.welcome_outcome: Outcome | None = None
@@ -149,6 +164,8 @@ class AttackTab:
             self.robust = gr.Dropdown(names, value=pair[1], label="Right model")
             bases = [(f"{base} with {robust}", f"{base}|{robust}")
                      for base, robust in self.library.pairs()]
+            self.saved = gr.UploadButton("Open a saved bundle", file_types=[".zip"], size="sm",
+                                         elem_id="rx-open")
             self.pair = gr.Dropdown(bases, value="|".join(pair), label="Pairs that belong together")
 
     def _wire(self, demo: gr.Blocks) -> None:
@@ -157,7 +174,7 @@ class AttackTab:
         inputs = [self.ticket, self.photo, self.captions, self.true, self.target, self.goal,
                   self.standard, self.robust, self.seed, self.alt, *self.choice.components()]
         heavy: dict[str, Any] = {"inputs": inputs, "outputs": [self.status, self.stage],
-                                 "concurrency_id": DEVICE, "concurrency_limit": 1,
+                                 "concurrency_id": DEVICE, "concurrency_limit": WAIT,
                                  "show_progress": "hidden", "api_visibility": "private",
                                  "trigger_mode": "multiple"}
         count: dict[str, Any] = {"fn": lambda n: n + 1, "inputs": self.finished,
@@ -176,9 +193,17 @@ class AttackTab:
             self._run, **heavy).then(**count)
         self.stage.click(self._stronger, None, [self.ticket, *self.choice.strength],
                          **light).then(self._run, **heavy).then(**count)
+        self.stage.select(self.tickets.take, None, self.ticket, **light).then(
+            self._signs, **{**heavy, "inputs": self.ticket, "outputs": [self.status, self.signs]})
+        self.finished.change(lambda: "", None, self.signs, **light)
+        self.saved.upload(self._open, **{**heavy, "inputs": self.saved, "outputs": [
+            self.status, self.stage, self.photo, self.captions, self.listed, self.true, self.target,
+            self.goal, self.standard, self.robust, self.seed, self.alt,
+            *self.choice.components()]}).then(**count)
         self.stop.click(self._stop, None, self.status, **light)
         demo.load(self._finished_example, None, [self.status, self.stage], concurrency_id=DEVICE,
-                  show_progress="hidden", api_visibility="private").then(**count)
+                  concurrency_limit=WAIT, show_progress="hidden",
+                  api_visibility="private").then(**count)
 
     @staticmethod
     def _relist(text: str, listed: list[str], true: str, target: str) -> tuple[Any, Any, Any]:
@@ -207,6 +232,44 @@ class AttackTab:
         """The strong preset for the photo, at the budget as it is."""
         return self.tickets.take(request), "strong"
 
+    def _signs(self, request: gr.Request, ticket: int) -> Drawn:
+        """Signs of gradient masking for the visitor's last case."""
+        def pages() -> Drawn:
+            outcome = self.store.last(str(request.session_hash))
+            if outcome is None:
+                yield failure("Run an attack first: there is nothing to check yet."), gr.skip()
+                return
+            for event in check_signs(self.library, outcome):
+                if isinstance(event, list):
+                    yield DONE, draw_signs(event)
+                else:
+                    model, step = event
+                    yield status(Progress(f"Looking for signs of gradient masking in {model}",
+                                          step.index, step.total)), gr.skip()
+
+        yield from self._while_held(request, ticket, pages)
+
+    def _open(self, file: str, request: gr.Request) -> tuple[Any, ...]:
+        """A saved bundle: its result as it was, and the controls as they were set."""
+        rest = 10 + len(self.choice.components())
+        try:
+            bundle, outcome = reopen(self.library, file)
+        except InputError as error:
+            return failure(sentence(error)), *[gr.skip()] * (rest + 1)
+        self.store.put(str(request.session_hash), outcome.light())
+        first = outcome.parts[0].result
+        assert first is not None
+        captions = list(bundle.captions)
+        target = first.targets
+        aim = ANY_WRONG if target is None else captions[int(target[0])]
+        ids = [p.card.id for p in outcome.parts]
+        return (status(Progress("This is the saved case, scored again just now.")), draw(outcome),
+                to_image(first.images[0]), "\n".join(captions), captions,
+                gr.update(choices=captions, value=captions[bundle.label]),
+                gr.update(choices=[ANY_WRONG, *captions], value=aim), first.goal, ids[0], ids[-1],
+                first.seed, bundle.alt or "the photo of a saved case",
+                *self.choice.show(first.kind, first.attack, first.settings))
+
     def _stop(self, request: gr.Request) -> Any:
         """Ends the visitor's run at its next step; the run itself says so. Gradio's own
         cancelling would let a late step write over that."""
@@ -223,7 +286,8 @@ class AttackTab:
         asked = Request(str(first.path), first.captions, first.captions[first.true], ANY_WRONG,
                         "classification", PGD(), self.pair_ids, 0, first.alt)
         ticket = self.tickets.take(request)
-        for said, drawn in self._while_held(request, ticket, self._draw(request, lambda: asked)):
+        for said, drawn in self._while_held(
+                request, ticket, lambda: self._draw(request, lambda: asked)):
             page = drawn if isinstance(drawn, str) else page
             yield said, drawn
             if said == DONE:
@@ -237,18 +301,27 @@ class AttackTab:
             return Request(photo, tuple(lines(captions)), true, target, goal,
                            self.choice.build(list(choice)), (left, right), int(seed or 0), alt)
 
-        yield from self._while_held(request, ticket, self._draw(request, asked))
+        yield from self._while_held(request, ticket, lambda: self._draw(request, asked))
 
-    def _while_held(self, request: gr.Request, ticket: int, pages: Drawn) -> Drawn:
+    def _while_held(self, request: gr.Request, ticket: int, work: Callable[[], Drawn]) -> Drawn:
+        """What `work` draws, in the visitor's turn on the device, until the ticket is gone."""
+        def waiting(before: int) -> tuple[Any, Any]:
+            many = f"{before} run{'s' if before > 1 else ''}"
+            return status(Progress(f"Waiting for the device: {many} before yours.")), gr.skip()
+
         try:
             if self.tickets.holds(request, ticket):
-                for page in pages:
-                    if not self.tickets.holds(request, ticket):
-                        break
-                    yield page
-                else:
-                    return
+                pages = self.gate.pages(request, work, waiting)
+                with closing(cast(Any, pages)):
+                    for page in pages:
+                        if not self.tickets.holds(request, ticket):
+                            break
+                        yield page
+                    else:
+                        return
             yield STOPPED, gr.skip()
+        except InputError as error:  # too many runs, or the time is over
+            yield failure(sentence(error)), gr.skip()
         finally:
             self.tickets.done(request, ticket)
 
@@ -262,7 +335,7 @@ class AttackTab:
                     drawn = draw(progress.outcome)
                 yield status(progress), drawn
         except InputError as error:
-            yield failure(f"{str(error)[0].upper()}{str(error)[1:]}."), gr.skip()
+            yield failure(sentence(error)), gr.skip()
         except Exception:
             LOG.exception("attack failed")
             yield failure("Something failed on our side; the server's log has the details. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
@@ -16,17 +17,21 @@ LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibil
 
 class AttackChoice:
     """Kind, budgets and settings of an attack. Call `what`, `budgets` and `more`, in this order,
-    where they belong."""
+    where they belong. prefix: of the elements' ids, which must differ between tabs."""
+
+    def __init__(self, prefix: str = "rx") -> None:
+        self.prefix = prefix
 
     def what(self) -> None:
         """The first choice: which of the two inputs is attacked."""
-        self.kind = gr.Radio(KINDS, value="image", label="Attack", elem_id="rx-kind")
+        self.kind = gr.Radio(KINDS, value="image", label="Attack",
+                             elem_id=f"{self.prefix}-kind")
 
     def budgets(self) -> None:
         """By how much it may change."""
-        self.eps = Slider(0, 16, 1, step=0.5, elem_id="rx-eps",
+        self.eps = Slider(0, 16, 1, step=0.5, elem_id=f"{self.prefix}-eps",
                           label="Budget ε: grey levels of 255 a pixel may move")
-        self.edits = Slider(0, 5, 1, step=1, elem_id="rx-edits", visible=False,
+        self.edits = Slider(0, 5, 1, step=1, elem_id=f"{self.prefix}-edits", visible=False,
                             label="Words (or keystrokes) of the caption that may change")
 
     def more(self) -> None:
@@ -78,6 +83,18 @@ class AttackChoice:
         """Inputs in the order that `build` takes their values."""
         return [self.kind, self.eps, self.edits, *self.image.components(),
                 *self.text.components(), *self.joint.components()]
+
+    def show(self, kind: str, name: str, settings: Mapping[str, Any]) -> list[Any]:
+        """Values of `components` that describe an attack, as results and bundles have it."""
+        image = str(settings.get("image_attack", name if kind == "image" else "pgd"))
+        text = str(settings.get("text_attack", name if kind == "text" else "bert"))
+        linf = settings.get("norm", "linf") == "linf"
+        eps = float(settings.get("eps", 1 / 255)) * 255 if linf else 1.0
+        edits = settings.get("words", settings.get("characters", 1))
+        skipped = [gr.skip()] * len(self.joint.components())
+        return [kind, round(eps, 3), edits, *self.image.show(image, settings),
+                *self.text.show(text, settings),
+                *(self.joint.choices.show(name, settings) if kind == "joint" else skipped)]
 
     def build(self, values: list[Any]) -> Attack:
         """The attack that the controls describe. Raises InputError for values outside the rules."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import Field, fields
 from typing import Any
 
@@ -71,6 +72,12 @@ def _factor(field: Field[Any]) -> int:
     return 255 if field.metadata.get("unit") == "/255" else 1
 
 
+def shown(field: Field[Any], settings: Mapping[str, Any]) -> Any:
+    """What a control shows for given settings; its default where they have none."""
+    value = settings.get(field.name, _default(field))
+    return value * _factor(field) if isinstance(value, float) else value
+
+
 def read(field: Field[Any], value: Any) -> Any:
     """A control's value as the field's value. Raises InputError outside the control's range."""
     default, meta, factor = _default(field), field.metadata, _factor(field)
@@ -117,6 +124,13 @@ class AttackForm:
         every = [c for name in self.names for c in self.own[name]]
         return [self.attack, self.norm, self.eps_l2, *every]
 
+    def show(self, name: str, settings: Mapping[str, Any]) -> list[Any]:
+        """Values of `components` that describe an attack."""
+        eps = float(settings["eps"]) if settings.get("norm") == "l2" else 1.0
+        return [name, settings.get("norm", "linf"), eps,
+                *(shown(f, settings) if n == name else gr.skip()
+                  for n in self.names for f in own_fields(IMAGE_ATTACKS[n]))]
+
     def build(self, eps_255: Any, values: list[Any]) -> ImageAttack:
         """The attack that the form describes; takes its values off the front of `values`. Raises
         InputError for values outside the rules."""
@@ -157,6 +171,12 @@ class Choices:
     def components(self) -> list[gr.components.Component]:
         return [self.attack, *(c for controls in self.own.values() for c in controls)]
 
+    def show(self, name: str, settings: Mapping[str, Any]) -> list[Any]:
+        """Values of `components` that describe an attack; nothing changes for an unlisted one."""
+        return [name if name in self.registry else gr.skip(),
+                *(shown(f, settings) if other == name else gr.skip()
+                  for other, found in self.registry.items() for f in own_fields(found, self.kind))]
+
     def read(self, values: list[Any]) -> tuple[type[Any], dict[str, Any]]:
         """The chosen class and its own settings; takes its values off the front of `values`."""
         name = values.pop(0)
@@ -194,6 +214,12 @@ class TextForm:
     def components(self) -> list[gr.components.Component]:
         return [self.protect, self.similarity, self.objective, self.captions,
                 *self.choices.components()]
+
+    def show(self, name: str, settings: Mapping[str, Any]) -> list[Any]:
+        """Values of `components` that describe an attack."""
+        return [settings.get("protect", False), settings.get("similarity", 0.0),
+                settings.get("objective", "goal"), settings.get("captions", "true"),
+                *self.choices.show(name, settings)]
 
     def build(self, edits: Any, values: list[Any]) -> TextAttack:
         """The attack that the form describes; takes its values off the front of `values`."""

@@ -24,11 +24,13 @@ class Part:
 
 @dataclass
 class Outcome:
-    """Everything a run shows. grid: (made by, read by) -> (result, clean and adversarial)."""
+    """Everything a run shows. grid: (made by, read by) -> (result, clean and adversarial);
+    bundle: the whole case as a zip, once it is complete."""
 
     alt: str
     parts: list[Part]
     grid: dict[tuple[int, int], tuple[Result, Reading, Reading]] = field(default_factory=dict)
+    bundle: bytes | None = None
 
     def light(self) -> Outcome:
         """A copy without the pictures of every step, to be kept for the other tabs."""

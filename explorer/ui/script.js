@@ -99,6 +99,28 @@
     }, 600);
   });
 
+  // The stage with its styles and this script, as one file that needs nothing else.
+  const page = (stage) => {
+    const parts = ['rx-look', 'rx-code'].map((id) => document.getElementById(id).textContent);
+    const copy = stage.cloneNode(true);
+    copy.querySelectorAll('.rx-keep, [data-strong]').forEach((part) => part.remove());
+    const dark = document.body.classList.contains('dark') ? ' class="dark"' : '';
+    return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>CLIP robustness ` +
+      `explorer: a case</title><style>body{font-family:system-ui,sans-serif;margin:1rem;` +
+      `background:Canvas}${parts[0]}</style></head><body${dark}>${copy.outerHTML}` +
+      `<script>${parts[1]}<\/script></body></html>`;
+  };
+
+  document.addEventListener('click', (event) => {
+    if (!near(event, '[data-page]')) return;
+    const link = document.createElement('a');
+    link.href = URL.createObjectURL(
+      new Blob([page(event.target.closest('.rx-stage'))], {type: 'text/html'}));
+    link.download = 'case.html';
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  });
+
   // Gradio's own photo preview has no text alternative.
   const describe = () => document.querySelectorAll('#rx-photo img:not([alt])').forEach((img) => {
     img.alt = 'The photo to be attacked';

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -11,10 +12,12 @@ from explorer.attacks.image import PGD, ImageAttack, Noise
 from explorer.attacks.joint import JointAttack
 from explorer.attacks.run import Attack, run, stream
 from explorer.attacks.turns import Step
+from explorer.bundle import Bundle, bundle_bytes, read_bundle
 from explorer.errors import InputError
 from explorer.metrics import Flip, read_by, smallest_flip
 from explorer.models import DualEncoder, Library
 from explorer.pairs import Pairs, clean_captions, one_pair, open_image
+from explorer.replay import restored
 from explorer.result import Result
 from explorer.ui.outcome import Outcome, Part
 
@@ -98,7 +101,19 @@ def attack_both(library: Library, request: Request) -> Iterator[Progress]:
     yield Progress("Compared with random noise and with each other", outcome=outcome)
     if searched:
         yield from _flips(request, outcome, models, pairs, targets)
+    outcome.bundle = bundle_bytes([p.result for p in outcome.parts if p.result is not None],
+                                  {m.card.id: m.fingerprint for m in models}, request.alt)
     yield Progress("Done.", outcome=outcome)
+
+
+def reopen(library: Library, file: str) -> tuple[Bundle, Outcome]:
+    """A saved bundle and the outcome that it shows, scored anew."""
+    bundle = read_bundle(Path(file))
+    results = restored(bundle, library)
+    outcome = Outcome(bundle.alt, [Part(library.card(r.model), r, flip_searched=False)
+                                   for r in results])
+    _transfer(outcome, [library.load(r.model) for r in results])
+    return bundle, outcome
 
 
 def pixel_half(attack: Attack) -> ImageAttack | None:

@@ -1,23 +1,49 @@
-"""The page around the tabs: theme, header, background start of the models, launch options."""
+"""The page around the tabs, and how it is served: theme, header, models opened in the background,
+the guard before it."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import os
+import re
+import shutil
+import socket
+import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import gradio.queueing
+import gradio.routes
+from fastapi import FastAPI
+from gradio.processing_utils import save_file_to_cache
 
 from explorer.errors import InputError
+from explorer.jobs import Jobs
 from explorer.models import Library, describe_device
+from explorer.server.auth import Accounts
+from explorer.server.gate import Gate
+from explorer.server.guards import Guard, served_names
+from explorer.server.logs import QuietTraceback, configure, say
+from explorer.server.serve import Health, end_tidily, serve
+from explorer.server.visitors import Visitors
+from explorer.settings import Settings, unknown
 from explorer.ui.attack_tab import PLAIN, AttackTab
 from explorer.ui.examples import FOLDER
+from explorer.ui.space_tab import SpaceTab
+from explorer.ui.train_tab import TrainTab, open_jobs
 from explorer.views import esc
 
 HERE = Path(__file__).parent
 PAIR = ("pocket", "pocket-robust")
 SYSTEM = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "monospace")
+LIGHT_THREADS = 48  # for all that does not wait for the device
+TEMPORARY = "clip-explorer-"
+SCRIPT = re.compile(r"<script[^>]*>(.*?)</script>", re.DOTALL)
 
 
 def theme() -> gr.themes.Base:
@@ -39,33 +65,49 @@ def header() -> str:
             f'<p class="rx-device">{esc(describe_device())}</p></header>')
 
 
-def warm(library: Library, names: tuple[str, ...]) -> threading.Thread:
-    """Opens models behind the first page."""
+def warm(library: Library, names: tuple[str, ...], health: Health | None = None,
+         ) -> threading.Thread:
+    """Opens models behind the first page; a fault is told to `health`, and by the first attack."""
 
     def work() -> None:
         from explorer.fastconv import keep_memory
 
         keep_memory()
+        fault = ""
         for name in names:
             try:
                 library.load(name)
-            except InputError:
-                return  # said again, in words, by the first attack
+            except InputError as error:
+                fault = str(error)
+                break
+        if health is not None:
+            health.opened(fault)
 
     thread = threading.Thread(target=work, name="warm-models", daemon=True)
     thread.start()
     return thread
 
 
-def build(library: Library, pair: tuple[str, str] = PAIR) -> gr.Blocks:
-    """The whole page. Launch it with `launch_options`."""
+def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | None = None,
+          gate: Gate | None = None, jobs: Jobs | None = None, why_off: str = "") -> gr.Blocks:
+    """The whole page. gate: what its heavy events pass; one of its own when None. jobs: the
+    training runs, None where training is off."""
+    settings = settings or Settings()
+    gate = gate or Gate(settings)
     demo: gr.Blocks
     with gr.Blocks(title="CLIP robustness explorer", analytics_enabled=False,
-                   delete_cache=(3600, 24 * 3600)) as demo:
+                   delete_cache=(60, settings.keep_seconds)) as demo:
         gr.HTML(header(), **PLAIN)
-        with gr.Tabs(), gr.Tab("Attack"):
-            AttackTab(demo, library, pair)
-    demo.queue(max_size=64, default_concurrency_limit=8)
+        with gr.Tabs() as tabs:
+            with gr.Tab("Attack", id="attack"):
+                attack_tab = AttackTab(demo, library, pair, gate=gate)
+            with gr.Tab("Embedding space", id="space"):
+                space = SpaceTab(demo, library, attack_tab.store, pair, gate)
+                space.follow(attack_tab.finished.change)
+            with gr.Tab("Train", id="train"):
+                TrainTab(demo, library, attack_tab, tabs, jobs, why_off)
+    demo.max_threads = settings.waiting + LIGHT_THREADS
+    demo.queue(max_size=2 * settings.waiting, default_concurrency_limit=8, api_open=False)
     return demo
 
 
@@ -73,13 +115,88 @@ def _head() -> str:
     """Styles and script inline: Gradio would confine a css= argument to the inner page."""
     style = (HERE / "style.css").read_text(encoding="utf-8")
     script = (HERE / "script.js").read_text(encoding="utf-8")
-    return f"<style>{style}</style><script>{script}</script>"
+    return f'<style id="rx-look">{style}</style><script id="rx-code">{script}</script>'
+
+
+def script_hashes(*sources: str) -> tuple[str, ...]:
+    """For the content policy: the scripts in pieces of HTML that Gradio adds to its page later."""
+    found = sorted({s for html in sources for s in SCRIPT.findall(html) if s.strip()})
+    digests = (hashlib.sha256(s.encode()).digest() for s in found)
+    return tuple(f"sha256-{base64.b64encode(d).decode()}" for d in digests)
+
+
+def mount(demo: gr.Blocks, health: Health, settings: Settings, host: str, folder: Path) -> Guard:
+    """The page, /health and /metrics as one app behind the guard. folder: for uploads."""
+    outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, routes=health.routes())
+    gr.mount_gradio_app(
+        outer, demo, "/", root_path=settings.root_path.rstrip("/") or None, show_error=False,
+        allowed_paths=[str(FOLDER)], max_file_size=settings.upload_bytes, ssr_mode=False,
+        footer_links=["settings"], theme=theme(), head=_head(), mcp_server=False, pwa=False,
+        enable_monitoring=False)
+    demo.has_launched = True  # without it, a mounted app skips its check of the files it is sent
+    for module in (gradio.queueing, gradio.routes):  # they print exceptions that quote the input
+        module.traceback = QuietTraceback()  # type: ignore[attr-defined]
+    inputs = {number: len(fn.inputs) for number, fn in demo.fns.items()}
+    heads = [str(getattr(block, "head", None) or "") for block in demo.blocks.values()]
+    public = [save_file_to_cache(photo, str(folder)) for photo in sorted(FOLDER.glob("*.jpg"))]
+    kept = next(b for b in demo.blocks.values() if hasattr(b, "keep_in_cache"))
+    kept.keep_in_cache.update(public)  # else they go when they are as old as an upload may be
+    return Guard(outer, settings, Accounts.from_settings(settings), health.gate.meters, inputs,
+                 folder, script_hashes(_head(), *heads), served_names(settings, host),
+                 Visitors(public=public))
+
+
+def _folder() -> Path:
+    """A fresh folder for uploads; those that servers which were killed left behind go."""
+    for old in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*"):
+        owner = old.name.removeprefix(TEMPORARY).partition("-")[0]
+        if owner.isdigit() and not _alive(int(owner)):
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}-"))
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's
+    return process != os.getpid()
+
+
+def run(library: Library, settings: Settings, host: str, bound: socket.socket) -> None:
+    """Serves the app on a bound socket until it is told to end. Raises InputError for wrong
+    settings, OSError for files that are missing or cannot be written."""
+    end_tidily()
+    configure(level=30 if sys.stderr.isatty() else 20)
+    for name in unknown(os.environ):
+        say("there is no such setting", 30, setting=name)
+    folder = _folder()
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    try:
+        gate = Gate(settings)
+        health = Health(gate, library.loaded)
+        jobs, why_off = open_jobs(library, host, settings.training, Path(settings.runs))
+        demo = build(library, settings=settings, gate=gate, jobs=jobs, why_off=why_off)
+        guard = mount(demo, health, settings, host, folder)
+
+        def listening() -> None:
+            shown = f"[{host}]" if ":" in host else host
+            at = f"{shown}:{bound.getsockname()[1]}{settings.root_path}"
+            print(f"The app is at http://{at}/ (Ctrl+C ends it)", flush=True)
+            warm(library, PAIR, health)
+
+        serve(guard, bound, listening)
+    finally:
+        bound.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def launch_options() -> dict[str, Any]:
-    """Theme, styles and limits for Blocks.launch."""
+    """Theme, styles and limits for Blocks.launch, as a notebook would show the page."""
     return {
         "theme": theme(), "head": _head(),
-        "max_file_size": "40mb", "show_error": True, "footer_links": ["settings"],
+        "max_file_size": Settings.upload_bytes, "show_error": False, "footer_links": ["settings"],
         "ssr_mode": False, "allowed_paths": [str(FOLDER)],
     }

@@ -33,7 +33,17 @@ MARK = {"fooled": "✗", "held": "✓", "wrong": "!", "unchanged": "="}
 def draw(outcome: Outcome) -> str:
     columns = "".join(_column(p, outcome.alt) for p in outcome.parts)
     return (f'<div class="rx-stage"><div class="rx-columns">{columns}</div>'
-            f"{halves(outcome)}{transfer(outcome)}</div>")
+            f"{halves(outcome)}{transfer(outcome)}{_case(outcome)}</div>")
+
+
+def _case(outcome: Outcome) -> str:
+    """The whole case to take along: as a zip that replays, and as a page that opens offline."""
+    if outcome.bundle is None:
+        return ""
+    href = _data_uri("application/zip", outcome.bundle)
+    return ('<p class="rx-files rx-keep">Keep this case: <a download="case.zip" '
+            f'href="{href}">Bundle that replays (zip)</a> <button type="button" class="rx-link" '
+            "data-page>Page that opens offline (HTML)</button></p>")
 
 
 def _role(card: Card) -> str:
@@ -82,7 +92,8 @@ def _offer(result: Result) -> str:
     if kind != "held" or strong or result.kind == "text":
         return ""
     return ('<p class="rx-note">One attack that fails proves little. <button type="button" '
-            'class="rx-link" data-strong>Run the strong preset</button></p>')
+            'class="rx-link" data-strong>Run the strong preset</button> or <button type="button" '
+            'class="rx-link" data-signs>look for signs of gradient masking</button>.</p>')
 
 
 def _slider(result: Result, role: str) -> str:

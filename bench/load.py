@@ -1,0 +1,232 @@
+"""Thirty visitors at once: python -m bench.load [--visitors 30] [--seconds 180].
+
+Starts the real app on loopback, opens one page a visitor, and lets each attack a picture of its own
+again and again. Each answer has to show the very picture that this visitor sent. Meanwhile the
+page's latency and the server's memory are watched, and beforehand the device is timed alone.
+Writes docs/load.md unless --out names another file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from PIL import Image
+
+from bench.page import Page, PageError
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZE = 160  # the embedded models' input
+CLEAN = re.compile(r'class="rx-clean" src="data:image/png;base64,([^"]+)"')
+
+
+def picture(visitor: int) -> bytes:
+    """A PNG of the models' own size, so that no resizing stands between it and the answer."""
+    random = np.random.default_rng(visitor)
+    coarse = random.integers(0, 256, (10, 10, 3), dtype=np.uint8)
+    image = Image.fromarray(coarse).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def pixels(png: bytes) -> bytes:
+    return Image.open(io.BytesIO(png)).convert("RGB").tobytes()
+
+
+@dataclass
+class Watch:
+    """What all threads write down. page: seconds a page took; memory: (second, bytes)."""
+
+    runs: list[float] = field(default_factory=list)
+    page: list[float] = field(default_factory=list)
+    memory: list[tuple[float, int]] = field(default_factory=list)
+    errors: Counter[str] = field(default_factory=Counter)
+    mixed: int = 0
+    told: int = 0  # times a visitor was told its place in the queue
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def error(self, kind: str) -> None:
+        with self.lock:
+            self.errors[kind] += 1
+
+
+def visit(address: str, number: int, until: float, watch: Watch) -> None:
+    """One visitor: opens the page, sends its picture, and attacks until the time is over."""
+    own = picture(number)
+    try:
+        with Page(address, 600) as page:
+            page.fill("rx-photo", page.upload(own, f"{number}.png"))
+            while time.monotonic() < until:
+                began = time.monotonic()
+                said, shown = attack(page, watch)
+                if "Done" not in said:
+                    watch.error(re.sub(r"<[^>]+>", "", said).strip()[:80] or "no answer")
+                    continue
+                found = CLEAN.findall(shown)
+                with watch.lock:
+                    watch.runs.append(time.monotonic() - began)
+                    watch.mixed += sum(pixels(base64.b64decode(f)) != pixels(own) for f in found)
+                    watch.mixed += not found
+    except (PageError, httpx.HTTPError, OSError) as error:
+        watch.error(f"{type(error).__name__}: {str(error)[:80]}")
+
+
+def attack(page: Page, watch: Watch) -> tuple[str, str]:
+    """Presses Attack; the last status line and the last result page."""
+    said = shown = ""
+    for event in page.chain("rx-go"):
+        outputs: list[Any] = []
+        for outputs in page.run(event):
+            if event["queue"] and len(outputs) == 2:
+                said = outputs[0] if isinstance(outputs[0], str) else said
+                shown = outputs[1] if isinstance(outputs[1], str) else shown
+                watch.told += "before yours" in said
+        page.keep(event, outputs)
+    return said, shown
+
+
+def look(address: str, process: int, began: float, until: float, watch: Watch) -> None:
+    """Another visitor who only opens the page, once a second, as its first two requests do."""
+    with httpx.Client(base_url=address, timeout=60, verify=False) as client:
+        while time.monotonic() < until:
+            start = time.monotonic()
+            try:
+                client.get("/").raise_for_status()
+                watch.page.append(time.monotonic() - start)
+            except httpx.HTTPError as error:
+                watch.error(f"page: {type(error).__name__}")
+            watch.memory.append((start - began, memory(process)))
+            time.sleep(1)
+
+
+def memory(process: int) -> int:
+    """Resident bytes of a process; 0 where the system does not tell."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+@contextmanager
+def server(port: int, visitors: int, log: Path) -> Iterator[tuple[str, int]]:
+    """The app with limits that let this one address be so many visitors."""
+    env = {**os.environ, "EXPLORER_RUNS_PER_MINUTE": "600", "PYTHONUNBUFFERED": "1",
+           "EXPLORER_WAITING": str(max(64, 2 * visitors))}
+    with open(log, "wb") as file:
+        process = subprocess.Popen([sys.executable, "app.py", "--port", str(port)], cwd=ROOT,
+                                   env=env, stdout=subprocess.DEVNULL, stderr=file)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 180
+        while True:
+            try:
+                if httpx.get(f"{address}/health", verify=False, timeout=5).json()["status"] == "ok":
+                    break
+            except httpx.HTTPError:
+                assert process.poll() is None, f"the app ended: see {log}"
+            assert time.monotonic() < deadline, "the app opened no models within 180 s"
+            time.sleep(0.5)
+        yield address, process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def alone(runs: int) -> float:
+    """Seconds the same run takes as a library in a loop, without a server: the median of `runs`."""
+    from explorer.attacks.image import PGD
+    from explorer.fastconv import keep_memory
+    from explorer.models import Library
+    from explorer.ui.examples import load_examples
+    from explorer.ui.session import ANY_WRONG, Request, attack_both
+    from explorer.ui.shell import PAIR
+
+    keep_memory()
+    library, first, times = Library(), load_examples()["cat"], []
+    with tempfile.TemporaryDirectory() as folder:
+        photo = Path(folder) / "alone.png"
+        for number in range(runs + 1):
+            photo.write_bytes(picture(1000 + number))
+            asked = Request(str(photo), first.captions, first.captions[first.true], ANY_WRONG,
+                            "classification", PGD(), PAIR, 0)
+            began = time.monotonic()
+            for _ in attack_both(library, asked):
+                pass
+            times.append(time.monotonic() - began)
+    return statistics.median(times[1:])  # the first one also opens the models
+
+
+def report(watch: Watch, visitors: int, seconds: float, device: float, took: float) -> str:
+    """The page docs/load.md."""
+    rate, best = len(watch.runs) / took, 1 / device
+    page = sorted(watch.page) or [float("nan")]
+    slow = page[int(0.95 * (len(page) - 1))]
+    held = [m for _, m in watch.memory] or [0]
+    half = held[len(held) // 2:]
+    rows = [
+        ("runs finished", f"{len(watch.runs)}"), ("errors", f"{sum(watch.errors.values())}"),
+        ("answers with another visitor's picture", f"{watch.mixed}"),
+        ("times a visitor was told its place", f"{watch.told}"),
+        ("throughput", f"{rate:.3f} runs/s"),
+        ("the same runs by the library in a loop", f"{best:.3f} runs/s"),
+        ("share of that", f"{rate / best:.2f}"),
+        ("page while loaded, median", f"{statistics.median(page) * 1000:.0f} ms"),
+        ("page while loaded, 95th percentile", f"{slow * 1000:.0f} ms"),
+        ("memory of the server, start to end", f"{held[0] / 1e6:.0f} to {held[-1] / 1e6:.0f} MB"),
+        ("growth in the second half", f"{(half[-1] - half[0]) / 1e6:+.0f} MB"),
+    ]
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    errors = "".join(f"- {n} x {kind}\n" for kind, n in watch.errors.most_common())
+    return (f"# Load\n\n{visitors} visitors attacked for {seconds:.0f} s, each its own picture, on "
+            f"{len(os.sched_getaffinity(0))} CPU core(s) that they shared with the server.\n"
+            "Measured by `make load`.\n\n| What | Value |\n|---|---|\n"
+            f"{table}\n{errors and f'{chr(10)}Errors:{chr(10)}{chr(10)}{errors}'}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--visitors", type=int, default=30)
+    parser.add_argument("--seconds", type=float, default=180)
+    parser.add_argument("--port", type=int, default=7991)
+    parser.add_argument("--alone", type=int, default=5, help="runs to time the device alone")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "load.md")
+    args = parser.parse_args()
+    watch, device = Watch(), alone(args.alone)
+    with server(args.port, args.visitors, args.out.with_suffix(".log")) as (address, process):
+        began = time.monotonic()
+        until = began + args.seconds
+        threads = [threading.Thread(target=visit, args=(address, k, until, watch), daemon=True)
+                   for k in range(args.visitors)]
+        threads.append(threading.Thread(target=look, args=(address, process, began, until, watch),
+                                        daemon=True))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(args.seconds + 60 * args.visitors)
+        took = time.monotonic() - began
+    args.out.write_text(report(watch, args.visitors, args.seconds, device, took), encoding="utf-8")
+    print(args.out.read_text(encoding="utf-8"))
+    return 1 if watch.errors or watch.mixed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Proofs and examples for running the app elsewhere; nothing here is part of the app."""

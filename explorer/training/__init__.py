@@ -1,0 +1,1 @@
+"""Adversarial fine-tuning: recipes, losses, the engine, and runs on disk."""

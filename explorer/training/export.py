@@ -1,0 +1,134 @@
+"""A trained model as an open_clip folder with a card, put in place in one move."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from explorer.errors import InputError
+from explorer.loading import CONFIG, SAFE, sha256_of
+from explorer.models import Card, DualEncoder, read_json
+from explorer.training.checkpoints import sync_folder
+from explorer.training.errors import TrainingError
+
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
+             "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model")
+
+
+def base_folder(card: Card) -> Path | None:
+    """The folder on this machine with a base's config and tokenizer, None for a built-in one."""
+    scheme, _, rest = card.source.partition(":")
+    if scheme == "local-dir":
+        return Path(rest)
+    if scheme == "hf-hub":
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(rest, local_files_only=True))
+    return None
+
+
+def base_config(card: Card, model: DualEncoder) -> dict[str, Any]:
+    """open_clip's config of a base. Raises InputError for a base that has none."""
+    folder = base_folder(card)
+    if folder is not None:
+        return read_json(folder / CONFIG)
+    scheme, _, rest = card.source.partition(":")
+    if scheme != "open_clip":
+        raise InputError(f"{card.id} is no open_clip model, so it cannot be fine-tuned and saved "
+                         "as one: choose another base")
+    import open_clip
+    from open_clip.transformer import QuickGELU
+
+    architecture = rest.partition(":")[0]
+    config = open_clip.get_model_config(architecture)
+    if config is None:
+        raise InputError(f"open_clip does not know the architecture {architecture}")
+    if any(isinstance(m, QuickGELU) for m in model.clip.modules()):
+        config["quick_gelu"] = True  # some weights ask for it beside their config
+    pre = {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist(),
+           "interpolation": "bicubic", "resize_mode": "shortest"}
+    return {"model_cfg": config, "preprocess_cfg": pre}
+
+
+def export(model: DualEncoder, base: Card, folder: Path) -> Path:
+    """Writes all but the card aside, beside `folder`; `place` moves it. Half precision where the
+    base is kept in half. Raises TrainingError when it cannot be written."""
+    aside = folder.with_name(folder.name + ".part")
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        _write_weights(model, base, aside)
+        (aside / CONFIG).write_text(_json(base_config(base, model)), encoding="utf-8")
+        kept = base_folder(base)
+        if kept is not None:
+            for name in (*TOKENIZER, "config.json"):
+                if (kept / name).is_file():
+                    shutil.copyfile(kept / name, aside / name)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise TrainingError(f"cannot write the model to {folder}: {error.strerror or error}; the "
+                            "checkpoints stay, so --resume can try again") from None
+    return aside
+
+
+def write_card(folder: Path, card: dict[str, Any]) -> None:
+    """card.json, with the sum of the weights, which is checked whenever they are opened."""
+    told = {**card, "sha256": sha256_of(folder / SAFE[0])}
+    try:
+        (folder / "card.json").write_text(_json(told), encoding="utf-8")
+    except OSError as error:
+        raise TrainingError(f"cannot write the card in {folder}: {error.strerror or error}"
+                            ) from None
+
+
+def place(aside: Path, folder: Path) -> None:
+    """Moves the folder in; an older one is removed last."""
+    old = folder.with_name(folder.name + ".old")
+    try:
+        for path in aside.iterdir():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(aside, folder)
+        sync_folder(folder.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise TrainingError(f"cannot put the model in place at {folder}: "
+                            f"{error.strerror or error}") from None
+
+
+def _write_weights(model: DualEncoder, base: Card, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    dtype = torch.float16 if _kept_in_half(base) else torch.float32
+    weights = {k: (v.to(dtype) if v.is_floating_point() else v).contiguous().cpu()
+               for k, v in model.clip.state_dict().items()}
+    try:
+        save_file(weights, folder / SAFE[0], metadata={"format": "pt"})
+    except Exception as error:  # the library raises one of its own for a full disk
+        raise OSError(str(error)) from error
+    (folder / SAFE[0]).chmod(0o644)
+
+
+def _kept_in_half(base: Card) -> bool:
+    """Whether the base's own file of weights is in half precision."""
+    from safetensors import safe_open
+
+    folder = base_folder(base)
+    files = [folder / name for name in SAFE if (folder / name).is_file()] if folder else []
+    if not files:
+        return False
+    with safe_open(files[0], "pt") as held:
+        kinds = {held.get_slice(key).get_dtype() for key in held.keys()}  # noqa: SIM118
+    return "F16" in kinds and "F32" not in kinds
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,393 @@
+// Two Plotly maps that share selection, step and tools. Runs once, in the stage's gr.HTML: element,
+// trigger, props and watch are Gradio's. Texts of people are only ever set as text.
+const root = element.querySelector('.sp');
+const find = (name) => root.querySelector(name);
+const all = (name) => [...root.querySelectorAll(name)];
+const said = (text) => { find('.sp-wait').textContent = text; find('.sp-wait').hidden = !text; };
+const dark = () => document.body.classList.contains('dark');
+// '' without WebGL; 'slow' where the processor plays the graphics card: SVG moves faster then.
+const webgl = (() => {
+  try {
+    const gl = document.createElement('canvas').getContext('webgl');
+    if (!gl) return '';
+    const told = gl.getExtension('WEBGL_debug_renderer_info');
+    const name = told ? gl.getParameter(told.UNMASKED_RENDERER_WEBGL) : gl.getParameter(gl.RENDERER);
+    return /swiftshader|llvmpipe|software|basic render/i.test(name) ? 'slow' : 'fast';
+  } catch { return ''; }
+})();
+let plotly = null, page = null, picked = '', drag = 'pan', asked = '', lassoing = false;
+const make = (tag, name = '', text = '') => {
+  const node = document.createElement(tag);
+  if (name) node.className = name;
+  if (text) node.textContent = text;
+  return node;
+};
+
+// Plotly.js: 5 MB from this server, once, when the tab is first seen.
+const address = () => `${(window.gradio_config && window.gradio_config.root) || ''}` +
+  `/gradio_api/file=${root.dataset.plotly}`;
+const load = () => {
+  plotly = plotly || new Promise((done, fail) => {
+    if (window.Plotly) { done(window.Plotly); return; }
+    const script = make('script');
+    script.src = address();
+    script.onload = () => done(window.Plotly);
+    script.onerror = () => { plotly = null; fail(new Error('not loaded')); };
+    document.head.append(script);
+  });
+  return plotly;
+};
+
+// --- from the server's figure to what this browser and theme can draw
+const tone = (kind) => (page.inks[kind] || page.inks.caption)[dark() ? 1 : 0];
+const dressed = (figure) => {
+  const ink = dark() ? '#f3f4f6' : '#111827', line = dark() ? '#3b4452' : '#d6dae1';
+  const data = figure.data.map((trace) => {
+    const own = {...trace};
+    if (own.type === 'scattergl' && webgl !== 'fast') own.type = 'scatter';
+    const colour = own.meta && own.meta.ink ? tone(own.meta.ink) : null;
+    if (colour && own.marker) {
+      own.marker = {...own.marker, color: colour};
+      if (own.marker.line) own.marker.line = {...own.marker.line, color: dark() ? '#161c27' : '#ffffff'};
+    }
+    if (colour && own.line) own.line = {...own.line, color: colour};
+    if (own.textfont) own.textfont = {...own.textfont, color: ink};
+    return own;
+  });
+  const layout = structuredClone(figure.layout);
+  layout.font = {...layout.font, color: ink, family: 'system-ui, sans-serif'};
+  layout.dragmode = layout.scene ? 'orbit' : drag;
+  layout.autosize = true;
+  const axes = layout.scene ? ['xaxis', 'yaxis', 'zaxis'].map((a) => layout.scene[a]) : [layout.xaxis, layout.yaxis];
+  axes.forEach((axis) => Object.assign(axis, {gridcolor: line, color: ink}));
+  (layout.annotations || []).forEach((arrow) => { arrow.arrowcolor = tone(arrow.name); });
+  if (layout.scene) layout.scene.uirevision = layout.uirevision;
+  return {data: [...data, ring(layout, data)], layout};
+};
+const ring = (layout, data) => ({
+  type: layout.scene ? 'scatter3d' : data.some((t) => t.type === 'scattergl') ? 'scattergl' : 'scatter', mode: 'markers', name: 'selected', showlegend: false,
+  hoverinfo: 'skip', x: [], y: [], ...(layout.scene ? {z: []} : {}), meta: {role: 'picked'},
+  marker: {symbol: 'circle-open', size: layout.scene ? 14 : 24, color: tone('picked'), line: {width: 3, color: tone('picked')}},
+});
+const role = (trace) => (trace.meta && trace.meta.role) || '';
+const points = (figure) => figure.data.filter((t) => t.customdata && !['trail', 'step'].includes(role(t)));
+const place = (figure, key) => {
+  for (const trace of points(figure)) {
+    const i = trace.customdata.findIndex((d) => d[0] === key);
+    if (i >= 0) return {x: trace.x[i], y: trace.y[i], z: trace.z && trace.z[i], name: trace.customdata[i][1], kind: trace.meta.ink};
+  }
+  return null;
+};
+const plots = () => all('.sp-plot');
+
+const sides = () => {
+  const box = find('.sp-panels');
+  while (box.children.length > page.panels.length) box.lastChild.remove();
+  while (box.children.length < page.panels.length) {
+    const panel = make('section', 'sp-panel'), head = make('header');
+    head.append(make('b'), make('span'));
+    panel.append(head, make('div', 'sp-plot'), make('p', 'sp-quality'));
+    box.append(panel);
+  }
+  page.panels.forEach((side, i) => {
+    const panel = box.children[i];
+    panel.className = `sp-panel ${side.role === 'robust' ? 'sp-robust' : ''}`;
+    panel.setAttribute('aria-label', `Map of ${side.name}; the table below has its points as text`);
+    panel.querySelector('header b').textContent = side.role === 'robust' ? 'Adversarially fine-tuned' : 'Standard';
+    panel.querySelector('header span').textContent = side.name;
+    panel.querySelector('.sp-quality').textContent = [side.quality, ...side.notes].join(' ');
+  });
+};
+
+const draw = async () => {
+  const library = await load();
+  sides();
+  const flat = page.panels.every((side) => !side.figure.layout.scene);
+  if (!flat && !webgl) { said('This browser has no WebGL, which the 3-D view needs: choose 2-D.'); return; }
+  await Promise.all(page.panels.map(async (side, i) => {
+    const plot = plots()[i], {data, layout} = dressed(side.figure);
+    await library.react(plot, data, layout, {displayModeBar: false, responsive: true, scrollZoom: true, doubleClick: 'reset'});
+    if (!plot.dataset.wired) wire(plot, i);
+  }));
+  said('');
+  find('.sp-bar').hidden = false;
+  find('.sp-table').hidden = false;
+  all('[data-drag], [data-do="in"], [data-do="out"]').forEach((b) => { b.disabled = !flat; });
+  steps();
+  list();
+  mark();
+  if (find('.sp-table').open) table();
+  root.dataset.drawn = String(Number(root.dataset.drawn || 0) + 1);
+};
+
+const wire = (plot, i) => {
+  plot.dataset.wired = '1';
+  plot.on('plotly_click', (event) => {
+    const found = event.points.find((p) => p.customdata);
+    if (found) pick(found.customdata[0]);
+  });
+  plot.on('plotly_hover', (event) => {
+    const found = event.points.find((p) => p.customdata);
+    if (found) tip(event.event, i, found);
+  });
+  plot.on('plotly_unhover', () => tip(null));
+  plot.on('plotly_deselect', () => { if (!lassoing) lasso(i, null); });
+  plot.on('plotly_selected', (event) => { if (!lassoing) lasso(i, event); });
+};
+
+// --- selection
+const pick = (key, tell = true) => {
+  picked = key;
+  mark();
+  trigger('pick', {key});
+  const spot = page.panels.map((s) => place(s.figure, key)).find(Boolean);
+  if (tell && spot) {
+    const image = ['example', 'own', 'clean', 'attacked', 'noise'].includes(spot.kind) && !key.startsWith('attacked:');
+    const number = key.includes(':') ? Number(key.split(':').pop()) : 0;
+    document.dispatchEvent(new CustomEvent('rx-select', {detail: {
+      kind: image ? 'image' : 'caption', index: number, text: spot.name, key, from: 'space'}}));
+  }
+};
+document.addEventListener('rx-select', (event) => {
+  const detail = event.detail || {};
+  if (detail.from === 'space' || !page) return;
+  pick(detail.key || (detail.kind === 'image' ? 'attacked' : `caption:${detail.index}`), false);
+});
+const mark = () => plots().forEach((plot, i) => {
+  const at = picked && page.panels[i] ? place(page.panels[i].figure, picked) : null;
+  const index = (plot.data || []).findIndex((t) => role(t) === 'picked');
+  if (index < 0) return;
+  const change = {x: [at ? [at.x] : []], y: [at ? [at.y] : []]};
+  if (plot.data[index].type === 'scatter3d') change.z = [at ? [at.z] : []];
+  window.Plotly.restyle(plot, change, [index]);
+});
+const lasso = async (i, event) => {
+  const keys = event ? event.points.filter((p) => p.customdata).map((p) => p.customdata[0]) : [];
+  if (event) trigger('lasso', {keys});
+  const held = new Set(keys);
+  lassoing = true; // the same points in the other map
+  await Promise.all(plots().map((plot, j) => {
+    if (j === i || !plot.data) return null;
+    const rows = plot.data.map((t) => (!event || !t.customdata ? null : t.customdata.flatMap((d, n) => (held.has(d[0]) ? [n] : []))));
+    return window.Plotly.restyle(plot, {selectedpoints: rows});
+  }));
+  lassoing = false;
+};
+
+// --- hover
+const floating = document.body.appendChild(make('div', 'sp-tip'));
+floating.hidden = true;
+const tip = (mouse, i, point) => {
+  floating.hidden = !mouse;
+  if (!mouse) return;
+  floating.replaceChildren();
+  const key = point.customdata[0], uri = page.panels[i].thumbs[key] || page.thumbs[key];
+  const sheet = document.querySelector('#sp-sheet [data-sheet]');
+  if (uri) {
+    const image = make('img');
+    image.src = uri;
+    image.alt = '';
+    floating.append(image);
+  } else if (/^(own|after):/.test(key) && page.sheet && sheet && sheet.dataset.sheet) {
+    const row = Number(key.split(':').pop()), {cell, columns} = page.sheet, side = 96;
+    const image = make('i');
+    image.style.backgroundImage = `url(${sheet.dataset.sheet})`;
+    image.style.backgroundSize = `${columns * side}px auto`;
+    image.style.backgroundPosition = `-${(row % columns) * side}px -${Math.floor(row / columns) * side}px`;
+    image.dataset.cell = cell;
+    floating.append(image);
+  }
+  floating.append(make('span', '', point.customdata[1]));
+  floating.style.left = `${Math.min(mouse.clientX + 14, innerWidth - 240)}px`;
+  floating.style.top = `${Math.min(mouse.clientY + 14, innerHeight - 150)}px`;
+};
+
+// --- the step slider, shared with the Attack tab by the event rx-step
+const slider = find('.sp-steps input');
+const steps = () => {
+  const most = Math.max(0, ...page.panels.map((s) => s.trail.length));
+  const label = find('.sp-steps');
+  label.hidden = most < 2;
+  if (most < 2) return;
+  if (Number(slider.max) !== most - 1 || !slider.dataset.set) { slider.max = most - 1; slider.value = most - 1; }
+  slider.dataset.set = '1';
+  toStep(Number(slider.value));
+};
+const toStep = (index) => {
+  const most = Number(slider.max);
+  page.panels.forEach((side, i) => {
+    const plot = plots()[i], at = Math.round(index / most * (side.trail.length - 1));
+    const spot = (plot.data || []).findIndex((t) => role(t) === 'step');
+    if (!side.trail.length || spot < 0) return;
+    const [x, y, z] = side.trail[at];
+    window.Plotly.restyle(plot, {x: [[x]], y: [[y]], ...(z === undefined ? {} : {z: [[z]]})}, [spot]);
+    if (i === 0 || !page.panels[0].trail.length) {
+      find('.sp-steps output').value = side.steps[at];
+      find('.sp-steps b').textContent = side.steps[side.steps.length - 1];
+    }
+  });
+};
+slider.addEventListener('input', () => {
+  toStep(Number(slider.value));
+  document.dispatchEvent(new CustomEvent('rx-step', {detail: {
+    step: Number(slider.value), of: Number(slider.max) + 1, from: 'space'}}));
+});
+document.addEventListener('rx-step', (event) => {
+  const {step, of, from} = event.detail || {};
+  if (from === 'space' || !page || !(of > 1)) return;
+  slider.value = Math.round(step / (of - 1) * Number(slider.max));
+  if (plots().length && plots()[0].data) toStep(Number(slider.value));
+});
+
+// --- the list of points: the way to them by keyboard
+const search = () => document.querySelector('#sp-search');
+const list = () => {
+  const box = document.querySelector('#sp-list');
+  if (!box || !page) return;
+  const word = (search().value || '').trim().toLowerCase(), seen = new Map();
+  const rank = {clean: 0, attacked: 1, noise: 2, caption: 3, 'attacked caption': 4, example: 5, own: 6, landmark: 7};
+  page.panels.forEach((side) => points(side.figure).forEach((t) => t.customdata.forEach(([key, name]) => {
+    if (!seen.has(key) && (!word || name.toLowerCase().includes(word))) seen.set(key, [name, t.meta.ink]);
+  })));
+  const rows = [...seen].sort((a, b) => rank[a[1][1]] - rank[b[1][1]]);
+  box.replaceChildren(...rows.slice(0, 200).map(([key, [name, kind]]) => {
+    const row = make('option', '', `${name} (${kind})`);
+    row.value = key;
+    row.selected = key === picked;
+    return row;
+  }));
+  if (rows.length > 200) {
+    const more = make('option', '', `and ${rows.length - 200} more: type to narrow`);
+    more.disabled = true;
+    box.append(more);
+  }
+};
+let waiting = 0;
+document.addEventListener('input', (event) => { if (event.target.id === 'sp-search') list(); });
+document.addEventListener('change', (event) => {
+  if (event.target.id !== 'sp-list' || !event.target.value) return;
+  clearTimeout(waiting);
+  const key = event.target.value;
+  waiting = setTimeout(() => pick(key), 60); // arrow keys pass over many
+});
+
+// --- the table, made when it is opened
+const rows = () => page.panels.flatMap((side) => points(side.figure).flatMap((t) =>
+  t.customdata.map(([key, name], i) => [side.name, key, name, t.meta.ink, t.x[i], t.y[i], ...(t.z ? [t.z[i]] : [])])));
+const heads = () => ['model', 'key', 'name', 'kind', 'x', 'y', ...(page.panels[0].figure.layout.scene ? ['z'] : [])];
+const table = () => {
+  const most = 1000, every = rows(), first = [...every].sort((a, b) => /^(landmark|own|example)/.test(a[1]) - /^(landmark|own|example)/.test(b[1]));
+  const grid = make('table'), top = make('tr'), body = make('tbody'), head = make('thead');
+  grid.append(make('caption', '', every.length > most ? `The first ${most} of ${every.length} points; the CSV has all.` : 'All points of both maps.'));
+  heads().forEach((text) => top.append(Object.assign(make('th', '', text), {scope: 'col'})));
+  head.append(top);
+  first.slice(0, most).forEach((cells) => {
+    const line = make('tr');
+    cells.forEach((cell) => line.append(make('td', '', String(cell))));
+    body.append(line);
+  });
+  grid.append(head, body);
+  const box = make('div', 'rx-scroll');
+  box.tabIndex = 0;
+  box.append(grid);
+  find('.sp-table > div').replaceChildren(box);
+};
+find('.sp-table').addEventListener('toggle', () => { if (find('.sp-table').open && page) table(); });
+
+// --- tools
+const save = (name, parts, type) => {
+  const link = make('a');
+  link.href = URL.createObjectURL(new Blob(parts, {type}));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+};
+const stem = (i) => `embedding-space-${page.panels[i].name.replace(/[^\w.-]+/g, '-')}`;
+const picture = (format) => page.panels.forEach((side, i) => {
+  const plot = plots()[i], back = dark() ? '#161c27' : '#ffffff';
+  const layout = {...plot.layout, paper_bgcolor: back, plot_bgcolor: back, title: {text: side.name, font: {size: 14}}, margin: {...plot.layout.margin, t: 34}};
+  window.Plotly.downloadImage({data: plot.data, layout}, {format, filename: stem(i), width: plot.clientWidth, height: plot.clientHeight, scale: format === 'png' ? 2 : 1});
+});
+const whole = async () => {
+  const code = await (await fetch(address())).text();
+  const text = (value) => JSON.stringify(value).replace(/</g, '\\u003c');
+  const plain = (s) => s.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+  const back = dark() ? '#161c27' : '#ffffff', ink = dark() ? '#f3f4f6' : '#111827';
+  const html = ['<!doctype html><html lang="en"><meta charset="utf-8"><title>Embedding space</title>',
+    `<body style="font-family:system-ui,sans-serif;background:${back};color:${ink}"><script>`, code, '</', 'script>'];
+  page.panels.forEach((side, i) => {
+    html.push(`<h1 style="font-size:1rem">${plain(side.name)}</h1><p>${plain([side.quality, ...side.notes].join(' '))}</p>`,
+      `<div id="map${i}" style="height:75vh"></div><script>Plotly.newPlot("map${i}",`, text(plots()[i].data.map((t) => ({
+        ...t, hoverinfo: t.customdata ? 'text' : 'skip', hovertext: t.customdata ? t.customdata.map((d) => plain(d[1])) : null}))),
+      ',', text(plots()[i].layout), ');</', 'script>');
+  });
+  save('embedding-space.html', html, 'text/html');
+};
+const csv = () => {
+  const cell = (value) => {
+    const text = String(value);
+    const safe = typeof value === 'string' && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text; // no formulas
+    return /[",\n]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
+  };
+  save('embedding-space.csv', ['\ufeff', [heads(), ...rows()].map((r) => r.map(cell).join(',')).join('\r\n')], 'text/csv');
+};
+const scale = (factor) => plots().forEach((plot) => {
+  const change = {};
+  ['xaxis', 'yaxis'].forEach((axis) => {
+    const [a, b] = plot._fullLayout[axis].range, middle = (a + b) / 2, half = (b - a) / 2 * factor;
+    change[`${axis}.range`] = [middle - half, middle + half];
+  });
+  window.Plotly.relayout(plot, change);
+});
+const tools = {
+  in: () => scale(0.7), out: () => scale(1 / 0.7), png: () => picture('png'), svg: () => picture('svg'), html: whole, csv,
+  reset: () => plots().forEach((plot) => window.Plotly.relayout(plot, plot._fullLayout.scene
+    ? {'scene.camera': {eye: {x: 1.25, y: 1.25, z: 1.25}}} : {'xaxis.autorange': true, 'yaxis.autorange': true})),
+};
+root.addEventListener('click', (event) => {
+  const button = event.target.closest('button');
+  if (!button || !page) return;
+  if (button.dataset.do) tools[button.dataset.do]();
+  if (!button.dataset.drag) return;
+  drag = button.dataset.drag;
+  all('[data-drag]').forEach((b) => b.setAttribute('aria-pressed', String(b === button)));
+  plots().forEach((plot) => window.Plotly.relayout(plot, {dragmode: drag}));
+});
+
+// --- from and to the server
+let seen = false;
+const take = () => {
+  if (!props.value) return;
+  const next = JSON.parse(props.value);
+  if (next.missing) {
+    if (!page) said('The models are reading the landmarks and examples; that is kept for the next time.');
+    if (seen && asked !== props.value) { asked = props.value; trigger('prepare', {}); }
+    return;
+  }
+  asked = '';
+  page = next;
+  if (!seen) return;
+  draw().catch(() => said('The map could not be drawn: reload the page.'));
+};
+watch('value', take);
+setInterval(() => { if (seen && page && page.pending && !asked) trigger('opened', {}); }, 1000);
+new IntersectionObserver((entries) => {
+  const now = entries[entries.length - 1].isIntersecting;
+  if (now && !seen) {
+    seen = true;
+    load().catch(() => said('Plotly.js could not be loaded from this server: reload the page.'));
+    asked = '';
+    trigger('opened', {});
+    take();
+  } else if (!now && !root.offsetParent) {
+    seen = false;
+    tip(null);
+  }
+}).observe(root);
+take();
+let theme = dark();
+new MutationObserver(() => {
+  if (dark() === theme) return;
+  theme = dark();
+  if (seen && page) draw();
+}).observe(document.body, {attributes: true, attributeFilter: ['class']});

@@ -1,0 +1,144 @@
+"""What happens when something fails: a killed server, a full disk, damaged and missing files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx
+import pytest
+from serving import ROOT, app, free_port
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from bench.page import API, Page
+from explorer.errors import InputError
+from explorer.loading import sha256_of
+from explorer.models import ASSETS, Library
+from explorer.server.gate import Gate
+from explorer.server.serve import Health
+from explorer.settings import Settings
+from explorer.ui.examples import FOLDER
+from explorer.ui.shell import TEMPORARY, warm
+
+PHOTO = (FOLDER / "parrot.jpg").read_bytes()
+
+
+def test_a_server_that_was_killed_starts_again_and_tidies_up(tmp_path: Path) -> None:
+    port = free_port()
+    with app(tmp_path / "log", port=port, environment={"TMPDIR": str(tmp_path)}) as first:
+        page = Page(first.address)
+        page.fill("rx-photo", page.upload(PHOTO))
+        ended: list[Exception] = []
+
+        def attack() -> None:
+            try:
+                page.press("rx-go")
+            except (httpx.HTTPError, RuntimeError) as error:
+                ended.append(error)
+
+        running = threading.Thread(target=attack)
+        running.start()
+        while "queue/join" not in first.logged():
+            threading.Event().wait(0.2)
+        first.kill()
+        running.join(30)
+        assert ended, "the visitor is told, by the end of the connection"
+    left = list(tmp_path.glob(f"{TEMPORARY}*"))
+    assert left, "a killed server leaves its uploads; the next one removes them"
+    with app(tmp_path / "log", port=port, environment={"TMPDIR": str(tmp_path)}) as second:
+        assert not any(folder.exists() for folder in left)
+        assert second.until("ok")["models"] == ["pocket", "pocket-robust"]
+        with Page(second.address) as again:
+            assert again.client.get(f"{API}/file={page.values[page.named['rx-photo']]['path']}"
+                                    ).status_code == 403
+    assert not list(tmp_path.glob(f"{TEMPORARY}*")), "a server that ends well leaves nothing"
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is a Linux tool")
+def test_a_full_disk_is_said_and_all_else_goes_on(tmp_path: Path) -> None:
+    with app(tmp_path / "log", before=("prlimit", "--fsize=400000")) as running, Page(
+            running.address) as page:
+        full = page.client.post(f"{API}/upload", files={"files": ("x.png", b"x" * 2_000_000)})
+        assert full.status_code == 507 and "no room left" in full.json()["error"]
+        page.fill("rx-photo", page.upload(PHOTO))  # a smaller one fits
+        assert running.health()["status"] in ("starting", "ok")
+
+
+def test_caches_that_cannot_be_written_do_not_matter(tmp_path: Path) -> None:
+    nowhere = "/proc/explorer-none"  # not even root can make it
+    places = ("XDG_CACHE_HOME", "HF_HOME", "TORCH_HOME", "MPLCONFIGDIR", "NUMBA_CACHE_DIR", "HOME")
+    with app(tmp_path / "log", environment=dict.fromkeys(places, nowhere)) as running:
+        assert running.until("ok")["models"] == ["pocket", "pocket-robust"]
+
+
+def copied(model: str, folder: Path) -> Path:
+    shutil.copytree(ASSETS / "models" / model, folder / model)
+    return folder / model
+
+
+def test_a_damaged_model_is_named(tmp_path: Path) -> None:
+    folder = copied("pocket", tmp_path)
+    weights = folder / "open_clip_model.safetensors"
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    assert card["sha256"] == sha256_of(weights)
+    with open(weights, "r+b") as file:  # one bit, in the middle of the numbers
+        file.seek(30_000_000)
+        (byte,) = file.read(1)
+        file.seek(30_000_000)
+        file.write(bytes([byte ^ 1]))
+    library = Library()
+    with pytest.raises(InputError, match=r"weights of pocket are not those .* sha256"):
+        library.load(f"local-dir:{folder}")
+    (folder / "card.json").write_text(json.dumps({**card, "sha256": 5}), encoding="utf-8")
+    with pytest.raises(InputError, match="sha256 must be text"):
+        library.load(f"local-dir:{folder}")
+
+
+def test_health_says_why_models_cannot_be_opened() -> None:
+    def refuse(name: str) -> Any:
+        raise InputError(f"the weights of {name} are damaged")
+
+    health = Health(Gate(Settings()), lambda: [])
+    assert health.state()["status"] == "starting"
+    warm(cast(Library, SimpleNamespace(load=refuse)), ("pocket",), health).join(20)
+    answer = TestClient(Starlette(routes=health.routes())).get("/health")
+    assert answer.status_code == 503
+    assert answer.json()["fault"] == "the weights of pocket are damaged"
+    health.opened()
+    assert TestClient(Starlette(routes=health.routes())).get("/health").json()["status"] == "ok"
+
+
+def start(tree: Path, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "app.py", "--port", str(free_port()), *flags], cwd=tree,
+                          env={**os.environ, **environment}, capture_output=True, text=True,
+                          timeout=120, check=False)
+
+
+def test_missing_assets_and_wrong_settings_end_in_one_line(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "explorer", tmp_path / "explorer")
+    shutil.copyfile(ROOT / "app.py", tmp_path / "app.py")
+    done = start(tmp_path)
+    said = done.stderr.strip().splitlines()
+    assert done.returncode in (1, 2) and len(said) == 1 and said[0].startswith("error: ")
+    assert "assets" in said[0]
+    wrong = start(ROOT, EXPLORER_STEPS="many")
+    assert wrong.returncode == 2
+    assert wrong.stderr.strip().startswith("error: EXPLORER_STEPS must be a whole number")
+    users = start(ROOT, "--auth", str(tmp_path / "none"))
+    assert users.returncode == 2 and "cannot read the file of users" in users.stderr
+
+
+def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    with app(tmp_path / "log") as running:
+        port = running.address.rpartition(":")[2]
+        taken = subprocess.run([sys.executable, "app.py", "--port", port], cwd=ROOT,
+                               capture_output=True, text=True, timeout=120, check=False)
+    assert taken.returncode == 1 and "the port may be taken" in taken.stderr
