@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench import peers, text as text_search
+from bench import peers
+from bench import text as text_search
 from explorer.attacks.image import PGD
 from explorer.attacks.run import run
 from explorer.fastconv import keep_memory

@@ -1,4 +1,4 @@
-"""Our text search beside TextAttack's, on the same model: python -m bench.text (part of make bench).
+"""Our text search beside TextAttack's, on the same model: python -m bench.text (of make bench).
 
 Replaces its own section of docs/performance.md and leaves the rest.
 """

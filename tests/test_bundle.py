@@ -138,7 +138,11 @@ def test_wrong_bundles_are_refused(change: Callable[[dict[str, Any]], None], say
 
 def test_hostile_zips_are_refused(saved: bytes, tmp_path: Path) -> None:
     def zipped(entries: dict[str, bytes]) -> bytes:
-        return changed(saved, lambda files: (files.clear(), files.update(entries))[0])
+        def work(files: dict[str, bytes]) -> None:
+            files.clear()
+            files.update(entries)
+
+        return changed(saved, work)
 
     for raw, say in [
         (b"no zip", "no zip"), (saved[:-40], "no zip"), (zipped({}), "no bundle"),

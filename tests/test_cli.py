@@ -19,6 +19,7 @@ from explorer import cli, commands
 from explorer.attacks.image import IMAGE_ATTACKS, default_step
 from explorer.attacks.joint import JOINT_ATTACKS
 from explorer.attacks.text import TEXT_ATTACKS
+from explorer.flags import make_attack
 from explorer.models import ASSETS, Library
 
 pytest_plugins = ["cli_fixtures"]
@@ -253,7 +254,7 @@ def test_evaluate_says_when_no_picture_is_readable(evaluate: Any, tmp_path: Path
 def test_settings_from_flags(command: Any, flags: Any, expected: Any) -> None:
     more = {"attack": ["--image=F", "--caption=a"], "evaluate": ["--data=D"]}[command]
     args = cli.parser().parse_args([command, "--models=A", "--out=O", *more, *flags])
-    made = dataclasses.asdict(commands.make_attack(args, "image", "pgd"))
+    made = dataclasses.asdict(make_attack(args, "image", "pgd"))
     assert {name: made[name] for name in expected} == pytest.approx(expected)
 
 

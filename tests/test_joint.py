@@ -222,7 +222,7 @@ def test_the_picture_is_seen_at_all_scales(tiny: DualEncoder) -> None:
 
 def test_scales_are_an_option_that_does_something(tiny: DualEncoder) -> None:
     pairs = four_sentences()
-    with_, without = (run(small("set-guided", eps=4 / 255, scales=s), tiny, pairs)
+    with_, without = (run(small("set-guided", eps=4 / 255, several_scales=s), tiny, pairs)
                       for s in (True, False))
     assert not torch.equal(with_.adversarial_images, without.adversarial_images)
     assert with_.queries > without.queries

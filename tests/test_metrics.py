@@ -8,7 +8,8 @@ from helpers import CAPTIONS, Linear, grid_images, tiny_clip
 from open_clip.tokenizer import SimpleTokenizer
 
 from explorer.attacks.image import FGSM, PGD, Noise
-from explorer.attacks.run import Step, run
+from explorer.attacks.run import run
+from explorer.attacks.turns import Step
 from explorer.metrics import Flip, evaluate, evaluate_row, read_by, row, smallest_flip, wilson
 from explorer.models import Card, DualEncoder
 from explorer.pairs import Pairs

@@ -28,7 +28,8 @@ def made_up(n: int = 2, size: int = 5, target: bool = False) -> Result:
     moved = torch.nn.functional.normalize(features + 0.3, dim=1)
     words = torch.nn.functional.normalize(text.expand(n, 3, 4) + 0.2, dim=2)
     return Result(
-        model="m", kind="joint", attack="separate", settings={"eps": 1 / 255, "norm": "linf", "steps": 4},
+        model="m", kind="joint", attack="separate",
+        settings={"eps": 1 / 255, "norm": "linf", "steps": 4},
         goal="classification", seed=5, captions=("a", "ü 狗", "c"), labels=torch.tensor([0, 1]),
         targets=torch.tensor([2, 2]) if target else None, scale=10.0, text_features=text,
         images=clean, adversarial_images=adversarial,

@@ -185,7 +185,7 @@ def test_the_order_of_words_is_that_of_real_substitution_on_a_linear_tower(text:
     assert len(found) == len(spans(text))
     for span, ranked in zip(spans(text), found, strict=True):
         place = 1 + len(TOKENIZER.encode(text[: span.start]))
-        gain = slopes.table.weight[numbers] @ model.clip.places[place]  # type: ignore[operator,index]
+        gain = slopes.table.weight[numbers] @ model.clip.places[place]  # type: ignore[index]
         want = [words[i] for i in gain.topk(30).indices.tolist()]
         assert ranked == want
     few = words[:300]

@@ -4,7 +4,7 @@ constraints; and captions that no one expects."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -504,8 +504,12 @@ def test_the_registry_names_its_attacks(tiny: DualEncoder) -> None:
 def test_stopping_stops_the_search(tiny: DualEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     original = tiny.encode_text
-    monkeypatch.setattr(tiny, "encode_text",
-                        lambda c, batch=64: calls.append(len(c)) or original(c, batch))
+
+    def counting(captions: Sequence[str], batch: int = 64) -> Tensor:
+        calls.append(len(captions))
+        return original(captions, batch)
+
+    monkeypatch.setattr(tiny, "encode_text", counting)
     events: Any = stream(Typo(words=5), tiny, four_sentences())
     assert isinstance(next(events), Step)
     made = len(calls)

@@ -10,17 +10,24 @@ from typing import Any, cast
 import gradio as gr
 import pytest
 import torch
+from text_helpers import four_sentences
 
 from explorer.attacks.image import IMAGE_ATTACKS, PGD
+from explorer.attacks.joint import JOINT_ATTACKS, JointAttack, Separate
+from explorer.attacks.run import Attack, kind_of, run
+from explorer.attacks.text import TEXT_ATTACKS, Character, HotFlip, TextAttack, Typo
 from explorer.errors import InputError
-from explorer.models import Library
+from explorer.language.text import words_changed
+from explorer.models import DualEncoder, Library
 from explorer.ui.attack_tab import AttackTab, Tickets
+from explorer.ui.choice import AttackChoice
 from explorer.ui.compare import _carried
 from explorer.ui.examples import FOLDER, load_examples, strip
 from explorer.ui.forms import AttackForm, own_fields, read
 from explorer.ui.outcome import Outcome
 from explorer.ui.session import ANY_WRONG, Progress, Request, attack_both, check
 from explorer.ui.stage import draw
+from explorer.views import esc
 
 CAPTIONS = ("a cat", "a dog", "a red car")
 
@@ -168,3 +175,180 @@ def test_only_the_newest_press_of_a_visitor_runs() -> None:
     assert tickets.holds(other, theirs)
     tickets.done(other, theirs)
     assert not tickets.stop(other)
+
+
+# --- captions and pairs -------------------------------------------------------------------------
+
+SENTENCES = ("a photo of a small cat", "a dog on the grass", "a red car")
+
+
+def joint(name: str, **fields: Any) -> JointAttack:
+    return JOINT_ATTACKS[name](image=PGD(eps=2 / 255, steps=2), text=Typo(), **fields)
+
+
+def choice() -> AttackChoice:
+    with gr.Blocks():
+        made = AttackChoice()
+        made.what()
+        made.budgets()
+        made.more()
+    return made
+
+
+def values(form: AttackChoice, **changes: Any) -> list[Any]:
+    """What the form hands over as it opens, with some controls set; kind, eps, edits, image, text,
+    joint, and any field of the chosen attacks by name."""
+    menus = {"image": form.image.attack, "text": form.text.choices.attack,
+             "joint": form.joint.choices.attack, "kind": form.kind, "eps": form.eps,
+             "edits": form.edits, "protect": form.text.protect, "similarity": form.text.similarity,
+             "objective": form.text.objective, "captions": form.text.captions}
+    set_to = {id(menus[k]): v for k, v in changes.items()}
+    return [set_to.get(id(c), cast(Any, c).value) for c in form.components()]
+
+
+def test_the_form_as_it_opens_is_the_papers_image_attack() -> None:
+    form = choice()
+    assert form.build(values(form)) == PGD()
+
+
+@pytest.mark.parametrize("name", TEXT_ATTACKS)
+def test_a_form_builds_each_text_attack(name: str) -> None:
+    form, kind = choice(), TEXT_ATTACKS[name]
+    built = form.build(values(form, kind="text", text=name, edits=2, protect=True, similarity=0.5,
+                              objective="cosine", captions="all"))
+    budget = {"characters": 2} if kind is Character else {"words": 2}
+    assert built == kind(**budget, protect=True, similarity=0.5, objective="cosine",
+                         captions="all")
+
+
+@pytest.mark.parametrize("name", JOINT_ATTACKS)
+def test_a_form_builds_each_joint_attack(name: str) -> None:
+    form = choice()
+    built = form.build(values(form, kind="joint", joint=name, text="typo", image="fgsm", eps=3))
+    assert built == JOINT_ATTACKS[name](image=IMAGE_ATTACKS["fgsm"](eps=3 / 255), text=Typo())
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"kind": "audio"}, "the photo, the caption, or both"),
+    ({"kind": "text", "text": "magic"}, "no attack 'magic'"),
+    ({"kind": "joint", "joint": "magic"}, "no attack 'magic'"),
+    *(({"kind": "text", "edits": e}, "number of words") for e in (-1, 6, 1.5, None, "two",
+                                                                 float("nan"), float("inf"))),
+    *(({"kind": "text", "similarity": f}, "similarity floor") for f in (-0.1, 2, float("nan"))),
+    ({"kind": "text", "objective": "hope"}, "objective must be one of"),
+    ({"kind": "text", "captions": "none"}, "captions must be one of"),
+])
+def test_text_controls_outside_the_rules_are_refused(changes: Any, words: str) -> None:
+    form = choice()
+    with pytest.raises(InputError, match=words):
+        form.build(values(form, **changes))
+
+
+@pytest.mark.parametrize("attack", [
+    PGD(eps=3 / 255, steps=7), Character(characters=3, rho=20, new_words=True),
+    Typo(words=2, protect=True, objective="kl", captions="all"),
+    JOINT_ATTACKS["alternating"](image=PGD(steps=4), text=Typo(words=2), rounds=3),  # type: ignore[call-arg]
+    JOINT_ATTACKS["co-attack"](image=PGD(), text=Typo(), alpha=2.5),  # type: ignore[call-arg]
+], ids=lambda a: type(a).__name__)
+def test_what_a_form_is_set_to_is_what_it_builds(attack: Attack, tiny: DualEncoder) -> None:
+    """Showing the settings of a result and building from them gives its attack again."""
+    result, form = run(attack, tiny, four_sentences()), choice()
+    shown = form.show(result.kind, result.attack, result.settings)
+    kept = [c.value if isinstance(v, dict) and v.get("__type__") == "update" else v
+            for c, v in zip(cast(Any, form.components()), shown, strict=True)]
+    assert form.build(kept) == attack
+
+
+@pytest.mark.parametrize("name", TEXT_ATTACKS)
+def test_a_text_run_draws_the_changed_words(name: str, two: Library) -> None:
+    attack = TEXT_ATTACKS[name]()
+    events = list(attack_both(two, request(captions=SENTENCES, true=SENTENCES[0], attack=attack,
+                                           goal="similarity")))
+    assert {e.text for e in events if e.total} == {"Attacking the caption on plain",
+                                                   "Attacking the caption on hard"}
+    outcome = events[-1].outcome
+    assert outcome is not None and events[-1].text == "Done."
+    page = draw(outcome)
+    assert page.count('class="rx-wording"') == 2 and "The photo stays as it is" in page
+    assert "rx-noise" not in page and "Smallest ε" not in page
+    result = outcome.parts[0].result
+    assert result is not None and isinstance(attack, TextAttack)
+    clean, now = result.own_captions()
+    assert words_changed(clean, now) <= attack.edits.words
+    if now != clean:
+        assert '<ins class="rx-ins">' in page or '<del class="rx-del">' in page
+    assert ("Words proposed by: embedded MiniLM head" in page) == (name == "bert")
+
+
+@pytest.mark.parametrize("name", JOINT_ATTACKS)
+def test_a_joint_run_draws_each_half_beside_it(name: str, two: Library) -> None:
+    events = list(attack_both(two, request(captions=SENTENCES, true=SENTENCES[0],
+                                           attack=joint(name))))
+    said = {e.text for e in events if e.total}
+    assert {f"For comparison, the {what} alone on {m}" for what in ("photo", "caption")
+            for m in ("plain", "hard")} <= said
+    outcome = events[-1].outcome
+    assert outcome is not None
+    page = draw(outcome)
+    for head in ("clean", "photo alone", "caption alone", "both"):
+        assert f'<th scope="col">{head}</th>' in page
+    assert "What does each half do?" in page and "Does the attack carry over?" in page
+    assert page.count('class="rx-wording"') == 2 and page.count("rx-noise") == 2
+    for part in outcome.parts:
+        assert set(part.alone) == {"image", "text"} and part.result is not None
+        assert kind_of(joint(name)) == part.result.kind == "joint"
+        assert (part.alone["image"].kind, part.alone["text"].kind) == ("image", "text")
+        if name == "separate":
+            assert torch.equal(part.alone["image"].adversarial_images,
+                               part.result.adversarial_images)
+
+
+def test_a_word_of_the_class_that_went_is_said_and_protected(two: Library) -> None:
+    captions = ("a photo of a cat", "a photo of a dog", "a photo of a car")
+    said = []
+    for protect in (False, True):
+        attack = HotFlip(protect=protect)
+        outcome = list(attack_both(two, request(captions=captions, true=captions[0],
+                                                attack=attack)))[-1].outcome
+        assert outcome is not None
+        result = outcome.parts[0].result
+        assert result is not None
+        said.append("which names the class" in draw(outcome))
+        assert ("cat" not in result.own_captions()[1].split()) == said[-1]
+    assert said[1] is False
+
+
+@pytest.mark.parametrize(("captions", "attack"), [
+    (("it is", "a dog"), Typo()), (("!!!", "a dog"), Typo()),
+    (("a cat", "a dog"), Typo(words=0)), (("a cat", "a dog"), Typo(protect=True)),
+])
+def test_a_caption_that_cannot_change_is_said_on_the_page(
+    two: Library, captions: tuple[str, ...], attack: TextAttack,
+) -> None:
+    outcome = list(attack_both(two, request(captions=captions, true=captions[0],
+                                            attack=attack)))[-1].outcome
+    assert outcome is not None
+    page = draw(outcome)
+    assert page.count("Nothing changed: ") >= 2 and "rx-unchanged" in page
+
+
+@pytest.mark.parametrize("caption", [
+    "<b>bold</b> {cat} $1", "a\x00cat\x1b", "кошка на траве 一条狗 قطة", "🐈 🐕 cat",
+    " ".join(["remarkable"] * 100)])
+def test_odd_captions_reach_the_page_whole_and_harmless(two: Library, caption: str) -> None:
+    attack = Separate(image=PGD(eps=1 / 255, steps=1), text=Character(rho=5))
+    made = request(captions=(caption, "a dog"), true=caption, attack=attack)
+    outcome = list(attack_both(two, made))[-1].outcome
+    assert outcome is not None and outcome.parts[0].result is not None
+    page = draw(outcome)
+    assert "<b>bold" not in page and "\x00" not in page and "\x1b" not in page
+    assert "{cat}" not in page
+    kept, now = outcome.parts[0].result.own_captions()
+    assert esc(now) in page or kept != now
+
+
+def test_a_target_needs_an_attack_that_can_aim(two: Library) -> None:
+    for name in ("co-attack", "set-guided"):
+        with pytest.raises(InputError, match="has no target"):
+            list(attack_both(two, request(captions=SENTENCES, true=SENTENCES[0],
+                                          target=SENTENCES[1], attack=joint(name))))

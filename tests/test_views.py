@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,18 +13,25 @@ import torch
 from PIL import Image
 
 from explorer.attacks.image import FGSM, PGD, Noise
+from explorer.attacks.joint import JointAttack, Separate
 from explorer.attacks.run import run
+from explorer.attacks.text import TextAttack, Typo
 from explorer.metrics import Flip
 from explorer.models import DualEncoder
 from explorer.pairs import Pairs
 from explorer.result import Result
 from explorer.views import (
+    caption_diff,
+    class_word_note,
+    counted,
+    diff_words,
     esc,
     flip_sentence,
     levels,
     percent,
     perturbation,
     png_uri,
+    settings_line,
     shared_start,
     shown_captions,
     signed,
@@ -142,3 +150,110 @@ def test_flip_sentences(flip: Flip | None, words: str) -> None:
 
 def test_a_targeted_flip_speaks_of_the_target() -> None:
     assert "reaches the target" in flip_sentence(Flip(2, 16), targeted=True)
+
+
+# --- captions -----------------------------------------------------------------------------------
+
+OWN = ("a photo of a cat", "a photo of a dog", "a photo of a car", "a photo of the sea")
+
+
+def reworded(tiny: DualEncoder, attack: TextAttack | JointAttack, captions: tuple[str, ...] = OWN,
+             **kwargs: object) -> Result:
+    pairs = Pairs(tiny_run(tiny, FGSM(eps=0)).images, captions, torch.tensor([0]))
+    return run(attack, tiny, pairs, **kwargs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("clean", "now", "html", "spoken"), [
+    ("a cat", "a cat", "“a cat”", "unchanged"),
+    ("a cat", "a dog", '“a <del class="rx-del">cat</del><ins class="rx-ins">dog</ins>”',
+     "“cat” became “dog”"),
+    ("a cat", "a cart", '“a ca<ins class="rx-ins">r</ins>t”', "“cat” became “cart”"),
+    ("a big cat", "a cat", '“a <del class="rx-del">big </del>cat”', "“big” became “nothing”"),
+    ("a <b> cat", "a <i> dog", '“a &lt;<del class="rx-del">b</del><ins class="rx-ins">i</ins>&gt; '
+     '<del class="rx-del">cat</del><ins class="rx-ins">dog</ins>”', None),
+])
+def test_changed_words_are_marked(clean: str, now: str, html: str, spoken: str | None) -> None:
+    assert caption_diff(clean, now) == html
+    assert caption_diff(clean, now, quotes=False) == html.strip("“”")
+    if spoken:
+        assert diff_words(clean, now) == spoken
+
+
+def test_a_template_sign_in_a_changed_caption_is_harmless() -> None:
+    marked = caption_diff("a {cat} $1", "a {dog} $1 <script>")
+    assert not {"{", "$", "<s"} & {marked[i : i + k] for i in range(len(marked)) for k in (1, 2)}
+
+
+def test_facts_of_a_text_attack_are_about_words(tiny: DualEncoder) -> None:
+    result = reworded(tiny, Typo(captions="all", objective="kl"))
+    said = settings_line(result)
+    assert said.startswith("1 word and ") and "L∞" not in said and "queries" in said
+    assert f"of the two caption embeddings {float(result.text_cosine[0]):.2f}" in said
+    both = settings_line(reworded(tiny, Separate(image=FGSM(eps=2 / 255), text=Typo())))
+    assert "L∞ 2/255" in both and "1 word and " in both and "image embeddings" in both
+    assert "word" not in settings_line(tiny_run(tiny, FGSM(eps=2 / 255)))
+    assert [counted(n, "word") for n in (0, 1, 2)] == ["0 words", "1 word", "2 words"]
+
+
+def with_words(result: Result, now: str, attack: str = "bert") -> Result:
+    """The same result with another first caption."""
+    row = (now, *result.captions[1:])
+    return replace(result, adversarial_captions=(row,), attack=attack)
+
+
+@pytest.mark.parametrize(("now", "attack", "warned"), [
+    ("a photo of a lion", "bert", True), ("a picture of a cat", "bert", False),
+    ("a photo of a cat", "bert", False), ("a photo of a CAT", "bert", False),
+    ("a photo of a cta", "typo", False), ("a photo of a cxt", "character", False),
+    ("a photo of a dog", "hotflip", True),
+])
+def test_a_lost_class_word_is_a_change_of_meaning(now: str, attack: str, warned: bool,
+                                                  tiny: DualEncoder) -> None:
+    note = class_word_note(with_words(reworded(tiny, Typo(words=0)), now, attack))
+    assert bool(note) == warned
+    if warned:
+        assert "“cat”, which names the class" in note
+
+
+@pytest.mark.parametrize(("attack", "captions", "sentence"), [
+    (Typo(words=0), OWN, "the budget is zero"),
+    (Typo(), ("it is", "a dog"), "has no word that this attack may exchange"),
+    (Typo(protect=True), ("a cat", "a dog"), "ruled out all"),
+    (Separate(image=FGSM(eps=0), text=Typo(words=0)), OWN, "the budget is zero"),
+    (Separate(image=FGSM(eps=0), text=Typo()), ("it is", "a dog"), "has no word"),
+    (Separate(image=FGSM(eps=0.5 / 255), text=Typo(words=0)), OWN, "below one grey level"),
+])
+def test_nothing_changed_says_why(attack: TextAttack | JointAttack, captions: tuple[str, ...],
+                                  sentence: str, tiny: DualEncoder) -> None:
+    kind, said = verdict(reworded(tiny, attack, captions))
+    assert kind == "unchanged" and said.startswith("Nothing changed: ") and sentence in said
+
+
+def test_nothing_better_is_said_of_the_half_that_could_move(tiny: DualEncoder) -> None:
+    long = " ".join(["it"] * 40) + " cat"  # past what the tower reads
+    text = verdict(reworded(tiny, Typo(), (long, "a dog")))[1]
+    assert "none of" in text and "candidate captions is better" in text
+    joint = verdict(reworded(tiny, Separate(image=FGSM(eps=0), text=Typo()), (long, "a dog")))[1]
+    assert joint == text
+
+
+def test_verdicts_name_the_caption_as_the_model_met_it(tiny: DualEncoder) -> None:
+    result = reworded(tiny, Typo(words=3, captions="all", objective="kl"))
+    now = int(result.adversarial.prediction[0])
+    if verdict(result)[0] != "wrong":
+        assert result.adversarial_captions[0][now] in verdict(result)[1]
+    moved = verdict(reworded(tiny, Typo(), goal="embedding"))[1]
+    assert "the caption's by" in moved and "image embedding" not in moved
+    both = verdict(reworded(tiny, Separate(image=PGD(eps=2 / 255), text=Typo()),
+                            goal="embedding"))[1]
+    assert "image embedding turned by" in both and "and the caption's by" in both
+
+
+def test_the_trail_shows_each_wording(tiny: DualEncoder) -> None:
+    result = reworded(tiny, Typo(words=3), goal="similarity", record=True)
+    frames = json.loads(trail_data(result))
+    assert len(frames) == len(result.frame_captions) > 1
+    assert frames[0]["caption"] == "“a photo of a cat”" and frames[0]["kind"] == "before"
+    assert frames[-1]["caption"] == caption_diff(OWN[0], result.own_captions()[1])
+    assert frames[-1]["sentence"] == esc(verdict(result)[1])
+    assert [f["step"] for f in frames] == list(range(len(frames)))

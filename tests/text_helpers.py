@@ -53,8 +53,11 @@ class ToyLM:
 
     def fill(self, texts: Sequence[str], k: int, masked: bool = False,
              ) -> list[list[list[Candidate]]]:
-        return [[[Candidate(c, 1 / (i + 2)) for i, c in enumerate(self.table.get(w.lower(), ()))][:k]
-                 for w in words(text)] for text in texts]
+        def row(word: str) -> list[Candidate]:
+            listed = self.table.get(word.lower(), ())
+            return [Candidate(c, 1 / (i + 2)) for i, c in enumerate(listed)][:k]
+
+        return [[row(w) for w in words(text)] for text in texts]
 
 
 class OneByOne(DualEncoder):

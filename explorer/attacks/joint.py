@@ -142,13 +142,13 @@ class SetGuided(JointAttack):
     source = "Lu et al. 2023 (SGA), arXiv 2307.14061, section 4.3"
     targeted = False
 
-    scales: bool = setting(True, "Several scales", "the image is also attacked at 0.5, 0.75, 1.25 "
+    several_scales: bool = setting(True, "Several scales", "the image is also attacked at 0.5, 0.75, 1.25 "
                            "and 1.5 times its size")
 
     def play(self, turns: Turns) -> Play:
         aim, text = apart(turns), against_goal(self.text)
         first = yield from turns.text(text, aim=aim)
-        pictures = yield from turns.image(self.image, first, aim, SCALES if self.scales else ())
+        pictures = yield from turns.image(self.image, first, aim, SCALES if self.several_scales else ())
         wording = yield from turns.text(text, pictures, aim)
         return pictures, wording
 
