@@ -211,7 +211,7 @@ def test_image_means_the_image_attack(evaluate: Any, name: Any) -> None:
 
 @pytest.mark.parametrize(("change", "word"), [
     ({"data": "missing.parquet"}, "missing.parquet"),
-    ({"data": CAT}, "give a .parquet file"),
+    ({"data": CAT}, "give a .parquet, .csv or .json file"),
     ({"data": str(ASSETS / "examples" / "nothing")}, "no file or folder"),
     ({"limit": 0}, "limit"),
     ({"limit": "x"}, "limit"),

@@ -191,7 +191,7 @@ def test_joint_means_the_joint_attack(evaluate: Any, name: Any) -> None:
 @pytest.fixture
 def pairs_csv(tmp_path: Path) -> Path:
     """Six pictures with two captions each."""
-    lines = ["file,caption"]
+    lines = ["image,caption"]
     for i, (one, two) in enumerate(zip(
             ["a cat", "a dog", "a red car", "the sea", "a tree", "two birds"],
             ["one cat sleeping", "a brown dog", "an old car", "waves", "a tall oak", "birds"],

@@ -112,6 +112,13 @@ def test_found_offers_keep_the_best() -> None:
     for text, value in (("b", 0.5), ("c", 1.0), ("d", 2.0), ("e", 1.5)):
         found.offer(text, value)
     assert (found.caption, found.value, found.trail) == ("d", 2.0, ["a", "d"])
+    found.offer("f", 2.0 + 1e-6)
+    assert found.caption == "d", "rounding is no gain"
+    small = Found("a", 0.0)
+    small.offer("b", 1e-8)
+    assert small.caption == "a"
+    small.offer("b", 1e-6)
+    assert small.caption == "b"
 
 
 def test_queries_are_counted_for_one_image_with_repeats() -> None:

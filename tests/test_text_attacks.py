@@ -89,7 +89,12 @@ def test_every_attack(name: str, objective: str, captions: str, goal: str, targe
     before, after = score(tiny, pairs, result, goal, targets)
     if objective == "goal":
         assert bool((after >= before - 1e-6).all())
-        assert bool((after > before + 1e-6).any()), "an attack that never does anything"
+        towards = goal == "similarity" and targeted and captions == "true"
+        rises = -result.text_cosine + 1 if towards else after - before  # the target does not move
+        assert bool((rises > 1e-6).any()), "an attack that never does anything"
+        if goal == "similarity" and not targeted:
+            assert all(row[j] == SENTENCES[j] for n, row in enumerate(result.adversarial_captions)
+                       for j in range(4) if j != n), "captions that do not count were changed"
     else:
         assert bool((result.text_cosine < 1 - 1e-6).any())
         assert all(row == result.adversarial_captions[0]
@@ -168,6 +173,14 @@ def test_the_trail_begins_clean_where_only_other_captions_change(tiny: DualEncod
     assert result.trail is not None
     torch.testing.assert_close(result.trail.cosines[0], result.clean.cosines[0])
     torch.testing.assert_close(result.trail.cosines[-1], result.adversarial.cosines[0])
+
+
+def test_a_true_caption_is_led_away_so_that_the_target_is_closer(tiny: DualEncoder) -> None:
+    pairs = four_sentences()
+    result = run(Typo(words=2), tiny, pairs, "similarity", TARGETS, seed=1)
+    own = result.adversarial.cosines.gather(1, pairs.labels[:, None])
+    was = result.clean.cosines.gather(1, pairs.labels[:, None])
+    assert bool((own <= was + 1e-6).all()) and bool((own < was - 1e-6).any())
 
 
 def test_several_true_captions_are_all_attacked(tiny: DualEncoder) -> None:

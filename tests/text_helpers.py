@@ -26,7 +26,8 @@ TARGETS = torch.tensor([1, 2, 3, 0])
 CASES = [  # objective, captions, goal, targeted: a lean cover
     ("goal", "true", "classification", False), ("goal", "true", "classification", True),
     ("goal", "all", "classification", False), ("goal", "true", "similarity", False),
-    ("goal", "all", "similarity", True), ("goal", "true", "embedding", False),
+    ("goal", "all", "similarity", True), ("goal", "true", "similarity", True),
+    ("goal", "all", "similarity", False), ("goal", "true", "embedding", False),
     ("kl", "all", "classification", False), ("cosine", "true", "similarity", False),
 ]
 

@@ -16,7 +16,7 @@ from explorer.attacks.image import PGD, ImageAttack, setting
 from explorer.attacks.text import BertAttack, TextAttack
 from explorer.attacks.turns import Pictures, Step, Turns, Wording
 from explorer.errors import InputError
-from explorer.goals import Goal, cosines
+from explorer.goals import Goal, Match, Unmatch, cosines
 
 Play = Generator[Step, None, tuple[Pictures, Wording]]
 SCALES = (0.5, 0.75, 1.25, 1.5)
@@ -142,13 +142,14 @@ class SetGuided(JointAttack):
     source = "Lu et al. 2023 (SGA), arXiv 2307.14061, section 4.3"
     targeted = False
 
-    several_scales: bool = setting(True, "Several scales", "the image is also attacked at 0.5, 0.75, 1.25 "
-                           "and 1.5 times its size")
+    several_scales: bool = setting(True, "Several scales", "the image is also attacked at 0.5, "
+                                   "0.75, 1.25 and 1.5 times its size")
 
     def play(self, turns: Turns) -> Play:
         aim, text = apart(turns), against_goal(self.text)
         first = yield from turns.text(text, aim=aim)
-        pictures = yield from turns.image(self.image, first, aim, SCALES if self.several_scales else ())
+        scales = SCALES if self.several_scales else ()
+        pictures = yield from turns.image(self.image, first, aim, scales)
         wording = yield from turns.text(text, pictures, aim)
         return pictures, wording
 
@@ -204,7 +205,11 @@ class _Best:
     def _value(self, pictures: Pictures, wording: Wording) -> Tensor:
         scores = self.aim.score(pictures.features, wording.features)
         reached = self.aim.reached(pictures.features, wording.features)
-        return torch.where(reached, 1e4, 0.0).double() + scores.double()
+        value = torch.where(reached, 1e4, 0.0).double() + scores.double()
+        if isinstance(self.aim, Match):  # blind to the true caption: that decides between equals
+            own = Unmatch(self.aim.labels, torch.zeros_like(scores))
+            value += 1e-6 * own.score(pictures.features, wording.features).double()
+        return value
 
     def offer(self, pictures: Pictures, wording: Wording) -> None:
         value = self._value(pictures, wording)

@@ -74,7 +74,9 @@ class Found:
         self.trail = self.trail or [self.clean]
 
     def offer(self, text: str, value: float) -> None:
-        if value > self.value:
+        """Takes a text that is better by more than rounding, which batches of other sizes change:
+        a word beyond the tower's limit does nothing."""
+        if value > self.value + 1e-7 + 5e-6 * abs(self.value):
             self.caption, self.value = text, value
             self.trail.append(text)
 

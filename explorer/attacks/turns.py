@@ -200,7 +200,8 @@ class Turns:
                     for j in sorted(set().union(*wanted))]
         else:
             others = (among or self.as_given).each()
-            jobs = [(n, j, _caption_loss(_about(aim or on.aim, j, on), features, others[n], n, j))
+            jobs = [(n, j, _caption_loss(_about(aim or on.aim, n, j, on), features, others[n],
+                                        n, j))
                     for n, columns in enumerate(wanted) for j in columns]
         found: dict[tuple[int, int], Found] = {}
         for start in range(0, len(jobs), attack.together):
@@ -266,15 +267,15 @@ def attack_captions(
                             attack.constraints(everything or captions), slopes)
 
 
-def _about(aim: Goal, column: int, on: Scene) -> Goal:
-    """The goal with caption `column` in the true one's stead, where only that one counts: an image
-    may have several true captions, and each is to be led away. Else the goal as it is."""
-    if not isinstance(aim, (Drift, Match, Unmatch)):
+def _about(aim: Goal, row: int, column: int, on: Scene) -> Goal:
+    """The goal for one of the true captions of image `row`, where only its label's would count: an
+    image may have several, and each is to be led away, also where another one is the target."""
+    if not isinstance(aim, (Drift, Match, Unmatch)) or column not in on.pairs.truths(row):
         return aim
     labels = torch.full_like(aim.labels, column)
     if isinstance(aim, Drift):
         return replace(aim, labels=labels, clean_text=on.text[labels])
-    return replace(aim, labels=labels)
+    return Unmatch(labels, torch.zeros(len(labels), device=labels.device))
 
 
 def _caption_loss(aim: Goal, images: Tensor, text: Tensor, row: int, column: int) -> TextLoss:

@@ -307,7 +307,9 @@ class AttackTab:
         """What `work` draws, in the visitor's turn on the device, until the ticket is gone."""
         def waiting(before: int) -> tuple[Any, Any]:
             many = f"{before} run{'s' if before > 1 else ''}"
-            return status(Progress(f"Waiting for the device: {many} before yours.")), gr.skip()
+            said = esc(f"Waiting for the device: {many} before yours.")
+            return (f'<p class="rx-status" role="status">{said} <progress aria-label="{said}">'
+                    "</progress></p>"), gr.skip()
 
         try:
             if self.tickets.holds(request, ticket):

@@ -220,3 +220,65 @@ def test_stop_stops_a_long_attack(page: Page, server: str) -> None:
     set_steps(page, 2)
     attack(page)
     assert page.locator(".rx-standard .rx-step").get_attribute("max") == "2"
+
+
+def choose_kind(page: Page, kind: str) -> None:
+    page.locator("#rx-kind label", has_text=kind).first.click()
+    expect(page.locator("#rx-edits")).to_be_visible()
+
+
+def test_a_caption_is_attacked_and_its_words_are_marked(page: Page, server: str) -> None:
+    open_app(page, server)
+    choose_kind(page, "the caption")
+    expect(page.locator("#rx-eps")).to_be_hidden()
+    attack(page)
+    expect(page.locator(".rx-wording")).to_have_count(2)
+    expect(page.locator(".rx-noise")).to_have_count(0)
+    result = json.loads(saved(page, "standard", "JSON"))
+    assert (result["kind"], result["attack"]["name"], result["linf_255"]) == ("text", "bert", 0)
+    assert result["words_changed"] <= 1
+    true = result["clean"]["captions"].index(page.input_value("#rx-true input"))
+    before, after = (result[side]["captions"][true] for side in ("clean", "adversarial"))
+    said = page.locator(".rx-standard .rx-wording")
+    if before != after:
+        gone, came = (said.locator(tag).all_inner_texts() for tag in ("del", "ins"))
+        assert gone and came and all(w.strip() in before for w in gone)
+        assert all(w.strip() in after for w in came)
+        told = said.get_attribute("aria-label")
+        assert told is not None and "became" in told
+    clean = picture(page, ".rx-standard .rx-adv")
+    attacked = np.asarray(Image.open(io.BytesIO(saved(page, "standard", "Attacked PNG"))), int)
+    assert np.array_equal(clean, attacked)
+
+
+def test_both_are_attacked_and_taken_apart(page: Page, server: str) -> None:
+    open_app(page, server)
+    choose_kind(page, "both")
+    expect(page.locator("#rx-eps")).to_be_visible()
+    attack(page)
+    parts = page.locator(".rx-transfer", has_text="What does each half do?")
+    expect(parts.locator("tbody tr")).to_have_count(2)
+    heads = parts.locator("thead th").all_inner_texts()
+    assert heads == ["clean", "photo alone", "caption alone", "both"]
+    assert parts.locator("tbody td b").count() == 8
+    for role in ("standard", "robust"):
+        result = json.loads(saved(page, role, "JSON"))
+        assert (result["kind"], result["attack"]["name"]) == ("joint", "alternating")
+        assert result["linf_255"] <= 1 and result["words_changed"] <= 1
+    page.focus(".rx-standard .rx-step")
+    page.keyboard.press("Home")
+    expect(page.locator(".rx-standard .rx-say")).to_contain_text("Before the attack")
+    expect(page.locator(".rx-standard .rx-wording ins")).to_have_count(0)
+    page.keyboard.press("End")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1366
+
+
+def test_a_caption_without_a_word_to_change_says_so(page: Page, server: str) -> None:
+    open_app(page, server)
+    page.fill("#rx-captions textarea", "it is what it is\nthis and that")
+    expect(page.locator("#rx-true input")).to_have_value("it is what it is")
+    choose_kind(page, "the caption")
+    attack(page)
+    for said in verdicts(page):
+        assert said.startswith("Nothing changed: ")
+        assert "no word that this attack may exchange" in said

@@ -31,7 +31,7 @@ ROOT = HERE.parents[1]
 SHOTS = HERE / "shots"
 WAIT = 240_000
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
