@@ -1,5 +1,5 @@
-"""TextAttack's recipes by name. Those that import TextAttack, which takes long, are slow tests;
-the thread between its search and ours is tested here with searches of our own."""
+"""TextAttack's recipes by name, and the thread between its search and ours, tested with searches
+of our own. Importing TextAttack takes seconds; only what must have it does."""
 
 from __future__ import annotations
 
@@ -103,15 +103,17 @@ def test_the_thread_ends_when_the_run_is_stopped(searching: Any) -> None:
 # --- with TextAttack itself ---------------------------------------------------------------------
 
 
-@slow
 @pytest.mark.parametrize("name", ["DeepWordBugGao2018", "Pruthi2019"])
-def test_recipes_that_need_nothing_run_offline(name: str, tiny: DualEncoder) -> None:
+def test_recipes_that_need_nothing_run_offline(
+    name: str, tiny: DualEncoder, capfd: pytest.CaptureFixture[str],
+) -> None:
     pairs, attack = four_sentences(), Recipe(recipe=name, words=2)
     result = run(attack, tiny, pairs, "similarity", seed=2)
     check_words(result, attack, pairs)
     check_readings(tiny, result, pairs, "similarity", None)
     assert result.attack == f"textattack:{name}" and result.settings["recipe"] == name
     assert bool(result.changed.any()) and result.tried > result.refused
+    assert capfd.readouterr().err == ""
     again = run(attack, tiny, pairs, "similarity", seed=2)
     assert again.adversarial_captions == result.adversarial_captions
     nothing = run(Recipe(recipe=name, words=0), tiny, pairs, seed=2)
@@ -119,7 +121,6 @@ def test_recipes_that_need_nothing_run_offline(name: str, tiny: DualEncoder) -> 
     assert ended()
 
 
-@slow
 def test_our_constraints_hold_for_recipes(tiny: DualEncoder) -> None:
     pairs = four_sentences()
     result = run(Recipe(protect=True, captions="all", objective="kl"), tiny, pairs)
@@ -128,7 +129,6 @@ def test_our_constraints_hold_for_recipes(tiny: DualEncoder) -> None:
             assert kept <= {w.lower() for w in words(text)}
 
 
-@slow
 def test_the_recipes_thread_leaves_the_random_generators_alone(tiny: DualEncoder) -> None:
     random.seed(5)
     np.random.seed(5)
@@ -139,7 +139,6 @@ def test_the_recipes_thread_leaves_the_random_generators_alone(tiny: DualEncoder
     assert (random.random(), np.random.rand()) == want
 
 
-@slow
 def test_a_recipe_that_needs_a_download_says_so(tiny: DualEncoder) -> None:
     with pytest.raises(InputError) as caught:
         run(Recipe(recipe="TextFoolerJin2019"), tiny, four_sentences())
@@ -149,7 +148,6 @@ def test_a_recipe_that_needs_a_download_says_so(tiny: DualEncoder) -> None:
     assert ended()
 
 
-@slow
 @pytest.mark.parametrize("name", ["", "Nobody2099", "AttackRecipe", "__name__"])
 def test_an_unknown_recipe_lists_the_known_ones(name: str, tiny: DualEncoder) -> None:
     with pytest.raises(InputError, match="has no recipe.*DeepWordBugGao2018.*TextFoolerJin2019"):

@@ -102,7 +102,7 @@ def _package() -> Any:
     except Exception as error:  # noqa: BLE001 - its import reads data and environment
         raise InputError(f"TextAttack cannot be imported: {type(error).__name__}: {error}"
                          ) from None
-    logging.getLogger("textattack").setLevel(logging.ERROR)
+    textattack.shared.logger.setLevel(logging.ERROR)
     return textattack
 
 
@@ -111,14 +111,12 @@ def _parts(name: str) -> Any:
     """The recipe as TextAttack builds it, around a victim that is never asked."""
     textattack = _package()
     recipes = textattack.attack_recipes
-    found = getattr(recipes, name, None)
-    if not (isinstance(found, type) and issubclass(found, recipes.AttackRecipe)):
-        known = sorted(n for n, v in vars(recipes).items() if isinstance(v, type)
-                       and issubclass(v, recipes.AttackRecipe) and v is not recipes.AttackRecipe)
+    known = sorted(n for n, v in vars(recipes).items() if isinstance(v, type)
+                   and issubclass(v, recipes.AttackRecipe) and v is not recipes.AttackRecipe)
+    if name not in known:
         raise InputError(f"TextAttack has no recipe '{name}'; it has {', '.join(known)}")
     try:
-        build: Any = found.build  # type: ignore[attr-defined]
-        return build(_victim(lambda texts: [0.0] * len(texts)))
+        return getattr(recipes, name).build(_victim(lambda texts: [0.0] * len(texts)))
     except Exception as error:  # noqa: BLE001 - downloads, missing data, wrong victims
         raise _failed(name, error) from None
 
@@ -139,6 +137,8 @@ def _attack(name: str, words: int, ask: Any, caption: str, seed: int) -> None:
     """Runs the recipe's parts against `ask`; every candidate it scores passes through there."""
     import random
 
+    import numpy as np
+
     textattack = _package()
     built = _parts(name)
     most = textattack.constraints.pre_transformation.MaxNumWordsModified(words)
@@ -146,12 +146,14 @@ def _attack(name: str, words: int, ask: Any, caption: str, seed: int) -> None:
         _goal(ask), [*built.constraints, *built.pre_transformation_constraints, most],
         built.transformation, built.search_method)
     with _seeding:
-        kept = random.getstate()
+        kept, rows = random.getstate(), np.random.get_state()  # its transformations draw from both
         random.seed(seed)
+        np.random.seed(seed)
         try:
             attack.attack(caption, 0)
         finally:
             random.setstate(kept)
+            np.random.set_state(rows)
 
 
 _seeding = threading.Lock()

@@ -15,7 +15,7 @@ const webgl = (() => {
     return /swiftshader|llvmpipe|software|basic render/i.test(name) ? 'slow' : 'fast';
   } catch { return ''; }
 })();
-let plotly = null, page = null, picked = '', drag = 'pan', asked = '', lassoing = false;
+let plotly = null, page = null, picked = '', drag = 'pan', asked = '', attack = '', lassoing = false;
 const make = (tag, name = '', text = '') => {
   const node = document.createElement(tag);
   if (name) node.className = name;
@@ -365,6 +365,12 @@ const take = () => {
     return;
   }
   asked = '';
+  const told = JSON.stringify(next.panels.map((s) => [s.name, s.steps, s.thumbs]));
+  if (attack && told !== attack) {
+    delete slider.dataset.set; // a new attack is shown at its end
+    if (picked) trigger('pick', {key: picked}); // and its neighbours are others
+  }
+  attack = told;
   page = next;
   if (!seen) return;
   draw().catch(() => said('The map could not be drawn: reload the page.'));

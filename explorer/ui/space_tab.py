@@ -111,8 +111,9 @@ class SpaceTab:
         with gr.Accordion("Saliency: where the similarity comes from", open=False,
                           elem_id="sp-saliency"):
             with gr.Row():
-                self.caption = gr.Dropdown([], label="Similarity to the caption",
-                                           elem_id="sp-caption", scale=3)
+                self.caption = gr.Dropdown(
+                    [], label="Similarity to the caption (none: the true one)",
+                    elem_id="sp-caption", scale=3)
                 self.method = gr.Radio(
                     [("gradient: how strongly each pixel acts", METHODS[0]),
                      ("occlusion: what covering a square costs", METHODS[1])], value=METHODS[0],

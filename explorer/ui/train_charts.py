@@ -23,9 +23,8 @@ class Series:
     points: tuple[Point, ...]
 
 
-def line_chart(series: Sequence[Series], title: str, x_label: str, share: bool = False,
-               x_max: float | None = None) -> str:
-    """An SVG figure. share: y is from 0 to 1 and shown in percent. x_max: where the x axis ends.
+def line_chart(series: Sequence[Series], title: str, x_label: str, share: bool = False) -> str:
+    """An SVG figure. share: y is from 0 to 1 and shown in percent.
 
     Points that are not finite are left out. Each line has its own colour, dashes and marks.
     """
@@ -35,7 +34,7 @@ def line_chart(series: Sequence[Series], title: str, x_label: str, share: bool =
         return f'<p class="tr-none">{esc(title)}: nothing measured yet.</p>'
     xs = [x for _, points in lines for x, _ in points]
     ys = [y for _, points in lines for _, y in points]
-    x_range = (min(xs), max(max(xs), x_max or 0.0))
+    x_range = (min(xs), max(xs))
     y_range = (0.0, upper(max(ys), share)) if share else (min(0.0, *ys), max(ys))
     scale = _Scale(x_range, y_range)
     drawn = "".join(_line(k, points, scale) for k, (_, points) in enumerate(lines))

@@ -22,7 +22,7 @@ from explorer.views import esc
 
 HERE = Path(__file__).parent
 EVERY = 2.0  # seconds between two looks at a run
-LABEL, ATTACK_ID, TRAIN_ID = "Train", "attack", "train"  # tabs
+ATTACK_ID = "attack"  # of the tab that compares
 PRESS_ATTACK = "() => { document.querySelector('#rx-go')?.click(); }"
 
 
@@ -46,7 +46,7 @@ def open_jobs(library: Library, host: str, asked: bool, folder: Path) -> tuple[J
 
 
 class TrainTab:
-    """Builds the tab's components and wires them; put it inside gr.Tab(LABEL, id=TRAIN_ID).
+    """Builds the tab's components and wires them; put it inside a gr.Tab.
 
     jobs: None where training is off, and then nothing here can be called. tabs: the gr.Tabs
     around, whose tab ATTACK_ID holds `attack_tab`.
@@ -107,8 +107,11 @@ class TrainTab:
             self.starter.start, inputs, [self.form.said, self.chosen], **heavy,
         ).then(self._look, seen, view, **light)
         self.timer.tick(self._look, seen, view, trigger_mode="once", **light)
-        self.tabs.select(self._turned, None, self.open, **light).then(
-            self._look, seen, view, **light)
+        own = self.tabs.children[-1]
+        for tab in self.tabs.children:  # gr.Tabs has such an event too, which is never sent
+            assert isinstance(tab, gr.Tab)
+            tab.select(self._opened if tab is own else self._closed, None, self.open, **light,
+                       ).then(self._look, seen, view, **light)
         demo.load(self._arrive, None, view, **light)
         self.runs.click(self._choose, None, [self.chosen, self.answer, self.output],
                         **light).then(self._look, seen, view, **light)
@@ -130,8 +133,12 @@ class TrainTab:
         return self._look("", None, {})
 
     @staticmethod
-    def _turned(event: gr.SelectData) -> bool:
-        return bool(event.value == LABEL)
+    def _opened() -> bool:
+        return True
+
+    @staticmethod
+    def _closed() -> bool:
+        return False
 
     def _look(self, chosen: str, is_open: bool | None, shown: dict[str, Any]) -> tuple[Any, ...]:
         """What has changed since `shown`, for all of the view. The timer goes on while the tab

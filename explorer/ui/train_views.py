@@ -138,7 +138,6 @@ def _charts(job: Job) -> str:
     steps, probes = job.story.steps, job.story.probes
     if not steps and not probes:
         return ""
-    total = float(steps[-1]["total"]) if steps else None
     names = list(dict.fromkeys(name for s in steps for name in s["losses"]))
     losses = [Series(name, tuple((float(s["index"]), float(s["losses"][name])) for s in steps
                                  if name in s["losses"])) for name in names]
@@ -146,8 +145,8 @@ def _charts(job: Job) -> str:
                 for key, word in (("robust", "under attack"), ("clean", "clean"))]
     measured = _measured(probes)
     return ('<div class="tr-charts">'
-            + line_chart(accuracy, f"Accuracy on {measured}", "step", share=True, x_max=total)
-            + line_chart(losses, "Loss, by its terms", "step", x_max=total) + "</div>")
+            + line_chart(accuracy, f"Accuracy on {measured}", "step", share=True)
+            + line_chart(losses, "Loss, by its terms", "step") + "</div>")
 
 
 def _measured(probes: Sequence[Event]) -> str:

@@ -237,6 +237,18 @@ def test_new_arrows_follow_an_attack(page: Page, space: str) -> None:
     expect(page.locator(".sp-say")).not_to_have_text(first)
 
 
+def test_a_new_attack_renews_the_neighbours_and_the_step(page: Page, space: str) -> None:
+    open_tab(page, space)
+    page.select_option("#sp-list", "attacked")
+    expect(page.locator("#sp-details .sp-name")).to_have_text("the attacked picture")
+    before = page.locator("#sp-details").inner_text()
+    page.focus(".sp-steps input")
+    page.keyboard.press("Home")
+    page.evaluate("document.querySelector('#again').click()")
+    expect(page.locator("#sp-details")).not_to_have_text(before, use_inner_text=True, timeout=WAIT)
+    expect(page.locator(".sp-steps input")).to_have_value("10")
+
+
 def test_umap_is_fitted_behind_the_page(page: Page, space: str) -> None:
     open_tab(page, space)
     page.get_by_label("UMAP").check()

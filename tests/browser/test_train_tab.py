@@ -9,10 +9,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+
+from explorer.errors import InputError
+from explorer.jobs import Jobs
 
 expect.set_options(timeout=60_000)
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +47,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield address
     process.terminate()
     process.wait(60)
+    jobs = Jobs(runs)
+    for job in jobs.jobs():  # runs outlive the app; what a failed test left goes on for hours
+        with suppress(InputError):
+            jobs.end(job.id)
 
 
 def open_tab(page: Page, server: str, theme: str = "light") -> None:
