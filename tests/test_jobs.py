@@ -113,6 +113,7 @@ def reach(jobs: Jobs, name: str, state: str, seconds: float = 60.0) -> None:
         until(there, seconds)
     except AssertionError:
         pytest.fail(f"{name} is {jobs.job(name).state}, not {state}: {jobs.output(name)}")
+    jobs.settle()  # it may have ended after the look before
 
 
 def test_a_run_starts_is_followed_and_its_model_listed(jobs: Jobs, data: Path) -> None:

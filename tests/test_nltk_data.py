@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.nltk_data import FOLDER, use_own_nltk_data
+from explorer.nltk_data import FOLDER, private_copy, use_own_nltk_data
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,8 +48,21 @@ def test_calling_twice_adds_one_folder() -> None:
 
     use_own_nltk_data()
     use_own_nltk_data()
-    assert nltk.data.path.count(str(FOLDER)) == 1
-    assert nltk.data.path[0] == str(FOLDER)
+    assert nltk.data.path.count(str(private_copy())) == 1
+    assert nltk.data.path[0] == str(private_copy())
+
+
+def test_the_copy_is_ours_alone_and_the_same() -> None:
+    before = os.umask(0o002)
+    try:
+        private_copy.cache_clear()
+        copy = private_copy()
+    finally:
+        os.umask(before)
+    listed = sorted(p.relative_to(FOLDER) for p in FOLDER.rglob("*") if p.is_file())
+    assert listed == sorted(p.relative_to(copy) for p in copy.rglob("*") if p.is_file())
+    assert all((copy / p).read_bytes() == (FOLDER / p).read_bytes() for p in listed)
+    assert not any(p.stat().st_mode & 0o022 for p in [copy, *copy.rglob("*")])
 
 
 def test_the_list_is_plain_lower_case_words_each_once() -> None:

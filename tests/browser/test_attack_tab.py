@@ -193,7 +193,6 @@ def test_captions_of_any_script_are_shown_as_typed(
     assert shown == captions.splitlines()
 
 
-@pytest.mark.slow
 def test_a_second_press_replaces_the_first(page: Page, server: str) -> None:
     open_app(page, server)
     page.click("text=More settings")
@@ -206,7 +205,6 @@ def test_a_second_press_replaces_the_first(page: Page, server: str) -> None:
     assert page.locator(".rx-standard .rx-step").get_attribute("max") == "3"
 
 
-@pytest.mark.slow
 def test_stop_stops_a_long_attack(page: Page, server: str) -> None:
     open_app(page, server)
     page.click("text=More settings")
