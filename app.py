@@ -18,6 +18,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--auth", metavar="FILE", help="ask for a log-in: lines of user:password")
     parser.add_argument("--enable-training", action="store_true", help="let visitors train models")
     parser.add_argument("--runs-dir", metavar="DIR", help="folder of training runs (default runs)")
+    parser.add_argument("--preset", metavar="FILE", help="what a page opens with: docs/teaching.md")
     return parser.parse_args()
 
 
@@ -39,7 +40,8 @@ def main() -> int:
         return 1
     try:
         given = {"root_path": args.root_path, "auth_file": args.auth,
-                 "training": args.enable_training or None, "runs": args.runs_dir}
+                 "training": args.enable_training or None, "runs": args.runs_dir,
+                 "preset": args.preset}
         settings = replace(current(), **{k: v for k, v in given.items() if v is not None})
         run(Library(folders=args.models_dir), settings, args.host, bound)
     except InputError as error:

@@ -52,6 +52,7 @@ class Settings:
 
     training: bool = field(default=False, metadata={"about": "whether visitors may train models"})
     runs: str = text("runs", "folder of the training runs and their models")
+    preset: str = text("", "file of what a page opens with: docs/teaching.md")
     auth_file: str = text("", "file of user:password lines; empty: no log-in")
     auth: str = text("", "user:password in place of a file")
     login_failures: int = whole(5, 1, 1_000, "wrong passwords before an address is locked out")

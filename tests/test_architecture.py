@@ -23,6 +23,7 @@ ORDER = [  # upstream first; modules of one line may import each other
      "umapping", "space", "mapping", "figures", "saliency"},
     {"samples", "runlog", "runrecord", "jobs", "costs", "bundle", "replay", "background",
      "collecting", "places", "study", "failures", "cases"},
+    {"lessons"},
     {"server"},
     {"cli", "commands", "flags", "notebook", "ui", "pocket"},
     {"__main__"},

@@ -125,5 +125,8 @@
   const describe = () => document.querySelectorAll('#rx-photo img:not([alt])').forEach((img) => {
     img.alt = 'The photo to be attacked';
   });
-  new MutationObserver(describe).observe(document, {childList: true, subtree: true});
+  // The copy of the tabs by which Gradio measures their width is no place for the keyboard.
+  const inertCopies = () => document.querySelectorAll(
+    '.tab-container.visually-hidden:not([inert])').forEach((copy) => { copy.inert = true; });
+  new MutationObserver(() => { describe(); inertCopies(); }).observe(document, {childList: true, subtree: true});
 })();

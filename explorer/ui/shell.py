@@ -33,6 +33,8 @@ from explorer.server.visitors import Visitors
 from explorer.settings import Settings, unknown
 from explorer.ui.attack_tab import PLAIN, AttackTab
 from explorer.ui.examples import FOLDER
+from explorer.ui.learn_preset import Arrival
+from explorer.ui.learn_tab import LearnTab
 from explorer.ui.space_tab import SpaceTab
 from explorer.ui.train_tab import TrainTab, open_jobs
 from explorer.views import esc
@@ -106,6 +108,9 @@ def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | N
                 space.follow(attack_tab.finished.change)
             with gr.Tab("Train", id="train"):
                 TrainTab(demo, library, attack_tab, tabs, jobs, why_off)
+            with gr.Tab("Learn", id="learn"):
+                learn = LearnTab(library, pair, gate, jobs)
+        Arrival(demo, tabs, library, attack_tab, learn, settings.preset)
     demo.max_threads = settings.waiting + LIGHT_THREADS
     demo.queue(max_size=2 * settings.waiting, default_concurrency_limit=8, api_open=False)
     return demo

@@ -1,0 +1,106 @@
+"""What demonstrations work with: the example photos, and the two models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from explorer.attacks.run import Attack, stream
+from explorer.attacks.turns import Step
+from explorer.errors import InputError
+from explorer.models import ASSETS, DualEncoder, Library
+from explorer.pairs import Pairs, clean_captions, one_pair, open_image
+from explorer.result import Result
+
+EXAMPLES = ASSETS / "examples"
+
+
+@dataclass(frozen=True)
+class Photo:
+    id: str
+    path: Path
+    captions: tuple[str, ...]
+    true: int
+
+
+@lru_cache
+def photos() -> dict[str, Photo]:
+    """The example photos by id."""
+    raw = json.loads((EXAMPLES / "examples.json").read_text("utf-8"))
+    return {e["id"]: Photo(e["id"], EXAMPLES / e["file"], tuple(e["captions"]), e["true"])
+            for e in raw}
+
+
+def photo(name: str) -> Photo:
+    """Raises InputError for an unknown id."""
+    if name not in photos():
+        raise InputError(f"there is no example photo '{str(name)[:40]}'; known are "
+                         f"{', '.join(photos())}")
+    return photos()[name]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a visitor chose for a run. extra: a caption of their own, or ""."""
+
+    photo: str
+    option: str
+    extra: str = ""
+
+
+@dataclass
+class Bench:
+    """Opens models late. pair: ids of the standard and the robust one."""
+
+    library: Library
+    pair: tuple[str, str]
+
+    @property
+    def standard(self) -> DualEncoder:
+        return self.library.load(self.pair[0])
+
+    @property
+    def robust(self) -> DualEncoder:
+        return self.library.load(self.pair[1])
+
+    def one(self, asked: Asked, model: DualEncoder) -> Pairs:
+        """The photo with its captions, the visitor's own among them."""
+        chosen = photo(asked.photo)
+        extra = clean_captions([asked.extra]) if asked.extra.strip() else ()
+        captions = tuple(dict.fromkeys([*chosen.captions, *extra]))
+        return one_pair(open_image(chosen.path), captions, chosen.true, model.size)
+
+    def several(self, first: str, count: int, model: DualEncoder) -> Pairs:
+        """`count` photos, the given one first, each against all captions of them all."""
+        order = [photo(first), *(p for p in photos().values() if p.id != first)][:count]
+        captions = tuple(dict.fromkeys(c for p in order for c in p.captions))
+        each = [one_pair(open_image(p.path), p.captions, p.true, model.size) for p in order]
+        labels = torch.tensor([captions.index(p.captions[p.true]) for p in order])
+        return Pairs(torch.cat([pair.images for pair in each]), captions, labels)
+
+
+class Count:
+    """Numbers the steps of several attacks in a row. total: of them all."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+
+    def run(self, attack: Attack, model: DualEncoder, pairs: Pairs, seed: int = 0,
+            ) -> Generator[Step, None, Result]:
+        """The attack's Result, with its steps counted on."""
+        for event in stream(attack, model, pairs, seed=seed):
+            if isinstance(event, Step):
+                yield self.tick()
+            else:
+                result = event
+        return result
+
+    def tick(self) -> Step:
+        self.done += 1
+        self.total = max(self.total, self.done)
+        return Step(self.done, self.total)

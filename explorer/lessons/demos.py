@@ -1,0 +1,49 @@
+"""The demonstration of each lesson, what it starts with, and what may be chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from explorer.errors import InputError
+from explorer.lessons.bench import Asked, Bench, photo
+from explorer.lessons.captions import both, wording
+from explorer.lessons.honest import fooling
+from explorer.lessons.learning import METHODS, compare
+from explorer.lessons.pixels import Demo, flip, noise, sees, unseen
+
+
+@dataclass(frozen=True)
+class Plan:
+    """options: keys of what may be chosen, the first shown first; trains: further ones that need
+    training to be on; own_caption: whether a visitor may add one."""
+
+    run: Callable[[Bench, Asked], Demo]
+    photo: str
+    options: tuple[str, ...]
+    trains: tuple[str, ...] = ()
+    own_caption: bool = False
+
+
+PLANS: Mapping[int, Plan] = {
+    1: Plan(sees, "cat", ("own", "10", "1"), own_caption=True),
+    2: Plan(unseen, "cat", ("1", "2", "4")),
+    3: Plan(noise, "cat", ("1", "2", "4")),
+    4: Plan(flip, "cat", ("pgd", "fgsm")),
+    5: Plan(wording, "cat", ("free", "protect")),
+    6: Plan(both, "cat", ("synonym", "typo", "bert")),
+    7: Plan(compare, "cat", ("measure",), tuple(f"train-{m}" for m in METHODS)),
+    8: Plan(fooling, "cat", ("8", "4", "2")),
+}
+
+
+def demo(lesson: int, bench: Bench, asked: Asked) -> Demo:
+    """Steps, then a Record. Raises InputError for a lesson, photo or option that is not there."""
+    if lesson not in PLANS:
+        raise InputError(f"there is no lesson {lesson}; they are numbered 1 to {len(PLANS)}")
+    plan = PLANS[lesson]
+    photo(asked.photo)
+    if asked.option not in plan.options:
+        raise InputError(f"lesson {lesson} knows {', '.join(plan.options)}, not "
+                         f"'{str(asked.option)[:20]}'")
+    yield from plan.run(bench, asked)
