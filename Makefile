@@ -18,7 +18,7 @@ ifneq ($(origin HOST),command line)
 override HOST :=
 endif
 
-.PHONY: help run test test-slow lint bench pocket cards clean chromium audit load fuzz docker-proof
+.PHONY: help run test test-slow lint bench pocket cards clean chromium audit load fuzz docker-proof reproduce
 # A rule that fails leaves no target that looks made.
 .DELETE_ON_ERROR:
 
@@ -42,6 +42,9 @@ lint: .venv/.test ## ruff and mypy
 
 bench: .venv/.test ## timings against bare loops and other libraries
 	@$(BIN)/python -m bench
+
+reproduce: .venv/.test ## the paper's table on the embedded base; fills docs/reproduction.md (hours)
+	@$(BIN)/python -m bench.reproduce --data "$(DATA)" $(if $(CONFIG),--config "$(CONFIG)")
 
 load: .venv/.test ## thirty visitors attack at once for three minutes; fills docs/load.md
 	@$(BIN)/python -m bench.load --visitors $(or $(VISITORS),30) --seconds $(or $(SECONDS),180)

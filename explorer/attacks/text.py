@@ -180,8 +180,8 @@ class BertAttack(WordAttack):
     """Words that a masked language model finds likely in the same place.
 
     Deviations: candidates come from the word's own position (the code released with MMCoA reads
-    the one before) and are probabilities; a word of several pieces is masked as a whole and
-    replaced by whole words.
+    the one before) and are probabilities; a word of several pieces is replaced by whole words, as
+    explorer.language.filling reads them.
     """
 
     title = "BERT-Attack: words a language model would put there"

@@ -36,6 +36,7 @@ class EmbeddedLM(Filler):
     """MaskedLM on the processor, with nothing to download."""
 
     name, title = "embedded", "embedded MiniLM head"
+    reads_pieces = True  # as `explorer.language.train` teaches it
 
     def __init__(self, encoder: SentenceEncoder | None = None, head: Head | None = None) -> None:
         encoder = encoder or sentence_encoder()

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -78,6 +78,8 @@ def read_vocabulary(tokenizer: Any, size: int) -> Words | None:
 
 class Filler:
     """`fill` of MaskedLM over a fast tokenizer; a subclass gives `scores`. Safe between threads."""
+
+    reads_pieces: ClassVar[bool] = False  # whether whole words answer at a word's first piece
 
     def __init__(self, tokenizer: Any, words: Words, limit: int) -> None:
         """limit: tokens of a line, special ones included."""
@@ -157,7 +159,8 @@ class Filler:
         """The sentence as it is, and a line with one mask for each word that needs its own.
 
         Deviation from BERT-Attack, which combines the candidates of a word's pieces: a word of
-        several pieces is replaced by one mask, so that whole words answer.
+        several pieces is read off its first piece by a model trained to answer there with whole
+        words, else replaced by one mask.
         """
         tokens = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True,
                                 verbose=False)
@@ -170,7 +173,7 @@ class Filler:
                 continue
             bare = span.start == 0 or not text[span.start - 1].isspace()
             ask = (number, word, own[0] + self.before, bare)
-            if len(own) == 1 and not masked:
+            if not masked and (len(own) == 1 or self.reads_pieces):
                 plain.append(ask)
             else:
                 line = [*ids[: own[0]], self.tokenizer.mask_token_id, *ids[own[-1] + 1 : room]]

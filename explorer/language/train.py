@@ -1,8 +1,10 @@
 """Fits the head: masked words of WordNet's texts and made captions, the encoder frozen.
 
 BERT's recipe (Devlin et al. 2019, arXiv 1810.04805, appendix A.1), whole words at a time: of the
-chosen words 80 % become [MASK], 10 % another token, 10 % stay. Deviation: a quarter of the words is
-chosen rather than 15 %, as most sentences here have under ten.
+chosen words most become [MASK] and some stay. Deviations: a quarter of the words is chosen rather
+than 15 %, as most sentences here have under ten; and the words that BERT exchanges for any other
+are exchanged for one of like kind (a synonym or co-hyponym), and more of them. An attack reads the
+candidates off the unmasked word, so that is where words of its kind should be likely.
 """
 
 from __future__ import annotations
@@ -21,25 +23,30 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from explorer.language.corpus import Captions, Sentence
+from explorer.language.filling import whole_word
 from explorer.language.head import Head
+from explorer.language.thesaurus import swaps
 
 PAD, UNK, CLS, SEP, MASK = 0, 100, 101, 102, 103  # of BERT's vocabulary
-FIRST_WORD = 1996  # smaller ids are specials and single characters
+KIN = 12  # words of like kind that one may be exchanged for, the nearest
 
 
 @dataclass(frozen=True)
 class Recipe:
     """steps of `batch` sentences each, of which `captions` (a share) are made up; lr: reached in
     `warm_up` steps, held, and brought to 0 over the last `cool`; chosen: share of words to predict;
+    masked, kin: shares of those that become [MASK], and one of like kind, where the word has one;
     longest: tokens of a sentence; save: steps between checkpoints; seed: of all that is drawn."""
 
-    steps: int = 1600
+    steps: int = 2400
     batch: int = 64
     captions: float = 0.2
     lr: float = 2e-3
     warm_up: int = 100
-    cool: int = 500
+    cool: int = 800
     chosen: float = 0.25
+    masked: float = 0.6
+    kin: float = 0.3
     longest: int = 48
     save: int = 25
     seed: int = 0
@@ -82,6 +89,7 @@ class Feed:
             tokenizer.get_vocab().items(), key=lambda item: item[1])]
         self.rows = self._ids([s.text for s in sentences])
         self.order: tuple[int, list[int]] = (-1, [])
+        self._kin: dict[int, list[list[int]]] = {}
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         found: list[list[int]] = self.tokenizer(
@@ -114,25 +122,42 @@ class Feed:
         return ([self.rows[r] for r in rows]
                 + self._ids([self.captions.one(draw).text for _ in range(made)]))
 
+    def kin(self, token: int) -> list[list[int]]:
+        """Tokens of each word of like kind as a token that is a whole word."""
+        if token not in self._kin:
+            word = self.tokenizer.convert_ids_to_tokens(token)
+            near = [s.word for s in swaps(word)[:KIN]] if whole_word(word) else []
+            self._kin[token] = [ids for ids in self._ids(near) if len(ids) <= 3] if near else []
+        return self._kin[token]
+
+    def _shown(self, word: list[int], draw: random.Random) -> list[int]:
+        """What stands in place of a chosen word: as many tokens, but for one of like kind."""
+        luck = draw.random()
+        if luck < self.recipe.masked:
+            return [MASK] * len(word)
+        near = self.kin(word[0]) if len(word) == 1 else []
+        return draw.choice(near) if near and luck < self.recipe.masked + self.recipe.kin else word
+
     def batch(self, step: int) -> Batch:
         draw = random.Random(f"{self.recipe.seed}/{step}/masks")
         texts, rows, places, targets = self._texts(step, draw), [], [], []
-        ids = torch.full((len(texts), max(map(len, texts)) + 2), PAD)
+        lines: list[list[int]] = []
         for n, text in enumerate(texts):
-            shown = list(text)
             words = groups([self.inner[t] for t in text])
             count = min(len(words), max(1, round(len(words) * self.recipe.chosen)))
-            for word in draw.sample(words, count):
-                luck = draw.random()
-                for place in word:
+            chosen, line = set(draw.sample(range(len(words)), count)), [CLS]
+            for number, word in enumerate(words):
+                own = [text[place] for place in word]
+                shown = self._shown(own, draw) if number in chosen else own
+                for i, token in enumerate(own if number in chosen else ()):
                     rows.append(n)
-                    places.append(place + 1)
-                    targets.append(text[place])
-                    if luck < 0.8:
-                        shown[place] = MASK
-                    elif luck < 0.9:
-                        shown[place] = draw.randrange(FIRST_WORD, len(self.inner))
-            ids[n, : len(text) + 2] = torch.tensor([CLS, *shown, SEP])
+                    places.append(len(line) + i)
+                    targets.append(token)
+                line += shown
+            lines.append([*line, SEP])
+        ids = torch.full((len(lines), max(map(len, lines))), PAD)
+        for n, line in enumerate(lines):
+            ids[n, : len(line)] = torch.tensor(line)
         return Batch(ids, ids != PAD, torch.tensor(rows), torch.tensor(places),
                      torch.tensor(targets))
 
