@@ -10,7 +10,7 @@ BIN := .venv/bin
 # -qq keeps pip's errors and drops its warnings.
 PIP := $(BIN)/python -m pip install -qq
 # Those of our Python paths that exist.
-CODE := explorer $(wildcard app.py tests bench deploy)
+CODE := explorer $(wildcard app.py tests bench deploy examples)
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 # HOST counts only as `make run HOST=...`: some shells export a HOST that names the machine.
@@ -18,7 +18,7 @@ ifneq ($(origin HOST),command line)
 override HOST :=
 endif
 
-.PHONY: help run test test-slow lint bench pocket cards clean chromium audit load fuzz docker-proof reproduce
+.PHONY: help run test test-slow lint bench pocket cards clean chromium audit load scale fuzz docker-proof reproduce
 # A rule that fails leaves no target that looks made.
 .DELETE_ON_ERROR:
 
@@ -48,6 +48,9 @@ reproduce: .venv/.test ## the paper's table on the embedded base; fills docs/rep
 
 load: .venv/.test ## thirty visitors attack at once for three minutes; fills docs/load.md
 	@$(BIN)/python -m bench.load --visitors $(or $(VISITORS),30) --seconds $(or $(SECONDS),180)
+
+scale: .venv/.test ## what 10 to 100,000 visitors a day need; fills docs/scale.md (after load)
+	@$(BIN)/python -m bench.scale
 
 fuzz: .venv/.test ## 10,000 random inputs at every door (CASES=... to change)
 	@FUZZ=$(or $(CASES),10000) $(BIN)/python -m pytest tests/test_fuzz.py --timeout=7200 -q

@@ -18,6 +18,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--auth", metavar="FILE", help="ask for a log-in: lines of user:password")
     parser.add_argument("--enable-training", action="store_true", help="let visitors train models")
     parser.add_argument("--runs-dir", metavar="DIR", help="folder of training runs (default runs)")
+    parser.add_argument("--data", metavar="DIR", help="folder of image sets to offer to visitors")
+    parser.add_argument("--api", choices=["off", "local", "all"], help="who may call the app from "
+                        "programs; local, the default: this computer (docs/api.md)")
+    parser.add_argument("--mcp", action="store_true", help="offer the API as MCP tools, at /mcp")
     parser.add_argument("--preset", metavar="FILE", help="what a page opens with: docs/teaching.md")
     return parser.parse_args()
 
@@ -41,9 +45,10 @@ def main() -> int:
     try:
         given = {"root_path": args.root_path, "auth_file": args.auth,
                  "training": args.enable_training or None, "runs": args.runs_dir,
-                 "preset": args.preset}
+                 "preset": args.preset, "data": args.data, "api": args.api,
+                 "mcp": args.mcp or None}
         settings = replace(current(), **{k: v for k, v in given.items() if v is not None})
-        run(Library(folders=args.models_dir), settings, args.host, bound)
+        run(Library(folders=args.models_dir, listed_only=True), settings, args.host, bound)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

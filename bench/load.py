@@ -3,7 +3,7 @@
 Starts the real app on loopback, opens one page a visitor, and lets each attack a picture of its own
 again and again. Each answer has to show the very picture that this visitor sent. Meanwhile the
 page's latency and the server's memory are watched, and beforehand the device is timed alone.
-Writes docs/load.md unless --out names another file.
+Writes docs/load.md, and the numbers beside it as load.json, unless --out names another file.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import argparse
 import base64
 import io
+import json
 import os
+import platform
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +32,11 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from bench.load_report import Found, page
 from bench.page import Page, PageError
 
 ROOT = Path(__file__).resolve().parents[1]
+OPENING = 600  # seconds in which a server has to open its models
 SIZE = 160  # the embedded models' input
 CLEAN = re.compile(r'class="rx-clean" src="data:image/png;base64,([^"]+)"')
 
@@ -72,11 +76,11 @@ def visit(address: str, number: int, until: float, watch: Watch) -> None:
     """One visitor: opens the page, sends its picture, and attacks until the time is over."""
     own = picture(number)
     try:
-        with Page(address, 600) as page:
-            page.fill("rx-photo", page.upload(own, f"{number}.png"))
+        with Page(address, 600) as tab:
+            tab.fill("rx-photo", tab.upload(own, f"{number}.png"))
             while time.monotonic() < until:
                 began = time.monotonic()
-                said, shown = attack(page, watch)
+                said, shown = attack(tab, watch)
                 if "Done" not in said:
                     watch.error(re.sub(r"<[^>]+>", "", said).strip()[:80] or "no answer")
                     continue
@@ -89,17 +93,17 @@ def visit(address: str, number: int, until: float, watch: Watch) -> None:
         watch.error(f"{type(error).__name__}: {str(error)[:80]}")
 
 
-def attack(page: Page, watch: Watch) -> tuple[str, str]:
+def attack(tab: Page, watch: Watch) -> tuple[str, str]:
     """Presses Attack; the last status line and the last result page."""
     said = shown = ""
-    for event in page.chain("rx-go"):
+    for event in tab.chain("rx-go"):
         outputs: list[Any] = []
-        for outputs in page.run(event):
+        for outputs in tab.run(event):
             if event["queue"] and len(outputs) == 2:
                 said = outputs[0] if isinstance(outputs[0], str) else said
                 shown = outputs[1] if isinstance(outputs[1], str) else shown
                 watch.told += "before yours" in said
-        page.keep(event, outputs)
+        tab.keep(event, outputs)
     return said, shown
 
 
@@ -136,23 +140,26 @@ def server(port: int, visitors: int, log: Path) -> Iterator[tuple[str, int]]:
                                    env=env, stdout=subprocess.DEVNULL, stderr=file)
     address = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + OPENING
         while True:
             try:
                 if httpx.get(f"{address}/health", verify=False, timeout=5).json()["status"] == "ok":
                     break
             except httpx.HTTPError:
                 assert process.poll() is None, f"the app ended: see {log}"
-            assert time.monotonic() < deadline, "the app opened no models within 180 s"
+            assert time.monotonic() < deadline, f"no models within {OPENING} s"
             time.sleep(0.5)
         yield address, process.pid
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(120)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
-def alone(runs: int) -> float:
-    """Seconds the same run takes as a library in a loop, without a server: the median of `runs`."""
+def alone(runs: int) -> list[float]:
+    """Seconds each of the same runs takes by the library in a loop, without a server."""
     from explorer.attacks.image import PGD
     from explorer.fastconv import keep_memory
     from explorer.models import Library
@@ -165,41 +172,33 @@ def alone(runs: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "alone.png"
         for number in range(runs + 1):
-            photo.write_bytes(picture(1000 + number))
+            photo.write_bytes(picture(max(0, number - 1)))
             asked = Request(str(photo), first.captions, first.captions[first.true], ANY_WRONG,
                             "classification", PGD(), PAIR, 0)
             began = time.monotonic()
             for _ in attack_both(library, asked):
                 pass
             times.append(time.monotonic() - began)
-    return statistics.median(times[1:])  # the first one also opens the models
+    return times[1:]  # the first one also opens the models
 
 
-def report(watch: Watch, visitors: int, seconds: float, device: float, took: float) -> str:
-    """The page docs/load.md."""
-    rate, best = len(watch.runs) / took, 1 / device
-    page = sorted(watch.page) or [float("nan")]
-    slow = page[int(0.95 * (len(page) - 1))]
-    held = [m for _, m in watch.memory] or [0]
-    half = held[len(held) // 2:]
-    rows = [
-        ("runs finished", f"{len(watch.runs)}"), ("errors", f"{sum(watch.errors.values())}"),
-        ("answers with another visitor's picture", f"{watch.mixed}"),
-        ("times a visitor was told its place", f"{watch.told}"),
-        ("throughput", f"{rate:.3f} runs/s"),
-        ("the same runs by the library in a loop", f"{best:.3f} runs/s"),
-        ("share of that", f"{rate / best:.2f}"),
-        ("page while loaded, median", f"{statistics.median(page) * 1000:.0f} ms"),
-        ("page while loaded, 95th percentile", f"{slow * 1000:.0f} ms"),
-        ("memory of the server, start to end", f"{held[0] / 1e6:.0f} to {held[-1] / 1e6:.0f} MB"),
-        ("growth in the second half", f"{(half[-1] - half[0]) / 1e6:+.0f} MB"),
-    ]
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    errors = "".join(f"- {n} x {kind}\n" for kind, n in watch.errors.most_common())
-    return (f"# Load\n\n{visitors} visitors attacked for {seconds:.0f} s, each its own picture, on "
-            f"{len(os.sched_getaffinity(0))} CPU core(s) that they shared with the server.\n"
-            "Measured by `make load`.\n\n| What | Value |\n|---|---|\n"
-            f"{table}\n{errors and f'{chr(10)}Errors:{chr(10)}{chr(10)}{errors}'}")
+def machine() -> str:
+    import torch
+
+    from explorer.models import describe_device
+
+    return (f"{platform.machine()}, {describe_device()}, torch {torch.__version__}, "
+            f"{date.today().isoformat()}")
+
+
+def found(watch: Watch, args: argparse.Namespace, device: list[float], took: float) -> Found:
+    def short(seconds: list[float]) -> list[float]:
+        return [round(s, 4) for s in seconds]
+
+    return Found(machine(), len(os.sched_getaffinity(0)), args.visitors, args.seconds,
+                 round(took, 2), short(device), short(watch.runs), short(watch.page),
+                 [(round(t, 1), round(m / 1e6, 1)) for t, m in watch.memory], watch.mixed,
+                 watch.told, dict(watch.errors.most_common()))
 
 
 def main() -> int:
@@ -207,11 +206,12 @@ def main() -> int:
     parser.add_argument("--visitors", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=180)
     parser.add_argument("--port", type=int, default=7991)
-    parser.add_argument("--alone", type=int, default=5, help="runs to time the device alone")
+    parser.add_argument("--alone", type=int, default=15, help="runs to time the device alone")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "load.md")
     args = parser.parse_args()
     watch, device = Watch(), alone(args.alone)
-    with server(args.port, args.visitors, args.out.with_suffix(".log")) as (address, process):
+    log = Path(tempfile.gettempdir()) / "explorer-load.log"
+    with server(args.port, args.visitors, log) as (address, process):
         began = time.monotonic()
         until = began + args.seconds
         threads = [threading.Thread(target=visit, args=(address, k, until, watch), daemon=True)
@@ -223,7 +223,9 @@ def main() -> int:
         for thread in threads:
             thread.join(args.seconds + 60 * args.visitors)
         took = time.monotonic() - began
-    args.out.write_text(report(watch, args.visitors, args.seconds, device, took), encoding="utf-8")
+    result = found(watch, args, device, took)
+    args.out.with_suffix(".json").write_text(json.dumps(result.told_as()) + "\n", encoding="utf-8")
+    args.out.write_text(page(result), encoding="utf-8")
     print(args.out.read_text(encoding="utf-8"))
     return 1 if watch.errors or watch.mixed else 0
 

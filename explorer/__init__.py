@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from explorer.notebook import attack as attack
+    from explorer.notebook import evaluate as evaluate
+    from explorer.notebook import project as project
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`explorer.attack` opens the library when it is first used."""
-    if name == "attack":
-        return import_module("explorer.notebook").attack
+    """`explorer.attack` and the others open the library when they are first used."""
+    if name in ("attack", "evaluate", "project"):
+        return getattr(import_module("explorer.notebook"), name)
     raise AttributeError(f"module 'explorer' has no attribute '{name}'")

@@ -6,56 +6,36 @@ the work finds lies beside it, so that neither a closed tab nor a killed server 
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 import secrets
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 from explorer.errors import InputError
-from explorer.runrecord import write_text
+from explorer.workrecord import (
+    BUSY,
+    DONE,
+    EACH,
+    FAILED,
+    RUNNING,
+    STOPPED,
+    WAITING,
+    Progress,
+    Shelf,
+    Work,
+)
+
+__all__ = ["BUSY", "DONE", "FAILED", "RUNNING", "STOPPED", "WAITING", "Background", "Progress",
+           "Runner", "Turn", "Work", "no_turn"]
 
 LOG = logging.getLogger(__name__)
-NAME = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
-WAITING, RUNNING, DONE, STOPPED, FAILED = "waiting", "running", "done", "stopped", "failed"
-BUSY = (WAITING, RUNNING)
-EACH, MOST = 8, 200  # pieces of work kept for one owner, and for all
 LOOK = 2.0  # seconds between two looks for new work
-
-
-@dataclass(frozen=True)
-class Progress:
-    """done of total; text: what is being done now. kept: `done` is safe on disk."""
-
-    done: int
-    total: int
-    text: str = ""
-    kept: bool = True
-
-
-@dataclass(frozen=True)
-class Work:
-    """One piece of work. owner: whose it is; wish: what was asked for, as plain data; text: what
-    it is doing, or why it failed."""
-
-    id: str
-    kind: str
-    owner: str
-    title: str
-    created: float
-    folder: Path
-    wish: dict[str, Any] = field(default_factory=dict)
-    state: str = WAITING
-    done: int = 0
-    total: int = 0
-    text: str = ""
 
 
 Runner = Callable[[Work], Iterator[Progress]]
@@ -66,7 +46,7 @@ def no_turn(_: str) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-class Background:
+class Background(Shelf):
     """The works of a folder and the thread that does them.
 
     runners: what does each kind, an iterator that can be left at any step and, started again,
@@ -75,14 +55,11 @@ class Background:
     """
 
     def __init__(self, folder: Path, runners: Mapping[str, Runner], turn: Turn = no_turn) -> None:
-        self.folder, self.runners, self.turn = folder.resolve(), dict(runners), turn
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot make the folder {folder}: {error.strerror}") from None
+        super().__init__(folder)
+        self.runners, self.turn = dict(runners), turn
         self._now: dict[str, Progress] = {}
+        self._asked: float | None = None  # since when the running work waits for its turn
         self._wake, self._closed = threading.Event(), threading.Event()
-        self._write = threading.Lock()
 
     # -- what anybody may ask ---------------------------------------------------------------------
 
@@ -101,35 +78,29 @@ class Background:
             folder.mkdir()
             title, wish = fill(folder)
             work = Work(name, kind, owner, title, now, folder, wish)
-            self._save(work)
+            self.save(work)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise InputError(f"cannot keep it on disk: {error.strerror}") from None
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        self._make_room(owner)
+        self.make_room(owner)
         self._wake.set()
         return work
 
-    def list(self, owner: str | None = None, kind: str | None = None) -> list[Work]:
-        """The works of an owner (None: of everybody), newest first; damaged ones left out."""
-        found = []
-        for path in self.folder.glob("*/work.json"):
-            with suppress(InputError):
-                work = self._read(path.parent.name)
-                if (owner is None or work.owner == owner) and kind in (None, work.kind):
-                    found.append(work)
-        return sorted(found, key=lambda work: (work.created, work.id), reverse=True)
-
     def get(self, name: str, owner: str | None = None) -> Work:
         """One work, as far as it has come. Raises InputError when it is not there or another's."""
-        work = self._read(name)
+        work = self.read(name)
         if owner is not None and work.owner != owner:
             raise InputError("there is no such work")
-        now = self._now.get(name)
-        if work.state == RUNNING and now is not None:
-            return replace(work, done=now.done, total=now.total, text=now.text)
+        now, asked = self._now.get(name), self._asked
+        if work.state != RUNNING:
+            return work
+        if now is not None:
+            work = replace(work, done=now.done, total=now.total, text=now.text)
+        if asked is not None and time.monotonic() - asked > LOOK:
+            return replace(work, text="Waiting for the device: another run goes first.")
         return work
 
     def ahead(self, work: Work) -> int:
@@ -145,7 +116,7 @@ class Background:
             raise InputError(f"it is {work.state} already")
         (work.folder / "stop").touch()
         if work.state == WAITING:
-            self._save(replace(self._read(name), state=STOPPED))
+            self.save(replace(self.read(name), state=STOPPED))
 
     def go_on(self, name: str, owner: str | None = None) -> None:
         """Queues a work that ended early once more."""
@@ -153,7 +124,7 @@ class Background:
         if work.state not in (STOPPED, FAILED):
             raise InputError(f"it is {work.state}: there is nothing to go on with")
         (work.folder / "stop").unlink(missing_ok=True)
-        self._save(replace(work, state=WAITING, text=""))
+        self.save(replace(work, state=WAITING, text=""))
         self._wake.set()
 
     def delete(self, name: str, owner: str | None = None) -> None:
@@ -181,7 +152,7 @@ class Background:
                 self._closed.wait(LOOK)
             for work in self.list():  # of a server that was killed
                 if work.state == RUNNING:
-                    self._save(replace(work, state=WAITING))
+                    self.save(replace(work, state=WAITING))
             while not self._closed.is_set():
                 try:
                     if not self.step():
@@ -202,25 +173,25 @@ class Background:
 
     def _do(self, work: Work) -> None:
         work = replace(work, state=RUNNING, text="Starting …")
-        self._save(work)
+        self.save(work)
         try:
             for progress in self._steps(work):
                 self._now[work.id] = progress
                 if progress.kept and progress.done != work.done:
                     work = replace(work, done=progress.done, total=progress.total)
-                    self._save(work)
+                    self.save(work)
                 if self._closed.is_set():
                     return  # still "running" on disk: the next server goes on with it
                 if (work.folder / "stop").exists():
                     (work.folder / "stop").unlink(missing_ok=True)
-                    self._save(replace(work, state=STOPPED, text=""))
+                    self.save(replace(work, state=STOPPED, text=""))
                     return
-            self._save(replace(work, state=DONE, text=""))
+            self.save(replace(work, state=DONE, text=""))
         except InputError as error:
-            self._save(replace(work, state=FAILED, text=_sentence(error)))
+            self.save(replace(work, state=FAILED, text=_sentence(error)))
         except Exception:
             LOG.exception("background work failed")
-            self._save(replace(work, state=FAILED, text="Something failed on our side; the "
+            self.save(replace(work, state=FAILED, text="Something failed on our side; the "
                                "server's log has the details."))
         finally:
             self._now.pop(work.id, None)
@@ -229,41 +200,18 @@ class Background:
         steps = self.runners[work.kind](work)
         try:
             while True:
+                self._asked = time.monotonic()
                 with self.turn(work.id):
+                    self._asked = None
                     progress = next(steps, None)
                 if progress is None:
                     return
                 yield progress
         finally:
+            self._asked = None
             close = getattr(steps, "close", None)
             if close is not None:
                 close()
-
-    # -- the disk ---------------------------------------------------------------------------------
-
-    def _read(self, name: str) -> Work:
-        if not NAME.fullmatch(name):
-            raise InputError("there is no such work")
-        folder = self.folder / name
-        try:
-            raw = json.loads((folder / "work.json").read_text("utf-8"))
-            return Work(**{**raw, "folder": folder})
-        except (OSError, ValueError, TypeError):
-            raise InputError("there is no such work") from None
-
-    def _save(self, work: Work) -> None:
-        raw = asdict(work)
-        del raw["folder"]
-        with self._write:
-            if work.folder.is_dir():
-                write_text(work.folder / "work.json", json.dumps(raw, indent=1) + "\n")
-
-    def _make_room(self, owner: str) -> None:
-        everybody = self.list()
-        mine = [work for work in everybody if work.owner == owner]
-        for old in [*mine[EACH:], *everybody[MOST:]]:
-            if old.state not in BUSY:
-                shutil.rmtree(old.folder, ignore_errors=True)
 
 
 def _sentence(error: InputError) -> str:

@@ -65,6 +65,12 @@ class Report:
     def counts(self) -> dict[str, int]:
         return {reason: len(names) for reason, names in self._names.items()}
 
+    @property
+    def names(self) -> dict[str, list[str]]:
+        """All that was left out, by reason."""
+        return {reason: [printable(name) for name in names]
+                for reason, names in self._names.items()}
+
     def sentences(self) -> list[str]:
         """One for each reason: how many, why, and the first few names."""
         said = []

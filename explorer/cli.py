@@ -1,4 +1,4 @@
-"""The command line: python -m explorer models | attack | evaluate | train | replay.
+"""The command line: python -m explorer models | attack | evaluate | compare | train | replay.
 
 Only reads flags; the work is in explorer.commands, imported once they are read, so that --help
 and a mistyped flag answer at once. Wrong input: status 2 and one line on standard error.
@@ -7,11 +7,12 @@ and a mistyped flag answer at once. Wrong input: status 2 and one line on standa
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from explorer.errors import InputError
 from explorer.training.flags import add_flags
@@ -43,10 +44,11 @@ def _add_folders(parser: argparse.ArgumentParser) -> None:
                         help="a folder of open_clip model folders to offer as well")
 
 
-def _add_budget(parser: argparse.ArgumentParser, paper_steps: int) -> None:
+def _add_budget(parser: argparse.ArgumentParser, paper_steps: int, several: bool = False) -> None:
     group = parser.add_argument_group("the attack")
-    group.add_argument("--eps", metavar="E", help="largest change, as 1/255 or 0.004, in pixel "
-                       "values from 0 to 1 (default 1/255; for l2 0.5)")
+    group.add_argument("--eps", metavar="E,F" if several else "E",
+                       help="largest change, as 1/255 or 0.004, in pixel values from 0 to 1 "
+                       f"(default 1/255; for l2 0.5){'; or several' * several}")
     group.add_argument("--norm", choices=["linf", "l2"], default="linf",
                        help="linf: each pixel by at most E; l2: the whole change (default linf)")
     group.add_argument("--steps", type=int, metavar="N",
@@ -85,12 +87,56 @@ def _add_text(parser: argparse.ArgumentParser, paper: bool) -> None:
     group.add_argument("--alpha", type=float, metavar="A", help="of co-attack (default 3)")
 
 
+def _add_evaluate(commands: Any) -> None:
+    evaluate = commands.add_parser("evaluate", help="measure accuracy or recall on image sets",
+                                   allow_abbrev=False)
+    evaluate.add_argument("--data", required=True, metavar="A,B",
+                          help="image sets: names of the catalogue such as cifar10 (docs/"
+                          "evaluate.md), files, folders with one sub-folder a class, or hf:NAME")
+    evaluate.add_argument("--data-root", type=Path, metavar="DIR",
+                          help="folder of the catalogue's sets (default: that of EXPLORER_DATA)")
+    evaluate.add_argument("--task", choices=["classification", "retrieval"],
+                          default="classification", help="which caption fits the image; or find "
+                          "captions by image and images by caption, in a set with several "
+                          "captions an image (default classification)")
+    evaluate.add_argument("--attacks", default="clean,image", metavar="A,B",
+                          help="clean, image, text, joint (see --image-attack and the like), "
+                          f"{IMAGE_NAMES}, {TEXT_NAMES}, {JOINT_NAMES} (default clean,image)")
+    evaluate.add_argument("--joint-attack", metavar="NAME",
+                          help="what 'joint' is (default separate, the paper's)")
+    evaluate.add_argument("--limit", type=int, metavar="N",
+                          help="draw this many images of each set, fixed by the seed (default all)")
+    evaluate.add_argument("--batch", type=int, default=32, metavar="N",
+                          help="images at a time (default 32)")
+    evaluate.add_argument("--keep", type=Path, metavar="DIR",
+                          help="keep finished parts here: the same command goes on where it was "
+                          "ended, and another one measures only what is new")
+    evaluate.add_argument("--estimate", action="store_true",
+                          help="say how long it would take, measured here, and end")
+    _add_models(evaluate)
+    _add_budget(evaluate, paper_steps=100, several=True)
+    _add_text(evaluate, paper=True)
+    evaluate.add_argument("--out", required=True, type=Path, metavar="FILE",
+                          help="ends in .json, .csv, .md or .tex")
+    evaluate.set_defaults(command="evaluate", paper_steps=100)
+
+
+def _add_compare(commands: Any) -> None:
+    compare = commands.add_parser("compare", help="lay evaluations side by side",
+                                  allow_abbrev=False)
+    compare.add_argument("tables", type=Path, nargs="+", metavar="FILE.json",
+                         help="as `evaluate` writes them")
+    compare.add_argument("--out", type=Path, metavar="FILE",
+                         help="ends in .json, .csv, .md or .tex (default: print only)")
+    compare.set_defaults(command="compare")
+
+
 def parser() -> Parser:
     """All flags; `set_defaults(command=...)` names the function of explorer.commands."""
     top = Parser(prog="python -m explorer", allow_abbrev=False,
                  description="CLIP robustness explorer: attack CLIP models and measure them.")
     commands = top.add_subparsers(required=True,
-                                  metavar="models | attack | evaluate | train | replay")
+                                  metavar="models | attack | evaluate | compare | train | replay")
 
     models = commands.add_parser("models", help="list the models", allow_abbrev=False)
     models.add_argument("--json", action="store_true", help="as JSON")
@@ -117,26 +163,8 @@ def parser() -> Parser:
                         help="folder for result.json and the pictures")
     attack.set_defaults(command="attack", paper_steps=10)
 
-    evaluate = commands.add_parser("evaluate", help="measure accuracy on a set of images",
-                                   allow_abbrev=False)
-    evaluate.add_argument("--data", required=True, type=Path, metavar="PATH",
-                          help="a parquet or CSV file, or a folder with one sub-folder a class")
-    evaluate.add_argument("--task", choices=["classification", "retrieval"],
-                          default="classification", help="which caption fits the image; or find "
-                          "captions by image and images by caption, in a set with several "
-                          "captions an image (default classification)")
-    evaluate.add_argument("--attacks", default="clean,image", metavar="A,B",
-                          help="clean, image, text, joint (see --image-attack and the like), "
-                          f"{IMAGE_NAMES}, {TEXT_NAMES}, {JOINT_NAMES} (default clean,image)")
-    evaluate.add_argument("--joint-attack", metavar="NAME",
-                          help="what 'joint' is (default separate, the paper's)")
-    evaluate.add_argument("--limit", type=int, metavar="N",
-                          help="draw this many images, fixed by the seed (default all)")
-    _add_models(evaluate)
-    _add_budget(evaluate, paper_steps=100)
-    _add_text(evaluate, paper=True)
-    evaluate.add_argument("--out", required=True, type=Path, metavar="FILE.json")
-    evaluate.set_defaults(command="evaluate", paper_steps=100)
+    _add_evaluate(commands)
+    _add_compare(commands)
 
     replay = commands.add_parser("replay", help="score a saved bundle again",
                                  allow_abbrev=False)
@@ -159,17 +187,18 @@ def _run(argv: Sequence[str] | None) -> int:
     from explorer import commands
 
     run = {"models": commands.models, "attack": commands.attack, "evaluate": commands.evaluate,
-           "train": commands.train, "replay": commands.replay}
+           "compare": commands.compare, "train": commands.train, "replay": commands.replay}
     return run[args.command](args) or 0
 
 
 def _say(line: str) -> None:
-    print(" ".join(line.split()), file=sys.stderr)
+    if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+        print(" ".join(line.split()), file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command and returns the exit status: 0, 1 (a replay that does not hold), 2 (wrong
-    input) or 130 (Ctrl-C)."""
+    """Runs a command and returns the exit status: 0, 1 (a replay that does not hold, an evaluation
+    that left something out), 2 (wrong input) or 130 (Ctrl-C)."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # standard error is for our one line
@@ -178,5 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(f"error: {error}")
         return WRONG_INPUT
     except KeyboardInterrupt:
-        _say("interrupted: nothing was written")
+        kept = any(word.startswith("--keep") for word in argv or sys.argv[1:])
+        _say("interrupted: what is finished is kept, and the same command goes on with it" if kept
+             else "interrupted: nothing was written")
         return INTERRUPTED

@@ -1,25 +1,30 @@
-"""What a person hands in -> one file that `datasets` reads: an archive as it is, or loose pictures
-and the list of what they show put together."""
+"""What a person hands in -> one file that `datasets` reads: an archive as it is, or pictures and
+the list of what they show put together."""
 
 from __future__ import annotations
 
 import csv
 import io
+import os
 import shutil
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
-from explorer.boxes import Report, printable
+from PIL import Image
+
+from explorer.archives import open_archive
+from explorer.boxes import Box, Report, printable
 from explorer.errors import InputError
 from explorer.layouts import words_of
-from explorer.pairs import open_image
-from explorer.sources import UPLOADS
+from explorer.listings import is_picture
+from explorer.sources import UPLOAD, UPLOADS
 
 MOST_FILES = 2_000
 TABLES = (".csv", ".tsv")
 NOT_A_PICTURE, WORDLESS = "not pictures", "nothing says what they show"
+UNUSED = "not used, since what the pictures show was typed"
 
 
 @dataclass(frozen=True)
@@ -28,60 +33,110 @@ class Collected:
 
     path: Path
     name: str
-    report: Report
+    report: Report = field(default_factory=Report)
 
 
 def collect(files: Sequence[Path], listed: Sequence[str], out: Path) -> Collected:
     """Puts an upload into the folder `out`.
 
-    files: one .zip, .tar or .parquet file; or pictures, with a CSV of the columns image and
-    caption (or label) among them if there is one. listed: what loose pictures show, one line a
-    picture in the order of their names, or "name: caption"; without it, their names say it.
-    Raises InputError where there is nothing to read.
+    files: one .zip, .tar or .parquet file, or pictures; beside an archive or pictures there may be
+    a CSV of the columns image and caption (or label). listed: what the pictures show, one line a
+    picture in the order of their names, or "name: caption"; it goes before a CSV, and without
+    either an archive or the names say it. Raises InputError where there is nothing to read.
     """
-    if not files:
+    lines = [line.strip() for line in listed if line.strip()]
+    tables = [path for path in files if path.name.lower().endswith(TABLES)]
+    packed = [path for path in files if path.name.lower().endswith(UPLOADS)]
+    if len(files) == len(tables):
         raise InputError("choose pictures first: a zip, a parquet file, or several photos")
     if len(files) > MOST_FILES:
         raise InputError(f"at most {MOST_FILES:,} files are taken one by one: put them in a zip")
-    packed = [path for path in files if path.name.lower().endswith(UPLOADS)]
-    if packed:
-        if len(files) > 1:
-            raise InputError("give one archive or parquet file alone, or pictures one by one")
-        target = out / f"data{''.join(packed[0].suffixes[-2:]).lower()}"
-        target = target if target.name.endswith(UPLOADS) else out / f"data{packed[0].suffix}"
-        shutil.copyfile(packed[0], target)
-        return Collected(target, printable(packed[0].name), Report())
-    return _loose(files, listed, out / "data.zip")
+    if not packed:
+        return _loose([path for path in files if path not in tables], tables, lines, out)
+    (first, *more), name = packed, printable(packed[0].name)
+    if more or len(files) > len(tables) + 1:
+        raise InputError("give one archive or parquet file alone, or pictures one by one")
+    if not lines and not tables:
+        target = out / f"data{_ending(first)}"
+        shutil.copyfile(first, target)
+        return Collected(target, name)
+    if first.suffix.lower() == ".parquet":
+        raise InputError("a parquet file says itself what its pictures show: leave the "
+                         f"{'lines' if lines else 'CSV'} out")
+    return _told_of(open_archive(first, UPLOAD), name, tables, lines, out)
 
 
-def _loose(files: Sequence[Path], listed: Sequence[str], target: Path) -> Collected:
-    report = Report()
-    tables = [path for path in files if path.name.lower().endswith(TABLES)]
-    pictures = sorted((path for path in files if path not in tables), key=lambda p: p.name)
-    kept = []
-    for path in pictures:
-        try:
-            open_image(path)
-        except InputError:
-            report.add(NOT_A_PICTURE, path.name)
-        else:
+def _ending(path: Path) -> str:
+    return next(end for end in sorted(UPLOADS, key=len, reverse=True)
+                if path.name.lower().endswith(end))
+
+
+def _loose(paths: Sequence[Path], tables: Sequence[Path], lines: Sequence[str], out: Path,
+           ) -> Collected:
+    """Photos one by one."""
+    report, kept = Report(), []
+    for path in sorted(paths, key=lambda path: path.name):
+        if _looks_like_one(path):
             kept.append(path)
-    if not kept:
-        raise InputError(f"none of the {len(pictures):,} files is a picture that can be read: "
-                         "give PNG or JPEG photos, a zip or a parquet file")
-    names = _names(kept)
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        if tables and not listed:
-            for table in tables:
-                archive.writestr(table.name, table.read_bytes())
         else:
-            said = _said(names, listed, report)
-            archive.writestr("table.csv", _table(said))
-            names = [name if name in said else "" for name in names]
-        for path, name in zip(kept, names, strict=True):
-            if name:
+            report.add(NOT_A_PICTURE, path.name)
+    if not kept:
+        raise InputError(f"none of the {len(paths):,} files is a picture that can be read: "
+                         "give PNG or JPEG photos, a zip or a parquet file")
+    target, pictures = out / "data.zip", dict(zip(_names(kept), kept, strict=True))
+    said = {} if tables and not lines else _said(list(pictures), lines, report)
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        _list(archive, tables, said, report)
+        for name, path in pictures.items():
+            if not said or name in said:
                 archive.write(path, name)
     return Collected(target, f"{len(kept):,} photo{'s' * (len(kept) > 1)}", report)
+
+
+def _told_of(box: Box, name: str, tables: Sequence[Path], lines: Sequence[str], out: Path,
+             ) -> Collected:
+    """An archive of pictures, and what they show beside it."""
+    for full in box.files:
+        if not is_picture(full):
+            box.report.add(NOT_A_PICTURE, full)
+    found = [full for full in box.files if is_picture(full)]
+    if not found:
+        raise InputError(f"there are no images in {name}")
+    top = len(os.path.commonpath([str(PurePosixPath("/", full).parent) for full in found]))
+    pictures = {f"/{full}"[top:].lstrip("/"): full for full in found}
+    said = _said(sorted(pictures), lines, box.report) if lines else {}
+    wanted = {full: inside for inside, full in pictures.items() if not said or inside in said}
+    names = [full for full in box.files if full in wanted]
+    target = out / "data.zip"
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        _list(archive, tables, said, box.report)
+        for full, raw in zip(names, box.contents(names), strict=True):
+            if raw:  # else it is damaged, and the box has noted it
+                archive.writestr(wanted[full], raw if isinstance(raw, bytes) else raw.read_bytes())
+    return Collected(target, name, box.report)
+
+
+def _list(archive: zipfile.ZipFile, tables: Iterable[Path], said: dict[str, str], report: Report,
+          ) -> None:
+    """The table of a new archive: the one that was given, or what was typed."""
+    for number, table in enumerate(tables):
+        if said:
+            report.add(UNUSED, table.name)
+        else:
+            archive.writestr(f"table-{number}{table.suffix}", table.read_bytes())
+    if said:
+        archive.writestr("table.csv", _table(said))
+
+
+def _looks_like_one(path: Path) -> bool:
+    """Whether the first bytes are those of a picture; a damaged one is found when it is read."""
+    try:
+        with Image.open(path):
+            return True
+    except Image.DecompressionBombError:
+        return True
+    except (OSError, ValueError, SyntaxError):
+        return False
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -97,9 +152,8 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _said(names: Sequence[str], listed: Sequence[str], report: Report) -> dict[str, str]:
+def _said(names: Sequence[str], lines: Sequence[str], report: Report) -> dict[str, str]:
     """Name -> what the picture shows. Raises InputError where the list does not fit."""
-    lines = [line.strip() for line in listed if line.strip()]
     if lines:
         named = dict(_named(line, names) for line in lines if _named(line, names)[0])
         if len(named) == len(lines):

@@ -67,7 +67,33 @@ class Drawn:
         if held:
             yield places, torch.stack(held)
         if not readable:
-            raise InputError(f"none of the {len(self)} images of {self.name} can be read")
+            raise InputError(self.unreadable)
+
+    @property
+    def unreadable(self) -> str:
+        """What to say when not one picture could be read."""
+        return f"none of the {len(self)} images of {self.name} can be read"
+
+    def chunks(self, size: int, batch: int, numbers: Sequence[int],
+               ) -> Iterator[tuple[int, list[int], Tensor]]:
+        """(number, places that can be read, (n, 3, size, size)) of stretches of `batch` places.
+
+        numbers: which stretches, rising; number 0 begins with place 0. Unlike those of `pixels`,
+        their limits do not depend on which pictures can be read.
+        """
+        parts = [range(k * batch, min((k + 1) * batch, len(self))) for k in numbers]
+        raws = iter(self.source.pictures([self.chosen[p] for part in parts for p in part]))
+        for number, part in zip(numbers, parts, strict=True):
+            places: list[int] = []
+            held: list[Tensor] = []
+            for place in part:
+                raw = next(raws)
+                try:
+                    held.append(to_pixels(open_image(raw), size))
+                except InputError:
+                    continue
+                places.append(place)
+            yield number, places, torch.stack(held) if held else torch.empty(0, 3, size, size)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,11 +18,11 @@ LEFT, BOTH, RIGHT, WRONG, HELD, ALL = "left", "both", "right", "wrong", "held", 
 SLICES = {ALL: "all pictures", LEFT: "{left} broke, {right} held", BOTH: "both broke",
           RIGHT: "{right} broke alone", WRONG: "wrong before the attack", HELD: "both held"}
 SORTS = {"place": "order in the set", "label": "true answer", "margin": "margin after the attack",
-         "flip": "smallest ε that flips", "shift": "shift of the embedding",
+         "flip": "smallest ε that flips, n/255", "shift": "shift of the embedding",
          "words": "words changed"}
-AXES = {"models": "left model against right model, attacked",
-        "left": "left model: clean against attacked",
-        "right": "right model: clean against attacked"}
+AXES = {"models": "{left} against {right}, both attacked",
+        "left": "{left}, clean against attacked",
+        "right": "{right}, clean against attacked"}
 MOST_CLASSES = 10  # rows of a confusion matrix; the rest is one more
 OTHERS = -1
 SHOWN_FLIP = 16
@@ -74,19 +75,22 @@ class Case:
 
 @dataclass(frozen=True)
 class Found:
-    """All of a study so far. bad: how many pictures cannot be read; left_out: sentences."""
+    """All of a study so far. bad: how many pictures cannot be read; left_out: sentences; names:
+    of all that was left out, by reason."""
 
     name: str
     captions: tuple[str, ...]
     cases: tuple[Case, ...]
     bad: int = 0
     left_out: tuple[str, ...] = ()
+    names: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class View:
     """What a person looks at. label: a true answer, or OTHERS for any; cell: (row, column) of the
-    confusion matrix `axes`, captions by number; descending: of the sort."""
+    confusion matrix `axes`, captions by number; descending: of the sort; low, high: between which
+    what is sorted by has to lie."""
 
     slice: str = ALL
     label: int = OTHERS
@@ -94,6 +98,8 @@ class View:
     axes: str = "models"
     sort: str = "place"
     descending: bool = False
+    low: float | None = None
+    high: float | None = None
     page: int = 0
     table: bool = False
 
@@ -118,7 +124,7 @@ def read_study(folder: Path) -> Found:
         cases.append(Case(place, told["names"][place], told["labels"][place],
                           (sides[0], sides[1])))
     return Found(told["name"], tuple(told["captions"]), tuple(cases), bad,
-                 tuple(told["left_out"]))
+                 tuple(told["left_out"]), told.get("names_left_out", {}))
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
@@ -154,25 +160,34 @@ def chosen(cases: Sequence[Case], view: View, named: Sequence[int] = ()) -> list
     kept = [case for case in cases if view.slice in (ALL, case.slice)
             and view.label in (OTHERS, case.label)
             and (view.cell is None or tuple(map(line, answers(case, view.axes))) == view.cell)]
-    return sorted(kept, key=lambda case: _key(case, view.sort), reverse=view.descending)
+    known = [(value, case) for case in kept if (value := quantity(case, view.sort)) is not None
+             and _within(value, view)]
+    known.sort(key=lambda one: (one[0], one[1].place), reverse=view.descending)
+    bounded = view.low is not None or view.high is not None
+    left = [] if bounded else [case for case in kept if quantity(case, view.sort) is None]
+    return [case for _, case in known] + left
 
 
-def _key(case: Case, sort: str) -> tuple[float, int]:
+def quantity(case: Case, sort: str) -> float | None:
+    """What is sorted by: of both models, that of the one that the attack moved more. None where
+    it was not searched; infinity where nothing that was tried flips either model."""
     left, right = case.sides
-    value = {
-        "place": 0.0, "label": float(case.label), "margin": min(left.margin, right.margin),
-        "shift": max(left.shift, right.shift), "words": float(max(left.words, right.words)),
-        "flip": min(_flip(left), _flip(right)),
-    }[sort]
-    return value, case.place
+    if sort == "flip":
+        found = [_flip(side) for side in case.sides if side.flip is not None]
+        return min(found) if found else None
+    return {"place": float(case.place + 1), "label": float(case.label),
+            "margin": min(left.margin, right.margin), "shift": max(left.shift, right.shift),
+            "words": float(max(left.words, right.words))}[sort]
 
 
 def _flip(side: Side) -> float:
-    """Not searched is behind none found."""
-    if side.flip is None:
-        return 1e6
-    level, tried = side.flip
-    return float(level) if level is not None else float(tried + 1)
+    level = side.flip[0] if side.flip else None
+    return math.inf if level is None else float(level)
+
+
+def _within(value: float, view: View) -> bool:
+    return ((view.low is None or value >= view.low)
+            and (view.high is None or value <= view.high))
 
 
 def named_answers(cases: Sequence[Case], axes: str, most: int = MOST_CLASSES) -> list[int]:

@@ -85,6 +85,8 @@ def text_attack(args: argparse.Namespace, name: str) -> TextAttack:
         from explorer.attacks.recipes import Recipe
 
         kind, given["recipe"] = Recipe, name.removeprefix(RECIPE)
+        if not given["recipe"]:
+            raise InputError(f"name a recipe of TextAttack, such as {RECIPE}{Recipe.recipe}")
     else:
         kind = _known(name, TEXT_ATTACKS, "text")
     has = {field.name for field in fields(kind)}

@@ -6,6 +6,7 @@ beside it are the training's.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import secrets
@@ -79,7 +80,10 @@ class Jobs:
                 place = f"data/{data.name}"
                 (folder / "data").mkdir()
                 shutil.copyfile(data, folder / place)
-            write_record(folder, Record(name, tuple(arguments), place, now, now, about=about or {}))
+            last = max((job.record.place for job in self.queue()), default=0.0)
+            turn = max(now, math.nextafter(last, math.inf))  # the clock may have gone back
+            write_record(folder, Record(name, tuple(arguments), place, now, turn,
+                                        about=about or {}))
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise InputError(f"cannot keep the run on disk: {error.strerror}") from None

@@ -7,12 +7,13 @@ has it), one sub-folder a class, and the words of the file names.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from explorer.archives import DAMAGED
 from explorer.boxes import Box
-from explorer.csvfile import decode, parse_table
+from explorer.csvfile import Rows, decode, parse_table
 from explorer.errors import InputError
 from explorer.listings import (
     ABSENT,
@@ -29,6 +30,7 @@ from explorer.listings import (
 
 BESIDE = (".txt", ".caption", ".cls", ".json")
 STRANGER, OUTSIDE = "not pictures", "not in the folder of a class"
+UNLISTED, UNTOLD = "not in the table", "no image or nothing about it in the table"
 WORDLESS = "no words in the file name"
 CAMERAS = {"img", "dsc", "dscn", "dscf", "pict", "pic", "image", "photo", "picture", "screenshot",
            "untitled", "file", "frame", "scan", "pxl", "mvimg", "vid", "copy"}
@@ -87,17 +89,38 @@ def _by_table(box: Box, inner: dict[str, str], pictures: dict[str, str], caption
             if number == len(tables) and not any("/" in name for name in pictures):
                 raise
             continue
-        listed = {}
-        for _, image, answers in read_rows(columns, rows, table, captions_first):
-            name = PurePosixPath(image.replace("\\", "/")).as_posix()
-            full = pictures.get(name)
+        listed, named = {}, _by_name(pictures)
+        for _, image, answers in read_rows(columns, _told(box, rows, answer, table), table,
+                                           captions_first):
+            full = named.get(PurePosixPath(image.replace("\\", "/")).as_posix())
             if full is None:
                 box.report.add(ABSENT, image)
             else:
                 listed[full] = answers
+        for full in pictures.values():
+            if full not in listed:
+                box.report.add(UNLISTED, full)
         _rest(box, inner, [inner[table]])
         return in_order(box, listed, answer != "label")
     return None
+
+
+def _told(box: Box, rows: Rows, answer: str, table: str) -> Rows:
+    """The rows that name a picture and say what it shows; the others are noted."""
+    kept = []
+    for line, row in rows:
+        if row["image"].strip() and row[answer].strip():
+            kept.append((line, row))
+        else:
+            box.report.add(UNTOLD, row["image"].strip() or f"line {line} of {table}")
+    return kept
+
+
+def _by_name(pictures: dict[str, str]) -> dict[str, str]:
+    """Pictures by their path and, where only one has it, by their name alone."""
+    bases = Counter(name.rsplit("/", 1)[-1] for name in pictures)
+    alone = {name.rsplit("/", 1)[-1]: full for name, full in pictures.items()}
+    return {**{base: full for base, full in alone.items() if bases[base] == 1}, **pictures}
 
 
 # --- the JSON of Flickr30k and COCO ---------------------------------------------------------

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from explorer import hub
 from explorer.errors import InputError
+from explorer.memory import out_of_memory
 from explorer.models import Card, DualEncoder, read_json
 
 CONFIG = "open_clip_config.json"
@@ -47,6 +48,8 @@ def open_model(card: Card, device: str | None = None) -> DualEncoder:
         with torch.no_grad():
             image = model.encode_image(torch.zeros(1, 3, size, size))
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        if out_of_memory(error):
+            raise
         raise InputError(f"the model {card.id} loads but does not run: {_first_line(error)}"
                          ) from None
     if image.shape[1] != model.dim:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from explorer.attacks.image import ImageAttack
 from explorer.attacks.joint import JointAttack
-from explorer.attacks.run import Attack, run, stream
+from explorer.attacks.run import Attack, stream
 from explorer.attacks.turns import Step
 from explorer.models import DualEncoder
 from explorer.pairs import Pairs
@@ -58,22 +58,42 @@ def row(model: str, attack: str, eps: float, hits: Tensor, seconds: float) -> Ro
                round(seconds, 3))
 
 
+def right(model: DualEncoder, pairs: Pairs) -> Tensor:
+    """(N,) bool, on the CPU: whether each image finds its true caption."""
+    with torch.no_grad():
+        clean = model.encode_image(pairs.images)
+    text = model.encode_text(pairs.captions)
+    return Reading.of(clean, text, model.scale).prediction.cpu() == pairs.labels
+
+
+def still_right(model: DualEncoder, attack: Attack, pairs: Pairs, correct: Tensor, seed: int = 0,
+                ) -> Iterator[Step | Tensor]:
+    """Yields Steps, then (N,) bool: which images are right after an attack.
+
+    correct: what `right` says. Only those are attacked: a wrong one is wrong already.
+    """
+    after = correct.clone()
+    if bool(correct.any()):
+        part = Pairs(pairs.images[correct], pairs.captions, pairs.labels[correct])
+        for event in stream(attack, model, part, seed=seed):
+            if isinstance(event, Step):
+                yield event
+            else:
+                after[correct] = event.correct_after
+    yield after
+
+
 def evaluate(
     model: DualEncoder, attack: Attack | None, batches: Iterable[Pairs], seed: int = 0,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yields (images done, (n,) bool correct) after each batch; attack None is clean accuracy.
-
-    Only images that were classified correctly are attacked: a wrong one is wrong already.
-    """
+    """Yields (images done, (n,) bool correct) after each batch; attack None is clean accuracy."""
     done = 0
     for pairs in batches:
-        with torch.no_grad():
-            clean = model.encode_image(pairs.images)
-        text = model.encode_text(pairs.captions)
-        correct = Reading.of(clean, text, model.scale).prediction == pairs.labels
-        if attack is not None and bool(correct.any()):
-            part = Pairs(pairs.images[correct], pairs.captions, pairs.labels[correct])
-            correct[correct.clone()] = run(attack, model, part, seed=seed).correct_after
+        correct = right(model, pairs)
+        if attack is not None:
+            *_, last = still_right(model, attack, pairs, correct, seed)
+            assert isinstance(last, Tensor)
+            correct = last
         done += len(pairs)
         yield done, correct
 

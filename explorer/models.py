@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.errors import InputError
+from explorer.memory import Room
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 TEXT_CACHE = 20_000
@@ -113,8 +114,29 @@ class DualEncoder:
     def encode_image(self, pixels: Tensor, fast: bool = False) -> Tensor:
         """(N, 3, size, size) in [0, 1] -> (N, dim) unit float32 features; differentiable.
 
-        fast: run in the device's low precision; attacks step with it, scores never use it.
+        fast: run in the device's low precision; attacks step with it, scores never use it. Where
+        memory runs out, the batch is read in parts, but for a gradient: that is for `climbs`.
         """
+        if pixels.requires_grad:
+            return self._image_features(pixels, fast)
+        return self.looks.apart(len(pixels), lambda rows: self._image_features(pixels[rows], fast))
+
+    @cached_property
+    def looks(self) -> Room:
+        """How many pictures a forward pass has room for."""
+        return Room()
+
+    @cached_property
+    def reads(self) -> Room:
+        """How many captions a forward pass has room for."""
+        return Room()
+
+    @cached_property
+    def climbs(self) -> Room:
+        """How many pictures the steps of an attack have room for."""
+        return Room()
+
+    def _image_features(self, pixels: Tensor, fast: bool) -> Tensor:
         x = (pixels.to(self.device) - self.mean) / self.std
         with self._autocast(fast):
             y = self.clip.encode_image(  # type: ignore[operator]
@@ -140,14 +162,19 @@ class DualEncoder:
         fresh.sort(key=len)  # captions of like length share a batch
         for start in range(0, len(fresh), batch):
             part = fresh[start : start + batch]
-            with torch.no_grad():
-                y = self.clip.encode_text(  # type: ignore[operator]
-                    self.tokens(part))
-            for caption, row in zip(part, F.normalize(y.float(), dim=1), strict=True):
+            for caption, row in zip(part, self._text_features(part), strict=True):
                 known[caption] = self._texts[caption] = row
         while len(self._texts) > TEXT_CACHE:
             self._texts.popitem(last=False)
         return torch.stack([known[c] for c in captions])
+
+    @torch.no_grad()
+    def _text_features(self, captions: list[str]) -> Tensor:
+        def read(rows: slice) -> Tensor:
+            y: Tensor = self.clip.encode_text(self.tokens(captions[rows]))  # type: ignore[operator]
+            return F.normalize(y.float(), dim=1)
+
+        return self.reads.apart(len(captions), read)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -196,10 +223,15 @@ def _card_of_folder(folder: Path) -> Card:
 
 
 class Library:
-    """All models that can be asked for by id, and those already loaded (at most `keep`)."""
+    """All models that can be asked for by id, and those already loaded (at most `keep`).
 
-    def __init__(self, folders: Sequence[Path] = (), assets: Path = ASSETS, keep: int = 4) -> None:
+    listed_only: refuse local-dir:FOLDER unless it is listed, where strangers do the asking.
+    """
+
+    def __init__(self, folders: Sequence[Path] = (), assets: Path = ASSETS, keep: int = 4,
+                 listed_only: bool = False) -> None:
         self.folders, self.assets, self.keep = list(folders), assets, keep
+        self.listed_only = listed_only
         for folder in self.folders:
             if not folder.is_dir():
                 raise InputError(f"there is no models folder {folder}")
@@ -229,14 +261,14 @@ class Library:
 
     def card(self, name: str) -> Card:
         """The card of an id, or of local-dir:FOLDER. Raises InputError for anything else."""
-        if name.startswith("local-dir:"):
+        if name.startswith("local-dir:") and not self.listed_only:
             return _card_of_folder(Path(name.removeprefix("local-dir:")).expanduser().resolve())
         cards = self.cards()
         if name not in cards:
             for root in [self.assets / "models", *self.folders]:
                 if name == Path(name).name and (root / name / "open_clip_config.json").is_file():
                     return _card_of_folder(root / name)  # says what is wrong with it
-            raise InputError(f"there is no model '{name}'; known are {', '.join(cards)}")
+            raise InputError(f"there is no model '{name[:200]}'; known are {', '.join(cards)}")
         return cards[name]
 
     def pairs(self) -> list[tuple[str, str]]:

@@ -1,38 +1,47 @@
-"""The library in a few lines, for notebooks and scripts: attack a photo, look, keep the case.
+"""The library in a few lines, for notebooks and scripts: attack, evaluate, project, look, keep.
 
     import explorer
     case = explorer.attack("cat.jpg", ["a photo of a cat", "a photo of a dog"])
     case                      # a notebook draws it as the app does
-    case["pocket"].success
-    case.save("case.zip")
+    explorer.project(case)    # where its embeddings went
+    explorer.evaluate("sample:photos", eps="2/255")
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
-from dataclasses import dataclass
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import torch
 from PIL import Image
 
-from explorer.attacks.build import attack_of
-from explorer.attacks.run import name_of, run, settings_of
 from explorer.bundle import bundle_bytes
+from explorer.calls import attacking, evaluating, projecting
+from explorer.calls.evaluating import Evaluation
+from explorer.calls.plain import PAIR
+from explorer.calls.projecting import Map
+from explorer.datasets import Examples, read_examples
 from explorer.errors import InputError
+from explorer.mapping import View
 from explorer.models import Library
-from explorer.pairs import clean_captions, one_pair, open_image
+from explorer.places import open_place
 from explorer.result import Result
 from explorer.saving import write_files
+from explorer.ui.examples import load_examples
 from explorer.ui.outcome import Outcome, Part
+from explorer.ui.session import Progress
+from explorer.ui.space_state import Spaces
 from explorer.ui.stage import draw
 
-PAIR = ("pocket", "pocket-robust")
-USUAL = {"image": "pgd", "text": "bert", "joint": "alternating"}
+T = TypeVar("T")
 LOOK = Path(__file__).parent / "ui"
+EXAMPLE = "example:"
 _library: list[Library] = []
+_spaces: list[Spaces] = []
 
 
 def library() -> Library:
@@ -40,9 +49,18 @@ def library() -> Library:
     if not _library:
         from explorer.fastconv import keep_memory
 
+        # tqdm asks notebooks for widgets, with the path of its file, before it draws anything.
+        warnings.filterwarnings("ignore", "IProgress not found")
         keep_memory()
         _library.append(Library())
     return _library[0]
+
+
+def spaces() -> Spaces:
+    """The fixed points of the maps, read once a process."""
+    if not _spaces:
+        _spaces.append(Spaces(library(), load_examples()))
+    return _spaces[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,24 +73,34 @@ class Case:
     def __getitem__(self, model: str) -> Result:
         return self.results[model]
 
-    def _outcome(self) -> Outcome:
-        return Outcome(self.alt, [Part(library().card(name), result, flip_searched=False)
-                                  for name, result in self.results.items()])
+    def _outcome(self, small: bool) -> Outcome:
+        """small: without what makes a page heavy, the pictures of every step and the files."""
+        return Outcome(self.alt, [
+            Part(library().card(name), _last(result) if small else result, flip_searched=False,
+                 files=not small, live=False) for name, result in self.results.items()])
 
-    def html(self) -> str:
-        """A page of its own that needs no other file."""
+    @property
+    def sentences(self) -> list[str]:
+        """What happened on each model."""
+        return [attacking.sentence(result) for result in self.results.values()]
+
+    def html(self, small: bool = False) -> str:
+        """A page of its own that needs no other file. small: without steps and downloads."""
         style = (LOOK / "style.css").read_text(encoding="utf-8")
         script = (LOOK / "script.js").read_text(encoding="utf-8")
         look = f"body {{ font-family: system-ui, sans-serif }} {style}"
         return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
                 "<title>CLIP robustness explorer: a case</title>"
-                f'<style id="rx-look">{look}</style></head><body>{draw(self._outcome())}'
+                f'<style id="rx-look">{look}</style></head><body>{draw(self._outcome(small))}'
                 f'<script id="rx-code">{script}</script></body></html>')
 
+    def __repr__(self) -> str:
+        return "\n".join(self.sentences)
+
     def _repr_html_(self) -> str:
-        inside = html.escape(self.html(), quote=True)
+        inside = html.escape(self.html(small=True), quote=True)
         return (f'<iframe srcdoc="{inside}" title="Attack on {html.escape(self.alt)}" '
-                'style="width:100%;height:900px;border:0"></iframe>')
+                'style="width:100%;height:660px;border:0"></iframe>')
 
     def save(self, file: str | Path) -> None:
         """Writes a bundle (.zip, see `python -m explorer replay`) or a page (.html)."""
@@ -87,31 +115,67 @@ class Case:
         write_files(path.parent, {path.name: content})
 
 
-def attack(image: str | Path | Image.Image, captions: Sequence[str], true: int = 0,
+def _last(result: Result) -> Result:
+    return replace(result, frames=None, frame_steps=(), frame_captions=(), trail=None)
+
+
+def attack(image: str | Path | Image.Image, captions: Sequence[str] = (), true: int = 0,
            kind: str = "image", name: str | None = None, models: Sequence[str] = PAIR,
            goal: str = "classification", target: str | None = None, seed: int = 0,
            **settings: Any) -> Case:
     """Attacks one photo, its captions, or both (kind "image", "text", "joint").
 
+    image: a file, a PIL image, or "example:cat" and the like, which brings captions of its own.
     true: number of the true caption; name: of the attack's registry; settings: the attack's own,
-    such as eps=4/255 or words=2. Raises InputError in one sentence for wrong input.
+    such as eps="4/255" or words=2. Raises InputError in one sentence for wrong input.
     """
-    said = clean_captions(captions)
-    if not 0 <= true < len(said):
-        raise InputError(f"true must be a caption's number, 0 to {len(said) - 1}")
-    if target is not None and target not in said:
-        said = clean_captions([*said, target])
-    if kind not in USUAL:
-        raise InputError(f"kind must be image, text or joint, not '{kind}'")
-    chosen = attack_of(kind, name or USUAL[kind], settings)
-    unknown = settings.keys() - settings_of(chosen).keys()
-    if unknown:
-        raise InputError(f"the attack {name_of(chosen)} has no setting {', '.join(unknown)}; it "
-                         f"has {', '.join(settings_of(chosen))}")
-    targets = None if target is None else torch.tensor([said.index(target)])
-    picture, results = open_image(image), {}
-    for model in models:
-        encoder = library().load(model)
-        pair = one_pair(picture, said, true, encoder.size)
-        results[model] = run(chosen, encoder, pair, goal, targets, seed, record=True)
-    return Case(results, said[true])
+    if isinstance(image, str) and image.startswith(EXAMPLE):
+        examples, wanted = load_examples(), image.removeprefix(EXAMPLE)
+        if wanted not in examples:
+            raise InputError(f"there is no example '{wanted}'; known are {', '.join(examples)}")
+        image = examples[wanted].path
+        if not captions:
+            captions, true = examples[wanted].captions, examples[wanted].true
+    call = attacking.prepare(image, captions, true, kind, name, models, goal, target, seed,
+                             settings)
+    return Case(_end(attacking.run_call(library(), call, record=True)), call.captions[call.true])
+
+
+def evaluate(data: str | Path | Examples = "sample:photos", models: Sequence[str] = PAIR,
+             attacks: Sequence[str] = ("clean", "image"), limit: int | None = None, seed: int = 0,
+             **settings: Any) -> Evaluation:
+    """Accuracy of models on labelled pictures, clean and under attacks, with 95 % intervals.
+
+    data: a folder with one sub-folder a class, an archive, a .csv or .parquet file, or a set that
+    comes with the app ("sample:photos", "sample:emoji", "sample:emoji-kinds"). attacks: "clean",
+    kinds or registry names; each takes the settings that it has. Raises InputError.
+    """
+    chosen = evaluating.named_attacks(attacks, settings)
+    if isinstance(data, Examples):
+        examples = data
+    elif isinstance(data, str) and data.startswith("sample:"):
+        found = open_place(data, None, limit, seed, Path(tempfile.gettempdir()))
+        assert isinstance(found, Examples)
+        examples = found
+    else:
+        examples = read_examples(data, limit, seed)
+    return _end(evaluating.measure(library(), models, chosen, examples, seed))
+
+
+def project(case: Case, projection: str = "plane", centre: bool = False, neighbours: int = 10,
+            ) -> Map:
+    """Where an attack took the embeddings: a map of each model, and the numbers of the true space.
+
+    projection: "plane", through the clean point, the attacked one and the true caption, or "pca".
+    The first call reads about 1,000 concepts on each model: seconds. Raises InputError.
+    """
+    view = View(projection, 2, centre)
+    return _end(projecting.lay(library(), spaces(), case.results, view, neighbours))
+
+
+def _end(events: Iterator[Progress | T]) -> T:
+    """What comes after the progress."""
+    for event in events:
+        if not isinstance(event, Progress):
+            return event
+    raise AssertionError("a call ended without its result")

@@ -12,6 +12,7 @@ from explorer.attacks.build import attack_of
 from explorer.attacks.run import run, settings_of
 from explorer.bundle import Bundle, Case
 from explorer.errors import InputError
+from explorer.memory import out_of_memory
 from explorer.models import DualEncoder, Library
 from explorer.pairs import Pairs, clean_captions
 from explorer.result import Reading, Result
@@ -100,7 +101,7 @@ def restored(bundle: Bundle, library: Library, device: str | None = None) -> lis
         try:
             results.append(_restore(bundle, case, library.load(str(case.numbers["model"]), device)))
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
-            if isinstance(error, InputError):
+            if isinstance(error, InputError) or out_of_memory(error):
                 raise
             raise InputError("bundle.json lacks numbers or has them wrong "
                              f"({type(error).__name__})") from None

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from explorer.attacks.run import Attack, stream
 from explorer.attacks.turns import Step
+from explorer.crew import ALONE, Crew
 from explorer.datasets import RetrievalSet
 from explorer.errors import InputError
 from explorer.metrics import wilson
@@ -147,19 +148,18 @@ def _share(part: int, n: int) -> tuple[int, int, float, tuple[float, float]]:
 
 
 @dataclass(eq=False)
-class _Gallery:
-    """Features as they come in, batch by batch."""
+class _Part:
+    """Features of one batch, before and after; own: for each caption the row of its image."""
 
-    images: list[Tensor] = field(default_factory=list)
-    texts: list[Tensor] = field(default_factory=list)
-
-    def ranks(self, owner: Tensor) -> Ranks:
-        return Ranks.of(torch.cat(self.images), torch.cat(self.texts), owner)
+    images: Tensor
+    texts: Tensor
+    own: list[int]
+    after: tuple[Tensor, Tensor] | None = None
 
 
 def stream_retrieval(
     model: DualEncoder, attack: Attack | None, data: RetrievalSet, goal: str = "similarity",
-    seed: int = 0, batch: int = 16,
+    seed: int = 0, batch: int = 16, crew: Crew | None = None,
 ) -> Iterator[Progress | Step | Retrieval]:
     """Yields Progress after each batch (and an attack's Steps), and a Retrieval at the end.
 
@@ -167,32 +167,50 @@ def stream_retrieval(
     attacked images and captions meet each other, every one of both galleries attacked. An image
     attack leaves the captions as they are, a text attack the images. The goal similarity takes an
     image away from the first of its captions; set-guided and text attacks mind all of them.
+    crew: processes that take the batches in turns; all of them end with the same Retrieval.
     """
     if batch < 1:
         raise InputError(f"a batch must have at least 1 image, not {batch}")
-    began = time.perf_counter()
-    before, after = _Gallery(), _Gallery()
-    owner: list[int] = []
-    done = 0
-    for places, images in data.pixels(model.size, batch):
-        pairs, own = _pairs(data, places, images)
-        result = None
-        if attack is not None:
-            for event in stream(attack, model, pairs, goal, seed=seed):
-                if isinstance(event, Result):
-                    result = event
-                else:
-                    yield event
-        _note(model, pairs, own, result, before, after)
-        owner += [done + row for row, _ in own]
-        done += len(places)
-        yield Progress(places[-1] + 1, len(data))
-    whose = torch.tensor(owner)
-    clean = before.ranks(whose)
-    hit = after.ranks(whose) if attack is not None else None
-    yield Retrieval(model.card.id, done, len(owner), len(data) - done, recalls(clean),
-                    recalls(hit) if hit else (), successes(clean, hit) if hit else (),
-                    time.perf_counter() - began)
+    began, fault = time.perf_counter(), ""
+    parts: dict[int, _Part] = {}
+    batches = (data.chunks(model.size, batch, crew.part(-(-len(data) // batch))) if crew else
+               ((k, *one) for k, one in enumerate(data.pixels(model.size, batch))))
+    try:
+        for number, places, images in batches:
+            if places:
+                pairs, own = _pairs(data, places, images)
+                result = None
+                for event in stream(attack, model, pairs, goal, seed=seed) if attack else ():
+                    if isinstance(event, Result):
+                        result = event
+                    else:
+                        yield event
+                parts[number] = _read(model, pairs, own, result)
+                yield Progress(places[-1] + 1, len(data))
+    except InputError as error:  # told below: the other processes wait there
+        fault = str(error)
+    told = (crew or ALONE).gather((parts, time.perf_counter() - began, fault))
+    every = {number: part for found, _, _ in told for number, part in found.items()}
+    for _, _, sentence in told:
+        if sentence or not every:
+            raise InputError(sentence or data.unreadable)
+    yield _score(model, [every[number] for number in sorted(every)], len(data),
+                 sum(took for _, took, _ in told))
+
+
+def _score(model: DualEncoder, parts: Sequence[_Part], drawn: int, seconds: float) -> Retrieval:
+    """Ranks of all batches together."""
+    owner, done = list[int](), 0
+    for part in parts:
+        owner += [done + row for row in part.own]
+        done += len(part.images)
+    whose, texts = torch.tensor(owner), torch.cat([p.texts for p in parts])
+    clean = Ranks.of(torch.cat([p.images for p in parts]), texts, whose)
+    after = [part.after for part in parts if part.after is not None]
+    hit = Ranks.of(torch.cat([x for x, _ in after]), torch.cat([y for _, y in after]),
+                   whose) if after else None
+    return Retrieval(model.card.id, done, len(owner), drawn - done, recalls(clean),
+                     recalls(hit) if hit else (), successes(clean, hit) if hit else (), seconds)
 
 
 def evaluate_retrieval(
@@ -218,16 +236,15 @@ def _pairs(data: RetrievalSet, places: Sequence[int], images: Tensor,
     return pairs, [(row, column) for row, columns in enumerate(sets) for column in columns]
 
 
-def _note(model: DualEncoder, pairs: Pairs, own: list[tuple[int, int]], result: Result | None,
-          before: _Gallery, after: _Gallery) -> None:
-    """Adds the features of a batch to both galleries; no attack, nothing to the second."""
+def _read(model: DualEncoder, pairs: Pairs, own: list[tuple[int, int]], result: Result | None,
+          ) -> _Part:
+    """The features of a batch; the second pair only after an attack."""
+    rows = [row for row, _ in own]
     if result is None:
         with torch.no_grad():
-            before.images.append(model.encode_image(pairs.images.to(model.device)).cpu())
-        before.texts.append(model.encode_text(pairs.captions).cpu())
-        return
-    before.images.append(result.clean.features)
-    before.texts.append(result.text_features)
-    after.images.append(result.adversarial.features)
+            images = model.encode_image(pairs.images.to(model.device)).cpu()
+        return _Part(images, model.encode_text(pairs.captions).cpu(), rows)
     text = result.adversarial_text
-    after.texts.append(text if text.dim() == 2 else torch.stack([text[r, c] for r, c in own]))
+    now = text if text.dim() == 2 else torch.stack([text[r, c] for r, c in own])
+    return _Part(result.clean.features, result.text_features, rows,
+                 (result.adversarial.features, now))

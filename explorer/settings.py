@@ -51,7 +51,12 @@ class Settings:
     keep_seconds: int = whole(3_600, 60, 604_800, "how long uploaded files are kept, seconds")
 
     training: bool = field(default=False, metadata={"about": "whether visitors may train models"})
-    runs: str = text("runs", "folder of the training runs and their models")
+    runs: str = text("runs", "folder of training runs, their models, and other long work")
+    data: str = text("", "folder of image sets that visitors may use; empty: none")
+    api: str = text("local", "who may call attack, evaluate and project from programs: docs/api.md",
+                    "off", "local", "all")
+    mcp: bool = field(default=False, metadata={
+        "about": "whether language models may call them as MCP tools, at /mcp"})
     preset: str = text("", "file of what a page opens with: docs/teaching.md")
     auth_file: str = text("", "file of user:password lines; empty: no log-in")
     auth: str = text("", "user:password in place of a file")

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +36,7 @@ from explorer.sources import Boxed, Files
 
 MOST_IMAGES = 2_000
 BATCH = 8
+LEAST_FREE = 500_000_000  # bytes that have to stay free on the disk
 THUMB = 128  # pixels
 
 
@@ -86,7 +89,7 @@ def hunt(wish: Wish, folder: Path, library: Library, root: str | None = None) ->
     for name in ("pictures", "thumbs"):
         (folder / name).mkdir(exist_ok=True)
     sizes = sorted({model.size for model in models})
-    count = len(done)
+    count, clock = len(done), Clock(len(done))
     for places, pixels in _decoded(examples, done, sizes):
         results: list[Result] = []
         kept = [place for place in places if place in pixels]
@@ -95,15 +98,39 @@ def hunt(wish: Wish, folder: Path, library: Library, root: str | None = None) ->
             pairs = Pairs(images, captions, torch.tensor([examples.labels[p] for p in kept]))
             for event in stream(attack, model, pairs, seed=wish.seed):
                 if isinstance(event, Step):
-                    yield Progress(count, total, f"{model.card.id}: pictures {count + 1} to "
-                                   f"{count + len(places)}, step {event.index} of {event.total}",
-                                   kept=False)
+                    yield Progress(count, total, f"Now pictures {count + 1} to "
+                                   f"{count + len(places)} on {model.card.id}, step {event.index} "
+                                   f"of {event.total}.{clock.left(count, total)}", kept=False)
                 else:
                     results.append(event)
+        _room(folder)
         _keep(folder, places, kept, results)
         count += len(places)
         yield Progress(count, total)
     _describe(folder, examples, captions)  # once more: reading pictures finds damaged ones
+
+
+class Clock:
+    """How long the rest will take, as it went so far."""
+
+    def __init__(self, done: int) -> None:
+        self.first, self.began = done, time.monotonic()
+
+    def left(self, done: int, total: int) -> str:
+        """" About 3 minutes left.", "" before the first picture is done."""
+        if done == self.first:
+            return ""
+        seconds = (time.monotonic() - self.began) / (done - self.first) * (total - done)
+        minutes = round(seconds / 60)
+        return (f" About {minutes} minute{'s' * (minutes > 1)} left." if minutes
+                else " Less than a minute left.")
+
+
+def _room(folder: Path) -> None:
+    """Raises InputError before the disk is full."""
+    if shutil.disk_usage(folder).free < LEAST_FREE:
+        raise InputError(f"the server's disk has less than {LEAST_FREE / 1e9:g} GB left: delete "
+                         "studies that are not needed, then let this one go on")
 
 
 def _decoded(examples: Examples, done: set[int], sizes: Sequence[int],
@@ -140,7 +167,8 @@ def _describe(folder: Path, examples: Examples, captions: Sequence[str]) -> None
     write_text(folder / "set.json", json.dumps({
         "name": examples.name, "captions": list(captions), "labels": list(examples.labels),
         "names": [name_of_picture(examples, place) for place in range(len(examples))],
-        "left_out": examples.report.sentences()}, ensure_ascii=False) + "\n")
+        "left_out": examples.report.sentences(),
+        "names_left_out": examples.report.names}, ensure_ascii=False) + "\n")
 
 
 def _keep(folder: Path, places: Sequence[int], kept: Sequence[int], results: Sequence[Result],

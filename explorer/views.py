@@ -11,6 +11,7 @@ import html
 import io
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -63,9 +64,15 @@ def levels(pixels: Any) -> np.ndarray:
 
 
 def png_uri(array: np.ndarray) -> str:
-    """(H, W, 3) uint8 -> a PNG data URI."""
+    """(H, W, 3) uint8 -> a PNG data URI. A page is drawn several times while it grows."""
+    return _png_uri(array.tobytes(), array.shape)
+
+
+@lru_cache(maxsize=96)
+def _png_uri(levels: bytes, shape: tuple[int, ...]) -> str:
     buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "PNG", compress_level=3)
+    Image.fromarray(np.frombuffer(levels, np.uint8).reshape(shape)).save(
+        buffer, "PNG", compress_level=3)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

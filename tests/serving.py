@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import uvicorn
+
+from explorer.server.guards import Guard
 
 ROOT = Path(__file__).resolve().parents[1]
 CHILD = 1200  # seconds after which a forgotten server ends by itself
@@ -51,7 +55,24 @@ class Running:
 
     def kill(self) -> None:
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(20)
+        self.process.wait(120)
+
+
+@contextmanager
+def served(guard: Guard) -> Iterator[str]:
+    """A guarded app of the test's own, in a thread; its address."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(guard, port=port, log_config=None, lifespan="on",
+                                           timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
 
 
 @contextmanager
@@ -88,4 +109,4 @@ def app(log: Path, *flags: str, port: int = 0, seconds: float = 120,
                 process.wait(60)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait(20)
+                process.wait(120)

@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = [  # upstream first; modules of one line may import each other
-    {"errors", "settings", "randomness", "budgets", "goals", "fastconv", "hub", "nltk_data"},
+    {"errors", "settings", "randomness", "budgets", "goals", "fastconv", "hub", "nltk_data", "crew",
+     "memory"},
     {"pairs"},
     {"models", "loading"},
     {"language", "edits"},
@@ -21,11 +22,11 @@ ORDER = [  # upstream first; modules of one line may import each other
      "published", "catalogue"},
     {"metrics", "retrieval", "saving", "projection", "training", "views", "diskcache", "landmarks",
      "umapping", "space", "mapping", "figures", "saliency"},
-    {"samples", "runlog", "runrecord", "jobs", "costs", "bundle", "replay", "background",
-     "collecting", "places", "study", "failures", "cases"},
+    {"samples", "brought", "runlog", "runrecord", "jobs", "costs", "bundle", "replay", "background",
+     "workrecord", "collecting", "places", "study", "failures", "cases", "evaluation"},
     {"lessons"},
     {"server"},
-    {"cli", "commands", "flags", "notebook", "ui", "pocket"},
+    {"cli", "commands", "flags", "notebook", "calls", "ui", "pocket"},
     {"__main__"},
 ]
 HEAVY = {"textattack", "umap", "transformers", "open_clip", "timm", "gradio", "plotly"}

@@ -180,7 +180,8 @@ def test_evaluate_writes_rows_and_prints_a_table(evaluate: Any) -> None:
     assert [(row["model"], row["attack"]) for row in result["rows"]] == [
         (model, attack) for model in ("one", "two") for attack in ("clean", "image", "noise")]
     for row in result["rows"]:
-        assert set(row) == {"model", "attack", "eps_255", "n", "accuracy", "ci95", "seconds"}
+        assert set(row) >= {"data", "model", "attack", "eps_255", "n", "hits", "accuracy", "ci95",
+                            "seconds"}
         assert row["eps_255"] == (0 if row["attack"] == "clean" else 8)
         assert row["n"] == 6
         assert row["accuracy"] * 6 == pytest.approx(round(row["accuracy"] * 6))

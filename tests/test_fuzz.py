@@ -1,29 +1,44 @@
 """Random and mangled input at every door: nothing comes out but declared errors.
 
 `make test` draws a fixed sample; `make fuzz` sets FUZZ, the number of cases of each test, and draws
-new ones.
+new ones. Where atheris is installed, coverage_fuzz.py follows the code's branches besides.
 """
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import os
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
-import pytest
+import torch
+from helpers import CAPTIONS, grid_images, tiny_clip
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
 
 from explorer.archives import open_archive
+from explorer.attacks.image import PGD
+from explorer.attacks.joint import JOINT_ATTACKS
+from explorer.attacks.run import run
+from explorer.attacks.text import Typo
+from explorer.bundle import MAIN, bundle_bytes, read_bundle
 from explorer.csvfile import parse_table
 from explorer.errors import InputError
-from explorer.pairs import clean_captions, one_pair, open_image
+from explorer.models import Card, DualEncoder, Library
+from explorer.pairs import Pairs, clean_captions, one_pair, open_image
+from explorer.replay import restored
+from explorer.result import Result
 from explorer.server.answers import page_policy
 from explorer.server.auth import Accounts
 from explorer.server.bodies import Refused, check
@@ -102,9 +117,11 @@ def test_any_table(raw: bytes) -> None:
     only(InputError, lambda: parse_table(raw, "table.csv"))
 
 
-@pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("fuzz")
+@lru_cache
+def scratch() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="explorer-fuzz-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @lru_cache
@@ -118,13 +135,72 @@ def packed() -> bytes:
 
 @fuzz
 @given(raw=mangled(packed()) | st.binary())
-def test_mangled_archives(raw: bytes, scratch: Path) -> None:
-    path = scratch / "photos.zip"
+def test_mangled_archives(raw: bytes) -> None:
+    path = scratch() / "photos.zip"
     path.write_bytes(raw)
     box = only(InputError, lambda: open_archive(path))
     if box is not None:
         only(InputError, lambda: [len(x) for x in box.contents(list(box.members))
                                   if isinstance(x, bytes)])
+
+
+@lru_cache
+def bundled() -> tuple[bytes, Library]:
+    """A bundle as the app saves it, and a library whose every model is the one that made it."""
+    card = Card("tiny", "tiny", "standard", "none", "none", "Random weights.")
+    tiny = DualEncoder(tiny_clip(), SimpleTokenizer(context_length=16), card, 32, (0.5,) * 3,
+                       (0.25,) * 3, "cpu")
+    pairs = Pairs(grid_images(1, 32), CAPTIONS, torch.tensor([0]))
+    attack = JOINT_ATTACKS["separate"](image=PGD(4 / 255, steps=1), text=Typo())
+    raw = bundle_bytes([run(attack, tiny, pairs)], {"tiny": tiny.fingerprint}, "a block")
+    return raw, cast(Library, SimpleNamespace(load=lambda name, device=None: tiny,
+                                              card=lambda name: card))
+
+
+def reopened(raw: bytes) -> None:
+    bundle = only(InputError, lambda: read_bundle(raw))
+    if bundle is not None:
+        results = only(InputError, lambda: restored(bundle, bundled()[1]))
+        assert results is None or all(isinstance(result, Result) for result in results)
+
+
+@fuzz
+@given(raw=st.deferred(lambda: mangled(bundled()[0])) | st.binary())
+def test_mangled_bundles(raw: bytes) -> None:
+    reopened(raw)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The ways to all values inside a piece of JSON."""
+    inside = value.items() if isinstance(value, dict) else (
+        enumerate(value) if isinstance(value, list) else ())
+    return [path, *(way for key, part in inside for way in places(part, (*path, key)))]
+
+
+@lru_cache
+def ways() -> list[tuple[Any, ...]]:
+    with zipfile.ZipFile(io.BytesIO(bundled()[0])) as archive:
+        return places(json.loads(archive.read(MAIN)))[1:]
+
+
+@fuzz
+@given(changes=st.lists(st.tuples(st.deferred(lambda: st.sampled_from(ways())), JSON),
+                        min_size=1, max_size=3))
+def test_bundles_that_say_anything(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
+    with zipfile.ZipFile(io.BytesIO(bundled()[0])) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    main = json.loads(files[MAIN])
+    for (*way, last), value in changes:
+        inner: Any = main
+        with suppress(KeyError, IndexError, TypeError):  # an earlier change took it away
+            for key in way:
+                inner = inner[key]
+            inner[last] = value
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in {**files, MAIN: json.dumps(main).encode()}.items():
+            archive.writestr(name, content)
+    reopened(out.getvalue())
 
 
 @fuzz

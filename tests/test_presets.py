@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 
+from explorer.attacks.image import FGSM, PGD
+from explorer.attacks.joint import JOINT_ATTACKS
+from explorer.attacks.run import Attack, name_of
+from explorer.attacks.text import TEXT_ATTACKS
 from explorer.errors import InputError
 from explorer.lessons.bench import photos
-from explorer.lessons.preset import Preset, from_file, from_query
+from explorer.lessons.preset import Preset, from_file, from_query, to_query
 from explorer.models import Library
+from explorer.ui.examples import load_examples
+from explorer.ui.session import Request, link
 
 MODELS = Library().cards()
 
@@ -25,7 +32,49 @@ def test_an_address_sets_what_it_names() -> None:
     assert preset.attacks and not from_query({"lesson": "2"}, MODELS).attacks
 
 
+EVERY: list[Attack] = [
+    PGD(), PGD(eps=4 / 255, norm="l2", steps=7), FGSM(),
+    TEXT_ATTACKS["bert"](words=2, protect=True), TEXT_ATTACKS["character"](),
+    JOINT_ATTACKS["separate"](image=FGSM(), text=TEXT_ATTACKS["typo"]()),
+    JOINT_ATTACKS["alternating"](image=PGD(eps=0.01), text=TEXT_ATTACKS["bert"](), rounds=3)]
+
+
+@pytest.mark.parametrize("attack", EVERY, ids=name_of)
+@pytest.mark.parametrize("captions", [("a cat", "a dog"), ("a|b", "[x", 'say "hi" & go?')])
+def test_a_link_asks_the_same_again(attack: Attack, captions: tuple[str, ...]) -> None:
+    link = to_query("dog", captions, captions[1], ("pocket", "pocket-robust"), attack,
+                    "similarity", captions[0], 7)
+    query = {k: v[0] for k, v in parse_qs(link.removeprefix("?"), strict_parsing=True).items()}
+    preset = from_query(query, MODELS)
+    assert preset.made() == attack and preset.attacks
+    assert (preset.captions, preset.true, preset.target) == (captions, captions[1], captions[0])
+    assert (preset.image, preset.standard, preset.robust) == ("dog", "pocket", "pocket-robust")
+    assert (preset.goal, preset.seed, preset.tab) == ("similarity", 7, "attack")
+
+
+def test_a_link_holds_settings_alone() -> None:
+    """A person's own photo is not in it, nor its name, nor anything of this computer."""
+    request = Request("/tmp/upload/secret-holiday.jpg", ("a cat", "a dog"), "a cat", "",
+                      "embedding", PGD(), ("pocket", "pocket-robust"), 0, "your photo")
+    found = parse_qs(link(request, request.captions, 0, None).removeprefix("?"))
+    assert found == {"tab": ["attack"], "image": ["own"], "captions": ["a cat|a dog"],
+                     "true": ["a cat"], "standard": ["pocket"], "robust": ["pocket-robust"],
+                     "kind": ["image"], "attack": ["pgd"], "goal": ["embedding"]}
+    example = replace(request, alt=load_examples()["bee"].alt)
+    assert "image=bee" in link(example, request.captions, 0, None)
+
+
 @pytest.mark.parametrize(("query", "sentence"), [
+    ({"kind": "image", "attack": "none"}, "no image attack 'none'"),
+    ({"kind": "image", "attack": "pgd", "settings": '{"eps": "x"}'}, "eps must be|wrong type"),
+    ({"kind": "image", "attack": "pgd", "settings": '{"steps": 1e9}'}, "steps must be"),
+    ({"kind": "image", "attack": "pgd", "settings": "{"}, "read as JSON"),
+    ({"kind": "image", "attack": "pgd", "settings": "[1]"}, "settings must be names"),
+    ({"kind": "text", "attack": "bert", "settings": '{"model": "evil/lm"}'}, "language model"),
+    ({"kind": "text", "attack": "textattack:bae"}, "recipe"), ({"kind": "image"}, "attack's name"),
+    ({"settings": '{"eps": 0.1}'}, "attack's name"), ({"goal": "x"}, "goal must be one of"),
+    ({"kind": "image", "attack": "pgd", "seed": "-1"}, "seed must be a number from 0"),
+    ({"captions": "[1,2]"}, "each of captions must be text"), ({"captions": "[["}, "read as JSON"),
     ({"lesson": "9"}, "1 to 8"), ({"lesson": "x"}, "1 to 8"), ({"lang": "fr"}, "lang"),
     ({"tab": "admin"}, "tab"), ({"hide": "attack|nothing"}, "hide"),
     ({"image": "/etc/passwd"}, "image"), ({"standard": "hf-hub:evil/model"}, "standard"),

@@ -12,21 +12,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import gradio as gr
 import httpx
 import pytest
-from serving import ROOT, app, free_port
+from serving import ROOT, app, free_port, served
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from bench.page import API, Page
 from explorer.errors import InputError
 from explorer.loading import sha256_of
-from explorer.models import ASSETS, Library
+from explorer.models import ASSETS, DualEncoder, Library
 from explorer.server.gate import Gate
 from explorer.server.serve import Health
 from explorer.settings import Settings
+from explorer.ui.attack_tab import AttackTab
 from explorer.ui.examples import FOLDER
-from explorer.ui.shell import TEMPORARY, warm
+from explorer.ui.shell import TEMPORARY, mount, warm
 
 PHOTO = (FOLDER / "parrot.jpg").read_bytes()
 
@@ -114,6 +116,41 @@ def test_health_says_why_models_cannot_be_opened() -> None:
     assert answer.json()["fault"] == "the weights of pocket are damaged"
     health.opened()
     assert TestClient(Starlette(routes=health.routes())).get("/health").json()["status"] == "ok"
+
+
+class Failing(Library):
+    """Every model fails to open, in a way that a visitor cannot help."""
+
+    error: Exception
+
+    def load(self, name: str, device: str | None = None) -> DualEncoder:
+        raise self.error
+
+
+def test_what_fails_on_the_device_is_a_sentence_and_the_next_run_goes_ahead(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    gate, library = Gate(Settings()), Failing()
+    with gr.Blocks(analytics_enabled=False) as demo:
+        AttackTab(demo, library, ("pocket", "pocket-robust"), gate=gate)
+    demo.queue(max_size=99, api_open=False)
+    with served(mount(demo, Health(gate, list), Settings(), "127.0.0.1", tmp_path)) as address, \
+            Page(address) as page:
+        page.fill("rx-photo", page.upload(PHOTO))
+        for error, words in (
+                (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't "
+                              "allocate memory"), "The device ran out of memory: use a smaller"),
+                (MemoryError(), "The device ran out of memory"),
+                (RuntimeError("shapes of <b>mine</b>"), "Something failed on our side"),
+                (KeyError("mine"), "Something failed on our side"),
+                (InputError("no such model"), "No such model.")):
+            library.error = error
+            said = page.press("rx-go")[1][0]
+            assert words in said and "mine" not in said and "rx-error" in said
+            assert gate.turns.running() == gate.turns.waiting() == 0
+    ends = {end: gate.meters.registry.get_sample_value("explorer_runs_total", {"end": end})
+            for end in ("failed", "refused")}
+    assert ends == {"failed": 4, "refused": 1}
 
 
 def start(tree: Path, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import secrets
 import socket
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,11 @@ import pytest
 from serving import Running, app
 
 from bench.page import API, Page, PageError
+from explorer.attacks.image import PGD
+from explorer.attacks.run import run
+from explorer.bundle import MAIN, bundle_bytes
+from explorer.models import ASSETS, DualEncoder
+from explorer.pairs import Pairs
 from explorer.ui.examples import FOLDER
 
 PHOTO = (FOLDER / "parrot.jpg").read_bytes()
@@ -346,6 +353,28 @@ def test_pickles_and_code_are_no_photos(page: Page) -> None:
                           ("x.html", b"<script>alert(1)</script>"), ("x.png", b"")):
         page.fill("rx-photo", page.upload(content, name))
         assert "rx-error" in json.dumps(page.press("rx-go"))
+
+
+def test_a_saved_case_opens_no_folder_of_the_server(page: Page, tiny: DualEncoder, four: Pairs,
+                                                    ) -> None:
+    case = Pairs(four.images[:1], four.captions, four.labels[:1])
+    raw = bundle_bytes([run(PGD(steps=1), tiny, case)], {"tiny": tiny.fingerprint})
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    folder = f"local-dir:{ASSETS / 'models' / 'pocket'}"
+    files[MAIN] = files[MAIN].replace(b'"model": "tiny"', f'"model": "{folder}"'.encode())
+    assert folder.encode() in files[MAIN]
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    page.fill("rx-open", page.upload(out.getvalue(), "case.zip"))
+    said = json.dumps(list(page.run(page.chain("rx-open", "upload")[0])))
+    assert "There is no model" in said and "rx-error" in said
+
+
+def test_no_weights_are_taken_where_training_was_not_switched_on(page: Page) -> None:
+    assert "tr-bring" not in page.named and "tr-weights" not in page.named
 
 
 def test_health_and_metrics_tell_numbers_only(server: Running, page: Page) -> None:

@@ -11,8 +11,7 @@ from typing import Any
 import gradio as gr
 import httpx
 import pytest
-import uvicorn
-from serving import free_port
+from serving import served
 
 from bench.page import API, Page
 from explorer.errors import InputError
@@ -63,16 +62,8 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Slow
     settings = Settings(waiting=3)
     app = Slow(settings)
     guard = mount(app.demo, Health(app.gate, list), settings, "127.0.0.1", tmp_path)
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(guard, port=port, log_config=None, lifespan="on",
-                                           timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield app, f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(20)
+    with served(guard) as address:
+        yield app, address
 
 
 def press(address: str, name: str, said: list[Any]) -> threading.Thread:

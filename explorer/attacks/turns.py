@@ -7,12 +7,13 @@ turn yields Steps and returns what the attacker now has, on the 8-bit grid and w
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from random import Random
 
 import torch
 from torch import Tensor
 
+from explorer.attacks.climbing import Climb, Log, Step
 from explorer.attacks.image import ImageAttack, Noise
 from explorer.attacks.objective import Objective
 from explorer.attacks.search import Found, TextLoss, side_by_side
@@ -22,19 +23,11 @@ from explorer.goals import Drift, Goal, Match, Unmatch
 from explorer.language.text import spans
 from explorer.models import DualEncoder
 from explorer.pairs import Pairs
-from explorer.randomness import PerImage
 
-MOST_FRAMES = 40
+__all__ = ["Log", "Pictures", "Rows", "Scaled", "Scene", "Step", "Turns", "Wording",
+           "attack_captions", "rescaled"]
+
 Rows = tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class Step:
-    """Progress: step `index` of `total` of one half is done. what: "image" or "text"."""
-
-    index: int
-    total: int
-    what: str = "image"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,31 +84,6 @@ class Wording:
                                    self.each()))
 
 
-@dataclass
-class Moment:
-    """One recorded step of image 0: its picture, its own caption, and after which step."""
-
-    pixels: Tensor
-    caption: str
-    step: int
-
-
-@dataclass
-class Log:
-    """What a run counts and records on the way. queries: model passes for one image."""
-
-    record: bool = False
-    queries: int = 0
-    step: int = 0
-    moments: list[Moment] = field(default_factory=list)
-    tried: int = 0
-    refused: int = 0
-
-    def add(self, pixels: Tensor, caption: str) -> None:
-        if self.record:
-            self.moments.append(Moment(pixels.cpu(), caption, self.step))
-
-
 class Turns:
     """Takes turns at the images and captions of one scene."""
 
@@ -143,25 +111,12 @@ class Turns:
         on = self.scene
         wording, aim = wording or self.as_given, aim or on.aim
         assert wording is not None and aim is not None
-        clean, ball, text = on.clean, attack.ball, wording.features
+        clean, text = on.clean, wording.features
         seed = on.seed + seed
         plain = Objective.of(on.model, aim, text, clean, seed)
         loss = Scaled(**vars(plain), scales=tuple(scales)) if scales else plain
-        stride = max(1, -(-attack.total // MOST_FRAMES))
-        steps, index, base = attack.iterate(loss, clean, PerImage(seed, clean)), 0, self.log.step
-        while True:
-            try:
-                picture = next(steps)
-            except StopIteration as stop:
-                raw: Tensor = stop.value
-                break
-            index += 1
-            self.log.step = base + index
-            if self.log.record and (index % stride == 0 or index == attack.total):
-                self.log.add(ball.quantise(picture[:1], clean[:1])[0], self._own(wording))
-            yield Step(index, attack.total)
-        if self.log.record and index % stride and index != attack.total:  # it ended early
-            self.log.add(ball.quantise(raw[:1], clean[:1])[0], self._own(wording))
+        climb = Climb(attack, loss, seed, self.log, self._own(wording) if len(clean) else "")
+        raw = yield from on.model.climbs.spread(len(clean), climb.part)
         self.log.queries += loss.queries
         pictures = self._saved(attack, raw, aim, text)
         if self.log.record:
@@ -173,7 +128,8 @@ class Turns:
     def _saved(self, attack: ImageAttack, raw: Tensor, aim: Goal, text: Tensor) -> Pictures:
         """Rounded to 8 bits and read in full precision; what is worse than clean is left alone."""
         on = self.scene
-        pixels = attack.ball.quantise(raw, on.clean)
+        pixels = on.model.climbs.apart(
+            len(raw), lambda rows: attack.ball.quantise(raw[rows], on.clean[rows]))
         with torch.no_grad():
             features = on.model.encode_image(pixels)
             if not isinstance(attack, Noise):

@@ -1,27 +1,40 @@
-"""What a teacher sets beforehand, in the page's address or in a file: see docs/teaching.md."""
+"""What a page opens with, from its address or a teacher's file: see docs/teaching.md.
+
+An address holds settings, and words that whoever made it typed; no picture, and nothing that this
+server keeps of anybody.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
+from explorer.attacks.build import attack_of
+from explorer.attacks.run import Attack, kind_of, name_of, settings_of
 from explorer.errors import InputError
+from explorer.goals import GOALS
+from explorer.language.masked import BERT, EMBEDDED
 from explorer.lessons.bench import photos
 from explorer.lessons.texts import COUNT, LANGUAGES
-from explorer.pairs import clean_captions
+from explorer.pairs import MAX_CAPTION, clean_captions
 
 TABS = ("attack", "space", "train", "failures", "evaluate", "learn")
 LIST = "|"  # between captions in an address
-FIELDS = ("lang", "tab", "lesson", "hide", "standard", "robust", "image", "captions", "true")
+OWN = "own"  # for the image: whoever opens the page is to choose one of theirs
+FIELDS = ("lang", "tab", "lesson", "hide", "standard", "robust", "image", "captions", "true",
+          "kind", "attack", "settings", "goal", "target", "seed")
+LANGUAGE_NAMES = ("", EMBEDDED, BERT)
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Empty fields change nothing. hide: ids of tabs; image: id of an example, or in a file a
-    picture's path; captions: of the photo; true: the true one, the first where empty."""
+    """Empty fields change nothing. hide: ids of tabs; image: id of an example, OWN, or in a file a
+    picture's path; captions: of the photo; true: the true one, the first where empty; kind, attack,
+    settings: as attack_of takes them."""
 
     lang: str = ""
     tab: str = ""
@@ -32,11 +45,21 @@ class Preset:
     image: str = ""
     captions: tuple[str, ...] = ()
     true: str = ""
+    kind: str = ""
+    attack: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    goal: str = ""
+    target: str = ""
+    seed: int = 0
 
     @property
     def attacks(self) -> bool:
         """Whether the Attack tab is set to something of its own."""
-        return bool(self.image or self.captions or self.standard or self.robust)
+        return bool(self.image or self.captions or self.standard or self.robust or self.attack)
+
+    def made(self) -> Attack | None:
+        """The attack that is set, or None."""
+        return attack_of(self.kind, self.attack, self.settings) if self.attack else None
 
     def over(self, base: Preset) -> Preset:
         """This one, with the fields of `base` where it has none. A photo comes with its own
@@ -44,6 +67,8 @@ class Preset:
         mine = {name: getattr(self, name) for name in FIELDS if getattr(self, name)}
         if self.image and not self.captions:
             mine |= {"captions": (), "true": ""}
+        if self.attack:
+            mine |= {"kind": self.kind, "settings": self.settings}
         return replace(base, **mine)
 
 
@@ -54,15 +79,38 @@ def _known(value: str, known: Any, what: str) -> str:
     return value
 
 
-def _number(raw: Any) -> int:
+def _number(raw: Any, what: str = "lesson", low: int = 1, high: int = COUNT) -> int:
     try:
         number = int(raw or 0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = -1
-    if not 0 <= number <= COUNT:
-        raise InputError(f"a preset's lesson must be a number from 1 to {COUNT}, not "
+    if not 0 <= number <= high:
+        raise InputError(f"a preset's {what} must be a number from {low} to {high}, not "
                          f"'{str(raw)[:40]}'")
     return number
+
+
+def _attack(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an attack, once it is known that they make one."""
+    settings = raw.get("settings") or {}
+    plain = isinstance(settings, dict) and all(
+        isinstance(v, str | int | float | bool) for v in settings.values())
+    if not plain:
+        raise InputError("a preset's settings must be names with numbers, texts, true or false")
+    if settings.get("model", "") not in LANGUAGE_NAMES:
+        raise InputError(f"a preset's language model must be {EMBEDDED} or {BERT}")
+    kind, name = str(raw.get("kind") or ""), str(raw.get("attack") or "")
+    found = {"kind": kind, "attack": name, "settings": settings,
+             "goal": _known(str(raw.get("goal") or ""), GOALS, "goal"),
+             "target": str(raw.get("target") or "")[:MAX_CAPTION],
+             "seed": _number(raw.get("seed"), "seed", 0, 2**31 - 1)}
+    if ":" in name:
+        raise InputError("a preset cannot name a recipe of TextAttack: some of them fetch models")
+    if name:
+        attack_of(kind, name, settings)
+    elif kind or settings:
+        raise InputError("a preset with a kind or settings needs the attack's name too")
+    return found
 
 
 def _checked(raw: Mapping[str, Any], models: Any) -> Preset:
@@ -85,7 +133,7 @@ def _checked(raw: Mapping[str, Any], models: Any) -> Preset:
         _known(str(raw.get("lang") or ""), LANGUAGES, "lang"), tab, _number(raw.get("lesson")),
         tuple(str(h) for h in hide), _known(str(raw.get("standard") or ""), models, "standard"),
         _known(str(raw.get("robust") or ""), models, "robust"), str(raw.get("image") or ""),
-        captions, true)
+        captions, true, **_attack(raw))
 
 
 def from_query(query: Mapping[str, str], models: Any) -> Preset:
@@ -97,10 +145,44 @@ def from_query(query: Mapping[str, str], models: Any) -> Preset:
     raw: dict[str, Any] = {k: query[k] for k in FIELDS if query.get(k)}
     for name in ("captions", "hide"):
         if name in raw:
-            raw[name] = [part.strip() for part in raw[name].split(LIST) if part.strip()]
+            raw[name] = (_plain(raw[name], name) if raw[name].startswith("[") else
+                         [part.strip() for part in raw[name].split(LIST) if part.strip()])
+    if "settings" in raw:
+        raw["settings"] = _plain(raw["settings"], "settings")
     preset = _checked(raw, models)
-    _known(preset.image, photos(), "image")
+    _known(preset.image, [*photos(), OWN], "image")
     return preset
+
+
+def _plain(text: str, what: str) -> Any:
+    """JSON in an address."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise InputError(f"a preset's {what} cannot be read as JSON: '{text[:40]}'") from None
+
+
+def to_query(image: str, captions: Sequence[str], true: str, models: Sequence[str],
+             attack: Attack, goal: str, target: str = "", seed: int = 0) -> str:
+    """The address that `from_query` reads back, from "?" on. image: id of an example, or "" for
+    a person's own, which stays with them; what is as it always is stays out.
+    "" for a recipe of TextAttack, which no address may name."""
+    kind, name = kind_of(attack), name_of(attack)
+    if ":" in name:
+        return ""
+    own = settings_of(attack)
+    halves: dict[str, Any] = {k: own[k] for k in ("image_attack", "text_attack") if k in own}
+    usual = {**settings_of(attack_of(kind, name, halves)), "image_attack": "pgd",
+             "text_attack": "bert"}
+    settings = {k: v for k, v in own.items() if v != usual.get(k)}
+    listed = (json.dumps(list(captions), ensure_ascii=False, separators=(",", ":"))
+              if any(LIST in c or c.startswith("[") for c in captions) else LIST.join(captions))
+    fields = {"tab": "attack", "image": image or OWN, "captions": listed, "true": true,
+              "standard": models[0], "robust": models[-1], "kind": kind, "attack": name,
+              "settings": json.dumps(settings, separators=(",", ":")) if settings else "",
+              "goal": "" if goal == "classification" else goal, "target": target,
+              "seed": str(seed) if seed else ""}
+    return "?" + urlencode({k: v for k, v in fields.items() if v})
 
 
 def from_file(path: Path, models: Any) -> Preset:
@@ -121,7 +203,7 @@ def from_file(path: Path, models: Any) -> Preset:
         raise InputError(f"the preset {path.name} has the unknown field '{wrong[0]}'; known are "
                          f"{', '.join(FIELDS)}")
     preset = _checked(raw, models)
-    if preset.image and preset.image not in photos():
+    if preset.image and preset.image not in (*photos(), OWN):
         picture = path.parent / preset.image
         if not picture.is_file():
             raise InputError(f"the preset's image {preset.image} is neither an example nor a file "

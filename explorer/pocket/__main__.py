@@ -10,6 +10,14 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("pocket", "pocket-robust")
 
 
+def harden(data: Path, work: Path) -> None:
+    """The last stage: the text tower against reworded captions."""
+    from explorer.models import Library
+    from explorer.pocket.harden import TextRecipe, TextStage
+
+    TextStage(TextRecipe(), Library(), data, work).run()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="explorer.pocket", description=__doc__)
     parser.add_argument("command", choices=["build", "export", "sizes", "measure"])
@@ -35,6 +43,9 @@ def main() -> int:
 
         for name in names:
             export(name, args.work, models / name)
+            if name == "pocket-robust" and args.command == "build":
+                harden(args.data, args.work)  # on the image tower just written
+                export(name, args.work, models / name)
     elif args.command == "sizes":
         from explorer.pocket import sizes
         from explorer.pocket.measure import fill

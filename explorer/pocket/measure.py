@@ -13,17 +13,26 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from explorer.attacks.image import PGD, ImageAttack
+from explorer.attacks.image import PGD
+from explorer.attacks.joint import Separate
+from explorer.attacks.run import Attack, name_of
+from explorer.attacks.strong import Strong
+from explorer.attacks.text import BertAttack
 from explorer.datasets import TEMPLATE, read_examples
-from explorer.metrics import Row, evaluate, row
+from explorer.metrics import Row, eps_of, evaluate, row
 from explorer.models import DualEncoder, Library
 
 SETS = ("tiny_imagenet_val", "imagenet_sample", "cifar10_test")
 PGD10 = PGD(eps=1 / 255, step=1 / 255, steps=10)
 ATTACKED = {"tiny_imagenet_val": 1000, "imagenet_sample": 500, "cifar10_test": 500}
+BOTH = 100  # images of the first set for what attacks words as well, or takes long
+TEXT = BertAttack(objective="kl", captions="all")  # as the paper attacks captions
+OTHERS: dict[str, Attack] = {
+    "pgd, same images": PGD10, "strong": Strong(eps=1 / 255), "text": TEXT,
+    "joint": Separate(image=PGD10, text=TEXT)}
 
 
-def measure(model: DualEncoder, file: Path, attack: ImageAttack | None, limit: int | None) -> Row:
+def measure(model: DualEncoder, file: Path, attack: Attack | None, limit: int | None) -> Row:
     """Accuracy on a parquet of labelled images, as `python -m explorer evaluate` gives it."""
     began, hits = time.perf_counter(), []
     examples = read_examples(file, limit)
@@ -31,8 +40,8 @@ def measure(model: DualEncoder, file: Path, attack: ImageAttack | None, limit: i
         for done, correct in evaluate(model, attack, examples.batches(model.size)):
             hits.append(correct)
             bar.update(done - bar.n)
-    name, eps = ("pgd", attack.eps) if attack else ("clean", 0.0)
-    return row(model.card.id, name, eps, torch.cat(hits), time.perf_counter() - began)
+    name = name_of(attack) if attack else "clean"
+    return row(model.card.id, name, eps_of(attack), torch.cat(hits), time.perf_counter() - began)
 
 
 def measure_all(data: Path, library: Library, names: tuple[str, ...]) -> dict[str, dict[str, Row]]:
@@ -45,6 +54,9 @@ def measure_all(data: Path, library: Library, names: tuple[str, ...]) -> dict[st
             file = data / f"{part}.parquet"
             found[name][f"{part}/clean"] = measure(model, file, None, None)
             found[name][f"{part}/pgd"] = measure(model, file, PGD10, ATTACKED[part])
+        for kind, attack in OTHERS.items():
+            found[name][f"{SETS[0]}/{kind}"] = measure(
+                model, data / f"{SETS[0]}.parquet", attack, BOTH)
     return found
 
 
@@ -61,6 +73,13 @@ def report(cards: dict[str, dict[str, Any]]) -> str:
         for name, card in cards.items():
             cells = [_cell(card["numbers"][f"{part}/{kind}"]) for kind in ("clean", "pgd")]
             lines.append(f"| {part} | {name} | {cells[0]} | {cells[1]} |")
+    lines += [f"\n| {SETS[0]} under | {' | '.join(cards)} |", "|---|" + "---|" * len(cards)]
+    for kind in OTHERS:
+        lines.append(f"| {kind} | " + " | ".join(
+            _cell(card["numbers"][f"{SETS[0]}/{kind}"]) for card in cards.values()) + " |")
+    lines.append("\nstrong: APGD, targeted APGD and Square in turn; text: BERT-Attack, 1 word, on "
+                 "all class captions at once, away from their clean embedding; joint: that and "
+                 "PGD-10. All at 1/255.")
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     lines.append(f"\nZero-shot top-1 with \"{TEMPLATE}\", 95 % Wilson intervals, seed 0, "
                  f"scores in float32, {machine}, {date.today().isoformat()}.")
@@ -71,6 +90,8 @@ def model_card(card: dict[str, Any]) -> str:
     """README.md of a model folder."""
     lines = [f"- {part}, {kind}: {_cell(card['numbers'][f'{part}/{kind}'])}"
              for part in SETS for kind in ("clean", "pgd")]
+    lines += [f"- {SETS[0]}, {kind}: {_cell(card['numbers'][f'{SETS[0]}/{kind}'])}"
+              for kind in OTHERS]
     return f"""---
 license: apache-2.0
 library_name: open_clip

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from explorer.errors import InputError
+from explorer.memory import OutOfMemoryError, out_of_memory, release
 from explorer.server.logs import say
 from explorer.server.metrics import Meters
 from explorer.server.rate import Rate
@@ -17,7 +16,7 @@ from explorer.settings import Settings
 
 T = TypeVar("T")
 TICK = 0.5  # seconds between two looks at a waiting visitor: is the tab open, was Stop pressed
-VISITOR, REQUEST_ID = "x-explorer-visitor", "x-request-id"
+VISITOR, REQUEST_ID, ADDRESS = "x-explorer-visitor", "x-request-id", "x-explorer-address"
 
 
 def visitor_of(request: Any) -> str:
@@ -54,7 +53,7 @@ class Gate:
         except InputError:
             self.meters.refused.labels("queue").inc()
             raise
-        end, began = "stopped", 0.0
+        end, began, short = "stopped", 0.0, False
         try:
             while before := self.turns.wait(turn, tick):
                 yield waiting(before)
@@ -62,20 +61,13 @@ class Gate:
             self.meters.wait_seconds.observe(max(0.0, began - turn.entered))
             yield from self._steps(turn, work())
             end = "done"
-        except InputError:
-            end = "refused"
-            raise
-        except (MemoryError, RuntimeError) as error:
-            end = "failed"
-            self.meters.errors.labels(type(error).__name__).inc()
-            if _out_of_memory(error):
-                raise InputError("the device ran out of memory: use a smaller model, fewer "
-                                 "captions or fewer pictures") from None
-            raise
         except Exception as error:
-            end = "failed"
-            self.meters.errors.labels(type(error).__name__).inc()
-            raise
+            short = out_of_memory(error)
+            end = "failed" if short or not isinstance(error, InputError) else "refused"
+            if end == "failed":
+                self.meters.errors.labels(type(error).__name__).inc()
+            if not short:
+                raise
         finally:
             self.turns.leave(turn)
             seconds = max(0.0, self.clock() - began) if began else 0.0
@@ -83,6 +75,9 @@ class Gate:
             if began:
                 self.meters.run_seconds.observe(seconds)
             say("run", request=request_id, end=end, seconds=round(seconds, 3))
+        if short:  # out here nothing holds on to the tensors of the run any more
+            release()
+            raise OutOfMemoryError
 
     def _steps(self, turn: Turn, events: Iterator[T]) -> Iterator[T]:
         try:
@@ -105,18 +100,3 @@ class Gate:
 def _request_id(request: Any) -> str:
     headers = getattr(request, "headers", None)
     return str(headers.get(REQUEST_ID) or "") if headers is not None else ""
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Whether it was memory; if so, what can be freed is."""
-    import torch
-
-    words = str(error).lower()
-    if not (isinstance(error, MemoryError | torch.OutOfMemoryError)
-            or "not enough memory" in words or "out of memory" in words):
-        return False
-    gc.collect()
-    if torch.cuda.is_available():
-        with suppress(RuntimeError):
-            torch.cuda.empty_cache()
-    return True

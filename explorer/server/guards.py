@@ -16,7 +16,7 @@ from explorer.server.answers import Answer, Send
 from explorer.server.arrivals import Again, Counted, Noting, Patient, Receive
 from explorer.server.auth import REALM, Accounts
 from explorer.server.bodies import NAME, Refused, check
-from explorer.server.gate import REQUEST_ID, VISITOR
+from explorer.server.gate import ADDRESS, REQUEST_ID, VISITOR
 from explorer.server.logs import LOG, REQUEST
 from explorer.server.metrics import Meters
 from explorer.server.rate import LockOut, Rate
@@ -34,7 +34,7 @@ from explorer.settings import Settings
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 STREAMS = (f"{API}/heartbeat", f"{API}/queue/data", f"{API}/upload_progress")
 EVENTS = (f"{API}/queue/join", f"{API}/run")
-DROPPED = {b"range", b"x-gradio-server", VISITOR.encode(), REQUEST_ID.encode()}
+DROPPED = {b"range", b"x-gradio-server", VISITOR.encode(), REQUEST_ID.encode(), ADDRESS.encode()}
 FORWARDED = {b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-for", b"forwarded"}
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 FORM_SLACK = 20_000  # bytes around the file in a form
@@ -106,7 +106,7 @@ class Guard:
                                  (origin_refusal(visit), 403)):
             if sentence:
                 raise Refused(sentence, status, "origin")
-        if not listed(visit):
+        if not listed(visit, self.settings.mcp):
             raise Refused("there is nothing here", 404, "path")
         if visit.path == "/metrics":
             self._metrics(visit)
@@ -213,7 +213,8 @@ class Guard:
             dropped = dropped | {b"content-length"}
         kept = [(n, v) for n, v in given if n.lower() not in dropped]
         return [*kept, (VISITOR.encode(), visitor.encode()),
-                (REQUEST_ID.encode(), visit.id.encode())]
+                (REQUEST_ID.encode(), visit.id.encode()),
+                (ADDRESS.encode(), visit.address.encode("latin-1", "replace"))]
 
 
 def _refused(sentence: str, status: int, reason: str, **headers: str) -> Refused:

@@ -10,6 +10,7 @@ import re
 from urllib.parse import urlsplit
 
 from explorer.server.visit import API, Visit
+from explorer.settings import Settings
 
 NAME = r"[A-Za-z0-9_-]{1,80}"
 READ = re.compile("|".join((
@@ -25,9 +26,17 @@ WRITE = re.compile("|".join((
     API + r"/(queue/join|upload|cancel|reset)/?",
     API + rf"/run/{NAME}/?",
 )))
+TOOLS = "/mcp"  # where MCP clients call, when the keeper lets them
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:\d{1,5})?\Z")
 URL = re.compile(r"[a-z][a-z0-9+.-]*:|[/\\]{2}", re.IGNORECASE)
+
+
+def keeper_alone(settings: Settings, host: str) -> bool:
+    """Whether only this computer can reach the app: it listens on loopback, and nothing says that
+    a proxy brings others there."""
+    behind = settings.hosts or settings.trusted_proxies or settings.root_path
+    return host in LOOPBACK and not behind
 
 
 def host_name(host: str) -> str:
@@ -35,8 +44,10 @@ def host_name(host: str) -> str:
     return host.rsplit("]")[0][1:].lower() if host.startswith("[") else host.split(":")[0].lower()
 
 
-def listed(visit: Visit) -> bool:
-    """Whether the page ever asks for this."""
+def listed(visit: Visit, tools: bool = False) -> bool:
+    """Whether the page, or with `tools` an MCP client, ever asks for this."""
+    if tools and visit.path.rstrip("/") == TOOLS:
+        return visit.method == "POST"
     if visit.method in ("GET", "HEAD"):
         return READ.fullmatch(visit.path) is not None
     return visit.method == "POST" and WRITE.fullmatch(visit.path) is not None

@@ -68,7 +68,7 @@ def _cookie(header: str) -> str:
 
 def route_of(path: str) -> str:
     """A path without names, hashes and files, for logs and meters."""
-    if path in ("/", "/health", "/metrics", "/config"):
+    if path in ("/", "/health", "/metrics", "/config", "/mcp"):
         return path
     inner = path.removeprefix(API)
     if inner != path:

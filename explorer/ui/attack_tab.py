@@ -66,11 +66,21 @@ element.addEventListener('click', (event) => {
 """
 IDLE = status(Progress("Nothing is running."))
 STOPPED = status(Progress("Stopped. What was finished is still below."))
+OURS = ("Something failed on our side; the server's log has the details. The next attack can go "
+        "ahead.")
 Drawn = Iterator[tuple[Any, Any]]  # what the status line and the result page become
 
 
 def failure(sentence: str) -> str:
     return f'<p class="rx-status rx-error" role="alert">{esc(sentence)}</p>'
+
+
+def in_line(before: int) -> str:
+    """The visitor's place in the queue."""
+    many = f"{before} run{'s' if before > 1 else ''}"
+    said = esc(f"Waiting for the device: {many} before yours.")
+    return (f'<p class="rx-status" role="status">{said} <progress aria-label="{said}">'
+            "</progress></p>")
 
 
 def sentence(error: InputError) -> str:
@@ -249,13 +259,22 @@ class AttackTab:
 
         yield from self._while_held(request, ticket, pages)
 
-    def _open(self, file: str, request: gr.Request) -> tuple[Any, ...]:
+    def _open(self, file: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """A saved bundle: its result as it was, and the controls as they were set."""
-        rest = 10 + len(self.choice.components())
+        skips = [gr.skip()] * (11 + len(self.choice.components()))
         try:
-            bundle, outcome = reopen(self.library, file)
+            with closing(cast(Any, self.gate.pages(
+                    request, lambda: iter([self._reopened(file, request)]),
+                    lambda before: (in_line(before), *skips)))) as pages:
+                yield from pages
         except InputError as error:
-            return failure(sentence(error)), *[gr.skip()] * (rest + 1)
+            yield failure(sentence(error)), *skips
+        except Exception:
+            LOG.exception("opening a saved case failed")
+            yield failure(OURS), *skips
+
+    def _reopened(self, file: str, request: gr.Request) -> tuple[Any, ...]:
+        bundle, outcome = reopen(self.library, file)
         self.store.put(str(request.session_hash), outcome.light())
         first = outcome.parts[0].result
         assert first is not None
@@ -304,16 +323,11 @@ class AttackTab:
         yield from self._while_held(request, ticket, lambda: self._draw(request, asked))
 
     def _while_held(self, request: gr.Request, ticket: int, work: Callable[[], Drawn]) -> Drawn:
-        """What `work` draws, in the visitor's turn on the device, until the ticket is gone."""
-        def waiting(before: int) -> tuple[Any, Any]:
-            many = f"{before} run{'s' if before > 1 else ''}"
-            said = esc(f"Waiting for the device: {many} before yours.")
-            return (f'<p class="rx-status" role="status">{said} <progress aria-label="{said}">'
-                    "</progress></p>"), gr.skip()
-
+        """What `work` draws, in the visitor's turn on the device, until the ticket is gone;
+        mistakes as one sentence."""
         try:
             if self.tickets.holds(request, ticket):
-                pages = self.gate.pages(request, work, waiting)
+                pages = self.gate.pages(request, work, lambda n: (in_line(n), gr.skip()))
                 with closing(cast(Any, pages)):
                     for page in pages:
                         if not self.tickets.holds(request, ticket):
@@ -322,23 +336,19 @@ class AttackTab:
                     else:
                         return
             yield STOPPED, gr.skip()
-        except InputError as error:  # too many runs, or the time is over
+        except InputError as error:
             yield failure(sentence(error)), gr.skip()
+        except Exception:
+            LOG.exception("a run failed")
+            yield failure(OURS), gr.skip()
         finally:
             self.tickets.done(request, ticket)
 
     def _draw(self, request: gr.Request, asked: Callable[[], Request]) -> Drawn:
-        """The status line and the page after each step; mistakes as one sentence."""
-        try:
-            for progress in attack_both(self.library, asked()):
-                drawn = gr.skip()
-                if progress.outcome is not None:
-                    self.store.put(str(request.session_hash), progress.outcome.light())
-                    drawn = draw(progress.outcome)
-                yield status(progress), drawn
-        except InputError as error:
-            yield failure(sentence(error)), gr.skip()
-        except Exception:
-            LOG.exception("attack failed")
-            yield failure("Something failed on our side; the server's log has the details. "
-                          "The next attack can go ahead."), gr.skip()
+        """The status line and the page after each step."""
+        for progress in attack_both(self.library, asked()):
+            drawn = gr.skip()
+            if progress.outcome is not None:
+                self.store.put(str(request.session_hash), progress.outcome.light())
+                drawn = draw(progress.outcome)
+            yield status(progress), drawn

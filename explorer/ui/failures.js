@@ -3,6 +3,7 @@
 // drawn again.
 let last = '';
 const tell = (target) => {
+  if (target.dataset.do === 'delete' && !confirm('Delete this study and its pictures for good?')) return;
   last = target.dataset.key || '';
   const said = {do: target.dataset.do, id: target.dataset.id};
   if (target.type === 'checkbox') said.on = target.checked;

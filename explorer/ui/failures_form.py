@@ -12,7 +12,7 @@ from explorer.boxes import Report
 from explorer.collecting import collect
 from explorer.errors import InputError
 from explorer.models import Library
-from explorer.places import PHOTOS, UPLOAD, listed, shipped
+from explorer.places import PHOTOS, UPLOAD, listed, open_place, shipped
 from explorer.study import MOST_IMAGES, Wish
 from explorer.ui.attack_tab import PLAIN, lines
 from explorer.ui.choice import AttackChoice
@@ -20,9 +20,9 @@ from explorer.ui.forms import Slider, number
 
 PICTURES = [".zip", ".tar", ".gz", ".tgz", ".parquet", ".csv", ".tsv", "image"]
 OWN = ("My own pictures …", UPLOAD)
-HINT = ("A zip or parquet file, or several photos. What they show is told by a CSV with the "
-        "columns image and caption (or label), by one folder a class, by the lines below, or by "
-        "the file names.")
+HINT = ("A zip, tar or parquet file, or several photos. What they show is told by the lines "
+        "below, by a CSV with the columns image and caption (or label), by one folder for each "
+        "class, or by the file names.")
 
 
 class FailuresForm:
@@ -36,7 +36,8 @@ class FailuresForm:
                                  file_types=PICTURES, height=120, elem_id="fx-files")
             gr.HTML(f'<p class="fx-hint">{HINT}</p>', **PLAIN)
             self.answers = gr.Textbox("", lines=2, max_lines=6, elem_id="fx-answers",
-                                      label="What they show, one line a photo (optional)")
+                                      label="What they show, one line a photo (optional)",
+                                      placeholder="cat1.jpg: a photo of a cat")
         with gr.Row():
             self.start = gr.Button("Start", variant="primary", elem_id="fx-start", scale=3)
             self.stop = gr.Button("Stop", elem_id="fx-stop", min_width=80, scale=1)
@@ -44,7 +45,7 @@ class FailuresForm:
         self.choice = AttackChoice("fx")
         self.choice.what()
         self.choice.budgets()
-        self.limit = Slider(1, MOST_IMAGES, 200, step=1, label="At most, pictures",
+        self.limit = Slider(1, MOST_IMAGES, 200, step=1, label="Number of pictures, at most",
                             elem_id="fx-limit")
         with gr.Accordion("More settings", open=False):
             self.extra = gr.Textbox("", lines=2, max_lines=6, elem_id="fx-extra",
@@ -73,6 +74,7 @@ class FailuresForm:
                        seed=int(seed or 0), extra=tuple(lines(extra)), controls=tuple(controls))
         if place == UPLOAD:
             got = collect([Path(str(path)) for path in files or []], lines(answers), folder)
+            open_place(UPLOAD, None, int(many), wish.seed, folder)  # what is wrong is said now
             return wish, got.name, got.report
         known = {name: title for title, name in self.place.choices}
         return wish, str(known.get(str(place), place)).split(",")[0], Report()

@@ -7,9 +7,10 @@ from typing import Any
 
 import gradio as gr
 
+from explorer.attacks.run import settings_of
 from explorer.errors import InputError
 from explorer.lessons.bench import photos
-from explorer.lessons.preset import Preset, from_file, from_query
+from explorer.lessons.preset import OWN, Preset, from_file, from_query
 from explorer.models import Library
 from explorer.pairs import open_image
 from explorer.ui.attack_tab import PLAIN, AttackTab
@@ -29,7 +30,7 @@ class Arrival:
 
     def __init__(self, demo: gr.Blocks, tabs: gr.Tabs, library: Library, attack: AttackTab,
                  learn: LearnTab, file: str = "") -> None:
-        self.library, self.pair = library, attack.pair_ids
+        self.library, self.pair, self.choice = library, attack.pair_ids, attack.choice
         self.base = from_file(Path(file), library.cards()) if file else Preset()
         self.tabs = [str(tab.id) for tab in tabs.children if isinstance(tab, gr.Tab)]
         press = gr.HTML("", elem_id="ln-press", **PLAIN)  # a gr.State stays on the server
@@ -41,7 +42,8 @@ class Arrival:
             self._turn, None, tabs, **light)
         demo.load(
             self._attack, None, [attack.photo, attack.captions, attack.listed, attack.true,
-                                 attack.target, attack.standard, attack.robust, attack.alt, press],
+                                 attack.target, attack.standard, attack.robust, attack.alt, press,
+                                 attack.goal, attack.seed, *attack.choice.components()],
             show_progress="hidden", api_visibility="private").then(
             None, None, None, js=PRESS, api_visibility="private")
 
@@ -83,9 +85,21 @@ class Arrival:
             gr.Warning(f"The address was not understood: {error}.")
         preset = self.preset(request)
         if not preset.attacks:
-            return (*[gr.skip()] * 8, "")
+            return (*[gr.skip()] * 8, "", *[gr.skip()] * (2 + len(self.choice.components())))
         models = [name or gr.skip() for name in (preset.standard, preset.robust)]
-        return (*self._photo(preset), *models, self._alt(preset), "<i data-go></i>")
+        go = "" if preset.image == OWN else "<i data-go></i>"
+        if not go:
+            gr.Info("This link holds captions and settings, and no photo: choose one of yours, "
+                    "then press Attack.")
+        return (*self._photo(preset), *models, self._alt(preset), go, preset.goal or gr.skip(),
+                preset.seed or gr.skip(), *self._choice(preset))
+
+    def _choice(self, preset: Preset) -> list[Any]:
+        """The attack's controls."""
+        made = preset.made()
+        if made is None:
+            return [gr.skip()] * len(self.choice.components())
+        return self.choice.show(preset.kind, preset.attack, settings_of(made))
 
     def _photo(self, preset: Preset) -> tuple[Any, ...]:
         """Photo, captions, what the menus list, the true one, the target."""
@@ -96,13 +110,17 @@ class Arrival:
         true = preset.true or (example.captions[example.true] if example else "")
         true = true if true in captions else captions[0]
         photo: Any = gr.skip()
-        if preset.image:
+        if preset.image == OWN:
+            photo = None
+        elif preset.image:
             photo = str(example.path) if example else open_image(Path(preset.image))
         return (photo, "\n".join(captions), captions, gr.update(choices=captions, value=true),
-                gr.update(choices=[ANY_WRONG, *captions], value=ANY_WRONG))
+                gr.update(choices=[ANY_WRONG, *captions], value=preset.target or ANY_WRONG))
 
     @staticmethod
     def _alt(preset: Preset) -> Any:
+        if preset.image == OWN:
+            return "your photo"
         if not preset.image:
             return gr.skip()
         example = load_examples().get(preset.image)

@@ -12,7 +12,8 @@ from explorer.result import Reading, Result
 @dataclass
 class Part:
     """What is known of one model so far; drawn as soon as it is there. alone: the halves of a
-    joint attack, "image" and "text", each on its own at the same budget."""
+    joint attack, "image" and "text", each on its own at the same budget; files: to be saved from
+    the page; live: the app is behind it, so that its buttons work."""
 
     card: Card
     result: Result | None = None
@@ -20,17 +21,20 @@ class Part:
     flip: Flip | None = None
     flip_searched: bool = True
     alone: dict[str, Result] = field(default_factory=dict)
+    files: bool = True
+    live: bool = True
 
 
 @dataclass
 class Outcome:
     """Everything a run shows. grid: (made by, read by) -> (result, clean and adversarial);
-    bundle: the whole case as a zip, once it is complete."""
+    bundle: the whole case as a zip, once it is complete; link: an address that asks the same."""
 
     alt: str
     parts: list[Part]
     grid: dict[tuple[int, int], tuple[Result, Reading, Reading]] = field(default_factory=dict)
     bundle: bytes | None = None
+    link: str = ""
 
     def light(self) -> Outcome:
         """A copy without the pictures of every step, to be kept for the other tabs."""

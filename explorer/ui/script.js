@@ -103,7 +103,8 @@
   const page = (stage) => {
     const parts = ['rx-look', 'rx-code'].map((id) => document.getElementById(id).textContent);
     const copy = stage.cloneNode(true);
-    copy.querySelectorAll('.rx-keep, [data-strong]').forEach((part) => part.remove());
+    copy.querySelectorAll('.rx-keep').forEach((part) => part.remove());
+    copy.querySelectorAll('[data-strong]').forEach((part) => part.closest('.rx-note').remove());
     const dark = document.body.classList.contains('dark') ? ' class="dark"' : '';
     return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>CLIP robustness ` +
       `explorer: a case</title><style>body{font-family:system-ui,sans-serif;margin:1rem;` +

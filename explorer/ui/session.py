@@ -14,11 +14,13 @@ from explorer.attacks.run import Attack, run, stream
 from explorer.attacks.turns import Step
 from explorer.bundle import Bundle, bundle_bytes, read_bundle
 from explorer.errors import InputError
+from explorer.lessons.preset import to_query
 from explorer.metrics import Flip, read_by, smallest_flip
 from explorer.models import DualEncoder, Library
 from explorer.pairs import Pairs, clean_captions, one_pair, open_image
 from explorer.replay import restored
 from explorer.result import Result
+from explorer.ui.examples import load_examples
 from explorer.ui.outcome import Outcome, Part
 
 ANY_WRONG = "anything wrong"
@@ -103,7 +105,16 @@ def attack_both(library: Library, request: Request) -> Iterator[Progress]:
         yield from _flips(request, outcome, models, pairs, targets)
     outcome.bundle = bundle_bytes([p.result for p in outcome.parts if p.result is not None],
                                   {m.card.id: m.fingerprint for m in models}, request.alt)
+    outcome.link = link(request, captions, label, target)
     yield Progress("Done.", outcome=outcome)
+
+
+def link(request: Request, captions: tuple[str, ...], label: int, target: int | None) -> str:
+    """An address with what was asked for; a person's own photo is not in it."""
+    known = {example.alt: example.id for example in load_examples().values()}
+    return to_query(known.get(request.alt, ""), captions, captions[label], request.models,
+                    request.attack, request.goal, "" if target is None else captions[target],
+                    request.seed)
 
 
 def reopen(library: Library, file: str) -> tuple[Bundle, Outcome]:

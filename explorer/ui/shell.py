@@ -21,6 +21,8 @@ import gradio.routes
 from fastapi import FastAPI
 from gradio.processing_utils import save_file_to_cache
 
+from explorer.background import Background
+from explorer.calls.service import Service
 from explorer.errors import InputError
 from explorer.jobs import Jobs
 from explorer.models import Library, describe_device
@@ -28,15 +30,21 @@ from explorer.server.auth import Accounts
 from explorer.server.gate import Gate
 from explorer.server.guards import Guard, served_names
 from explorer.server.logs import QuietTraceback, configure, say
+from explorer.server.rules import keeper_alone
 from explorer.server.serve import Health, end_tidily, serve
 from explorer.server.visitors import Visitors
 from explorer.settings import Settings, unknown
+from explorer.ui.api import Api, is_open
 from explorer.ui.attack_tab import PLAIN, AttackTab
+from explorer.ui.evaluate_tab import EvaluateTab
 from explorer.ui.examples import FOLDER
+from explorer.ui.failures_tab import FailuresTab
 from explorer.ui.learn_preset import Arrival
 from explorer.ui.learn_tab import LearnTab
+from explorer.ui.mcp_tools import Tools
 from explorer.ui.space_tab import SpaceTab
 from explorer.ui.train_tab import TrainTab, open_jobs
+from explorer.ui.works import open_works
 from explorer.views import esc
 
 HERE = Path(__file__).parent
@@ -91,14 +99,19 @@ def warm(library: Library, names: tuple[str, ...], health: Health | None = None,
 
 
 def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | None = None,
-          gate: Gate | None = None, jobs: Jobs | None = None, why_off: str = "") -> gr.Blocks:
-    """The whole page. gate: what its heavy events pass; one of its own when None. jobs: the
-    training runs, None where training is off."""
+          gate: Gate | None = None, jobs: Jobs | None = None, why_off: str = "",
+          works: Background | None = None, service: Service | None = None) -> gr.Blocks:
+    """The whole page. gate: what its heavy events pass; jobs: the training runs, None where
+    training is off; works: other long work; service: what programs may call, None for nothing.
+    What is None and needed is made for this page."""
+    gate = gate or Gate(settings or Settings())
+    works = works or open_works(library, gate, settings)
     settings = settings or Settings()
-    gate = gate or Gate(settings)
     demo: gr.Blocks
     with gr.Blocks(title="CLIP robustness explorer", analytics_enabled=False,
                    delete_cache=(60, settings.keep_seconds)) as demo:
+        if service is not None:
+            Api(service, gate)  # first, so that no event of the page has the names
         gr.HTML(header(), **PLAIN)
         with gr.Tabs() as tabs:
             with gr.Tab("Attack", id="attack"):
@@ -106,11 +119,19 @@ def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | N
             with gr.Tab("Embedding space", id="space"):
                 space = SpaceTab(demo, library, attack_tab.store, pair, gate)
                 space.follow(attack_tab.finished.change)
+            with gr.Tab("Failures", id="failures"):
+                failures = FailuresTab(demo, library, attack_tab, tabs, works, gate, settings.data)
+            with gr.Tab("Evaluate", id="evaluate"):
+                evaluate = EvaluateTab(demo, library, tabs, works, gate, pair, settings.data)
             with gr.Tab("Train", id="train"):
-                TrainTab(demo, library, attack_tab, tabs, jobs, why_off)
+                TrainTab(demo, library, attack_tab, tabs, jobs, why_off, settings.training)
             with gr.Tab("Learn", id="learn"):
                 learn = LearnTab(library, pair, gate, jobs)
+            evaluate.follow()
+        failures.follow()
         Arrival(demo, tabs, library, attack_tab, learn, settings.preset)
+        if service is not None:
+            service.spaces = space.scene.spaces  # read once for both
     demo.max_threads = settings.waiting + LIGHT_THREADS
     demo.queue(max_size=2 * settings.waiting, default_concurrency_limit=8, api_open=False)
     return demo
@@ -130,9 +151,12 @@ def script_hashes(*sources: str) -> tuple[str, ...]:
     return tuple(f"sha256-{base64.b64encode(d).decode()}" for d in digests)
 
 
-def mount(demo: gr.Blocks, health: Health, settings: Settings, host: str, folder: Path) -> Guard:
-    """The page, /health and /metrics as one app behind the guard. folder: for uploads."""
-    outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, routes=health.routes())
+def mount(demo: gr.Blocks, health: Health, settings: Settings, host: str, folder: Path,
+          tools: Tools | None = None) -> Guard:
+    """The page, /health, /metrics and tools as one app behind the guard. folder: for uploads."""
+    routes = health.routes() + (tools.routes() if tools else [])
+    outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, routes=routes,
+                    lifespan=tools.lifespan if tools else None)
     gr.mount_gradio_app(
         outer, demo, "/", root_path=settings.root_path.rstrip("/") or None, show_error=False,
         allowed_paths=[str(FOLDER)], max_file_size=settings.upload_bytes, ssr_mode=False,
@@ -182,9 +206,14 @@ def run(library: Library, settings: Settings, host: str, bound: socket.socket) -
     try:
         gate = Gate(settings)
         health = Health(gate, library.loaded)
-        jobs, why_off = open_jobs(library, host, settings.training, Path(settings.runs))
-        demo = build(library, settings=settings, gate=gate, jobs=jobs, why_off=why_off)
-        guard = mount(demo, health, settings, host, folder)
+        own = keeper_alone(settings, host)
+        jobs, why_off = open_jobs(library, host if own else "", settings.training,
+                                  Path(settings.runs))
+        service = Service(library, root=settings.data, work=folder)
+        tools = Tools(service, gate, settings) if settings.mcp else None
+        demo = build(library, settings=settings, gate=gate, jobs=jobs, why_off=why_off,
+                     service=service if is_open(settings, host) else None)
+        guard = mount(demo, health, settings, host, folder, tools)
 
         def listening() -> None:
             shown = f"[{host}]" if ":" in host else host

@@ -41,9 +41,11 @@ def _case(outcome: Outcome) -> str:
     if outcome.bundle is None:
         return ""
     href = _data_uri("application/zip", outcome.bundle)
+    link = (f' <a href="{esc(outcome.link)}" target="_blank" title="Holds the settings and the '
+            'captions, and no photo of yours">Link to these settings</a>') if outcome.link else ""
     return ('<p class="rx-files rx-keep">Keep this case: <a download="case.zip" '
             f'href="{href}">Bundle that replays (zip)</a> <button type="button" class="rx-link" '
-            "data-page>Page that opens offline (HTML)</button></p>")
+            f"data-page>Page that opens offline (HTML)</button>{link}</p>")
 
 
 def _role(card: Card) -> str:
@@ -66,10 +68,11 @@ def _column(part: Part, alt: str) -> str:
 def _body(part: Part, result: Result, alt: str) -> str:
     found = flip_sentence(part.flip, result.targets is not None) if part.flip_searched else ""
     return "".join([
-        _verdict(result), _offer(result), wording(result),
+        _verdict(result), _offer(result, part.live), wording(result),
         _pictures(result, alt, _role(part.card)), _bars(result),
         f'<p class="rx-facts">{esc(settings_line(result))}</p>', _noise(part),
         f'<p class="rx-flip">{esc(found)}</p>', _downloads(part, result), _numbers(result),
+        "" if result.frames is None else
         f'<script type="application/json" class="rx-trail">{trail_data(result)}</script>',
     ])
 
@@ -85,12 +88,14 @@ def _verdict(result: Result) -> str:
             f'<span class="rx-say">{esc(sentence)}</span></p>{undone}')
 
 
-def _offer(result: Result) -> str:
+def _offer(result: Result, live: bool) -> str:
     """After "Held": one click away from the strongest attack, before anyone believes it."""
     kind, _ = verdict(result)
     strong = result.settings.get("image_attack", result.attack) == "strong"
     if kind != "held" or strong or result.kind == "text":
         return ""
+    if not live:
+        return '<p class="rx-note">One attack that fails proves little.</p>'
     return ('<p class="rx-note">One attack that fails proves little. <button type="button" '
             'class="rx-link" data-strong>Run the strong preset</button> or <button type="button" '
             'class="rx-link" data-signs>look for signs of gradient masking</button>.</p>')
@@ -99,6 +104,8 @@ def _offer(result: Result) -> str:
 def _slider(result: Result, role: str) -> str:
     last = max(0, len(result.frame_steps) - 1)
     total = max(result.frame_steps, default=0)
+    if not result.frame_steps:
+        return ""
     return f"""<div class="rx-steps"><label>Step <output>{total}</output> of {total}
  <input type="range" class="rx-step" min="0" max="{last}" value="{last}" step="1"
   aria-label="Step of the attack on the {role} model"></label></div>"""
@@ -206,6 +213,8 @@ def _size(result: Result) -> str:
 
 
 def _downloads(part: Part, result: Result) -> str:
+    if not part.files:
+        return ""
     stem = f"{file_stem(part.card.id)}-{result.attack}"
     names, contents = picture_files(result, stem)
     contents[f"{stem}.json"] = json_bytes(as_dict(result, 0, names))

@@ -15,6 +15,7 @@ from explorer.models import Library
 from explorer.runrecord import LIVE, Job
 from explorer.server.rules import LOOPBACK
 from explorer.ui.attack_tab import PLAIN, AttackTab, failure, sentence
+from explorer.ui.train_bring import BringModel
 from explorer.ui.train_form import TrainForm, base_choices
 from explorer.ui.train_start import Starter, told
 from explorer.ui.train_views import gallery, listing, notice, panel, run_list, title
@@ -49,11 +50,11 @@ class TrainTab:
     """Builds the tab's components and wires them; put it inside a gr.Tab.
 
     jobs: None where training is off, and then nothing here can be called. tabs: the gr.Tabs
-    around, whose tab ATTACK_ID holds `attack_tab`.
+    around, whose tab ATTACK_ID holds `attack_tab`. bring: visitors may add models of their own.
     """
 
     def __init__(self, demo: gr.Blocks, library: Library, attack_tab: AttackTab, tabs: gr.Tabs,
-                 jobs: Jobs | None, why_off: str = "") -> None:
+                 jobs: Jobs | None, why_off: str = "", bring: bool = False) -> None:
         style = f"<style>{(HERE / 'train.css').read_text('utf-8')}</style>"
         gr.HTML("", html_template=style, elem_id="tr-style", **PLAIN)
         if jobs is None:
@@ -61,11 +62,11 @@ class TrainTab:
             return
         self.library, self.attack, self.tabs, self.jobs = library, attack_tab, tabs, jobs
         self.starter = Starter(library, jobs)
-        self._build()
+        self._build(bring)
         self._wire(demo)
         jobs.watch()
 
-    def _build(self) -> None:
+    def _build(self, bring: bool) -> None:
         script = (HERE / "train.js").read_text("utf-8")
         # Written by one event each, since an answer may come late: the run that was clicked,
         # whether the tab is open, and what the page shows.
@@ -74,6 +75,8 @@ class TrainTab:
         with gr.Row(elem_id="tr-main", equal_height=False):
             with gr.Column(scale=4, min_width=330, elem_id="tr-form"):
                 self.form = TrainForm(self.library)
+                self.own = BringModel(self.library, self.jobs.models, self.attack.gate) if (
+                    bring) else None
             with gr.Column(scale=8, min_width=480, elem_id="tr-watch"):
                 self.runs = gr.HTML("", elem_id="tr-runs", js_on_load=script, **PLAIN)
                 with gr.Row(elem_id="tr-orders", visible=False) as self.orders:
@@ -101,6 +104,8 @@ class TrainTab:
                 self.stop, self.end, self.again, self.compare, self.printed, self.timer,
                 self.form.base, self.attack.standard, self.attack.robust, self.shown]
         self.form.wire(light)
+        if self.own is not None:
+            self.own.wire([self.form.base, self.attack.standard, self.attack.robust])
         inputs = self.form.components()
         self.form.estimate.click(self.starter.estimate, inputs, self.form.said, **heavy)
         self.form.start.click(

@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+expect.set_options(timeout=30_000)  # milliseconds: what is waited for is there, not how fast
 
 
 def free_port() -> int:
@@ -46,7 +47,7 @@ def server() -> Iterator[str]:
             time.sleep(0.3)
     yield address
     process.terminate()
-    process.wait(20)
+    process.wait(120)
 
 
 @pytest.fixture(scope="session")

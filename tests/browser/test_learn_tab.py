@@ -94,6 +94,34 @@ def test_a_whole_lesson_by_keyboard_alone(page: Page, server: str) -> None:
     expect(page.locator("#ln-next-1")).to_be_visible()
 
 
+@pytest.mark.parametrize("number", range(2, 9))
+def test_every_lesson_is_finished_by_keyboard_alone(page: Page, server: str, number: int) -> None:
+    """The way that all lessons share, without their live part, which each may leave out."""
+    open_lesson(page, server, number)
+    tab_to(page, "ln-next-1")
+    page.keyboard.press("Enter")
+    expect(page.locator("#ln-ask .ln-question")).to_be_visible()
+    choose(page, "ln-guess", 0)
+    for step in (2, 3, 4):
+        tab_to(page, f"ln-next-{step}")
+        page.keyboard.press("Enter")
+        expect(page.locator(f"#ln-next-{step + 1}")).to_be_visible()
+    expect(page.locator("#ln-kept .ln-question")).to_be_visible()
+    good = page.locator("#ln-feedback .ln-good")
+    for answer in range(page.locator("#ln-check input").count()):
+        choose(page, "ln-check", answer)
+        tab_to(page, "ln-checked")
+        page.keyboard.press("Enter")
+        expect(page.locator("#ln-feedback .ln-good, #ln-feedback .ln-bad")).to_be_visible()
+        page.wait_for_timeout(500)
+        if good.is_visible():
+            break
+        page.keyboard.press("Shift+Tab")  # back to the answers
+        page.keyboard.press("Shift+Tab")
+    expect(good).to_be_visible()
+    expect(page.locator("#ln-heading")).to_contain_text("1 of 8 lessons finished")
+
+
 def test_a_wrong_prediction_is_put_right(page: Page, server: str) -> None:
     open_lesson(page, server, 2)
     page.click("#ln-next-1")
@@ -171,6 +199,30 @@ def test_an_address_presets_the_page(page: Page, server: str) -> None:
     tabs = page.locator("button[role=tab]:visible").all_inner_texts()
     assert "Train" not in tabs and "Embedding space" not in tabs and "Learn" in tabs
     expect(page.locator(".rx-say").first).to_contain_text("spaniel", timeout=LONG)
+
+
+def test_a_link_carries_settings_and_no_photo(page: Page, server: str) -> None:
+    page.goto(f"{server}?tab=attack&image=dog&kind=image&attack=fgsm&seed=3"
+              "&settings=%7B%22eps%22%3A0.00784313725490196%7D")
+    expect(page.locator(".rx-facts").first).to_contain_text("L∞ 2/255", timeout=LONG)
+    link = page.get_by_role("link", name="Link to these settings")
+    href = link.get_attribute("href", timeout=LONG) or ""
+    assert "image=dog" in href and "attack=fgsm" in href and "seed=3" in href
+    said = page.locator(".rx-say").all_inner_texts()
+    page.goto(f"{server}{href}")
+    expect(page.locator(".rx-facts").first).to_contain_text("L∞ 2/255", timeout=LONG)
+    expect(link).to_be_visible(timeout=LONG)
+    assert page.locator(".rx-say").all_inner_texts() == said  # the same, asked again
+    page.set_input_files("#rx-photo input[type=file]", EXAMPLES / "bee.jpg")
+    page.wait_for_timeout(1500)
+    page.click("#rx-go")
+    expect(page.locator(".rx-status").first).not_to_have_text("Done.")
+    expect(page.locator(".rx-status").first).to_have_text("Done.", timeout=LONG)
+    own = link.get_attribute("href") or ""
+    assert "image=own" in own and "bee" not in own and "tmp" not in own
+    page.goto(f"{server}{own}")
+    expect(page.get_by_text("no photo: choose one of yours")).to_be_visible(timeout=LONG)
+    expect(page.locator("#rx-photo img")).to_have_count(0)
 
 
 def test_a_wrong_address_says_so_and_changes_nothing(page: Page, server: str) -> None:

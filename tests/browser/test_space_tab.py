@@ -54,7 +54,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             time.sleep(0.5)
     yield address
     process.terminate()
-    process.wait(20)
+    process.wait(120)
 
 
 def open_tab(page: Page, address: str, theme: str = "light") -> None:

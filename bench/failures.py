@@ -1,0 +1,152 @@
+"""A study of many pictures while the page is used: python -m bench.failures --data DIR --name FILE.
+
+Starts the real app on loopback, starts a study from its Failures tab as a browser would, and until
+it ends asks for the page once a second and attacks the first example once a minute. Prints what it
+took as JSON: seconds, peak memory of the server, and how long the page and the attacks took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from bench.page import Page
+
+ROOT = Path(__file__).resolve().parents[1]
+FAR = 86_400  # seconds that a request may take at most
+
+
+@dataclass
+class Watch:
+    """Seconds of each page, of each look at the study, and of each attack beside it."""
+
+    pages: list[float] = field(default_factory=list)
+    looks: list[float] = field(default_factory=list)
+    attacks: list[float] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+
+
+@contextmanager
+def server(data: Path, log: Path) -> Iterator[tuple[str, int]]:
+    """(address, process) of an app whose models are open."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with open(log, "wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "app.py", "--port", str(port), "--data", str(data), "--runs-dir",
+             str(log.parent / "runs")], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=file)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        while True:
+            try:
+                health = httpx.get(f"{address}/health", verify=False, timeout=30)
+                if health.json()["status"] == "ok":
+                    break
+            except httpx.HTTPError:
+                assert process.poll() is None, f"the app ended: {log.read_text()}"
+            time.sleep(0.5)
+        yield address, process.pid
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def peak(process: int) -> float:
+    """The most memory that a process ever held, GB."""
+    held = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    assert held is not None
+    return int(held.group(1)) * 1024 / 1e9
+
+
+def visit(address: str, watch: Watch) -> None:
+    """Somebody who opens the page, once a second."""
+    with httpx.Client(base_url=address, timeout=FAR, verify=False) as client:
+        while not watch.over.wait(1):
+            began = time.monotonic()
+            client.get("/").raise_for_status()
+            watch.pages.append(time.monotonic() - began)
+
+
+def attack(address: str, watch: Watch) -> None:
+    """Somebody who attacks the first example, once a minute."""
+    with Page(address, FAR) as page:
+        while not watch.over.wait(60):
+            began = time.monotonic()
+            page.press("rx-go")
+            watch.attacks.append(time.monotonic() - began)
+
+
+def study(page: Page, name: str, pictures: int, watch: Watch) -> str:
+    """Starts it and looks at it every two seconds, as the tab does; its last sentence."""
+    page.fill("fx-place", f"server:{name}")
+    page.fill("fx-limit", pictures)
+    page.press("fx-start")
+    tick = page.chain("fx-start")[-1]
+    while True:
+        began = time.monotonic()
+        (shown,) = page.run(tick)
+        page.keep(tick, shown)
+        watch.looks.append(time.monotonic() - began)
+        said = str(page.values[page.named["fx-state"]])
+        found = re.search(r'role="status">([^<]*)', said)
+        assert found is not None, said
+        if found.group(1)[:7] not in ("Startin", "Waiting") and "are done" not in found.group(1):
+            return found.group(1)
+        time.sleep(2)
+
+
+def spread(seconds: list[float]) -> dict[str, float]:
+    if not seconds:
+        return {}
+    ordered = sorted(seconds)
+    return {"n": len(ordered), "median": round(statistics.median(ordered), 3),
+            "p95": round(ordered[int(0.95 * (len(ordered) - 1))], 3),
+            "most": round(ordered[-1], 3)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--data", type=Path, required=True, help="the server's data folder")
+    parser.add_argument("--name", required=True, help="a file or folder in it")
+    parser.add_argument("--pictures", type=int, default=1000)
+    args = parser.parse_args()
+    watch = Watch()
+    with tempfile.TemporaryDirectory() as folder, server(args.data, Path(folder) / "log") as (
+            address, process):
+        threads = [threading.Thread(target=act, args=(address, watch)) for act in (visit, attack)]
+        began, before = time.monotonic(), peak(process)
+        for thread in threads:
+            thread.start()
+        try:
+            with Page(address, FAR) as page:
+                said = study(page, args.name, args.pictures, watch)
+        finally:
+            watch.over.set()
+        taken = time.monotonic() - began
+        for thread in threads:
+            thread.join()
+        print(json.dumps({
+            "study": said, "seconds": round(taken, 1), "peak GB": round(peak(process), 2),
+            "GB before": round(before, 2), "page, s": spread(watch.pages),
+            "look, s": spread(watch.looks), "attack beside it, s": spread(watch.attacks),
+            "load average": [round(load, 1) for load in os.getloadavg()]}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Tables of papers: models x attacks x image sets x budgets, each cell kept on disk."""

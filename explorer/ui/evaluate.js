@@ -1,0 +1,23 @@
+// Buttons and boxes of the list of evaluations. Runs once in its gr.HTML: element and trigger are
+// Gradio's. Native controls, so all works by keyboard; focus stays where it was when the list is
+// drawn again.
+let last = '';
+const tell = (target) => {
+  last = target.dataset.key || '';
+  const said = {do: target.dataset.do, id: target.dataset.id};
+  if (target.type === 'checkbox') said.on = target.checked;
+  trigger('click', said);
+};
+element.addEventListener('click', (event) => {
+  const target = event.target.closest('[data-do]');
+  if (target && target.type !== 'checkbox') tell(target);
+});
+element.addEventListener('change', (event) => {
+  const target = event.target.closest('[data-do]');
+  if (target && target.type === 'checkbox') tell(target);
+});
+new MutationObserver(() => {
+  if (!last || document.activeElement !== document.body) return;
+  const again = element.querySelector(`[data-key="${CSS.escape(last)}"]`);
+  if (again) again.focus({preventScroll: true});
+}).observe(element, {childList: true, subtree: true});

@@ -1,0 +1,164 @@
+"""An evaluation from start to LaTeX: started, left, found again, compared, saved."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from serving import app
+
+expect.set_options(timeout=60_000)
+SHOTS = Path(__file__).parent / "shots"
+LONG = 240_000  # milliseconds
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an app with a runs folder of its own, and a data folder with one set."""
+    root = tmp_path_factory.mktemp("evaluate")
+    (root / "data" / "dtd").mkdir(parents=True)  # empty, so it cannot be read
+    with app(root / "log", "--runs-dir", str(root / "runs"), "--data", str(root / "data"),
+             seconds=300) as running:
+        yield f"{running.address}/"
+
+
+def open_tab(page: Page, server: str, theme: str = "light") -> None:
+    page.goto(f"{server}?__theme={theme}")
+    page.get_by_role("tab", name="Evaluate").click()
+    expect(page.locator("#ev-start")).to_be_visible()
+
+
+def settle(page: Page, images: int, budgets: str) -> None:
+    page.fill("#ev-limit input[type=number]", str(images))
+    page.fill("#ev-budgets input, #ev-budgets textarea", budgets)
+    page.keyboard.press("Tab")
+    page.wait_for_timeout(500)
+
+
+def saved(page: Page, kind: str) -> str:
+    link = page.locator(f".ev-files a[data-format={kind}]")
+    address = str(link.get_attribute("href"))
+    with page.expect_download() as download:
+        link.click()
+    text = Path(download.value.path()).read_text("utf-8")
+    assert base64.b64decode(address.partition(",")[2]).decode("utf-8") == text
+    return text
+
+
+def test_an_evaluation_from_start_to_latex(page: Page, server: str) -> None:
+    open_tab(page, server)
+    expect(page.locator(".ev-empty")).to_contain_text("Press Start")
+    settle(page, 4, "1, 2")
+    page.click("#ev-cost")
+    expect(page.locator("#ev-said")).to_contain_text("Measuring the cost", timeout=LONG)
+    expect(page.locator("#ev-said")).to_contain_text("6 numbers on 4 images", timeout=LONG)
+    page.click("#ev-start")
+    expect(page.locator("#ev-said")).to_contain_text("You may close this page")
+    expect(page.locator(".ev-item .ev-state")).to_be_visible()
+    page.goto("about:blank")  # closed, and found again
+
+    open_tab(page, server)
+    expect(page.locator(".ev-item .ev-done")).to_be_visible(timeout=LONG)
+    expect(page.locator(".ev-said")).to_contain_text("On 12 example photos, pocket reads")
+    rows = page.locator(".ev-table.ev-accuracy tbody tr")
+    expect(rows).to_have_count(2)
+    assert page.locator(".ev-table.ev-accuracy thead th").all_inner_texts() == [
+        "Data", "Model", "Clean", "Image 1/255", "Image 2/255"]
+    expect(page.locator(".ev-curve")).to_have_attribute("data-drawn", "2")
+    assert page.locator(".ev-plot .scatterlayer .trace").count() == 2
+    page.click("#ev-curve summary")
+    expect(page.locator(".ev-words tr")).to_have_count(3)
+
+    clean = rows.first.locator("td b").first.inner_text()
+    latex = saved(page, "tex")
+    assert r"\begin{tabular}{llrrr}" in latex and rf"& {clean} {{\scriptsize(" in latex
+    told = json.loads(saved(page, "json"))
+    assert f"{told['rows'][0]['accuracy'] * 100:.1f}" == clean and len(told["rows"]) == 6
+    assert clean in saved(page, "md") and saved(page, "csv").count("\n") == 7
+    with page.expect_download() as download:
+        page.click("[data-save=svg]")
+    assert "pocket-robust" in Path(download.value.path()).read_text("utf-8")
+    compare(page, clean)
+
+
+def compare(page: Page, clean: str) -> None:
+    """A second one reuses what is known, tells of a set that cannot be read, and is laid beside
+    the first."""
+    settle(page, 4, "1, 2")
+    page.get_by_label("Describable Textures (1,880 images)").check()
+    page.click("#ev-start")
+    expect(page.locator(".ev-item")).to_have_count(2)
+    expect(page.locator(".ev-item .ev-done")).to_have_count(2, timeout=LONG)
+    expect(page.locator(".ev-left-out")).to_contain_text("dtd is damaged or incomplete")
+    assert page.locator(".ev-table.ev-accuracy td b").first.inner_text() == clean
+    page.locator(".ev-tick input").check()
+    expect(page.locator(".ev-table.ev-accuracy thead th").first).to_have_text("Evaluation")
+    expect(page.locator(".ev-table.ev-accuracy tbody tr")).to_have_count(4)
+    assert "evaluations.tex" in str(page.locator("[data-format=tex]").get_attribute("download"))
+    page.locator(".ev-open").last.focus()
+    page.keyboard.press("Enter")  # by keyboard, the other one is opened
+    expect(page.locator(".ev-item").last).to_have_attribute("data-current", "true")
+
+
+def test_it_can_be_stopped_taken_up_and_deleted(page: Page, server: str) -> None:
+    open_tab(page, server)
+    page.click("#ev-stop")
+    expect(page.locator("#ev-said")).to_contain_text("Nothing is running")
+    page.get_by_label("1,513 emoji by kind").check()
+    settle(page, 200, "1, 2, 3, 4")
+    page.click("#ev-start")
+    expect(page.locator(".ev-doing")).to_contain_text("Running", timeout=LONG)
+    page.click("#ev-stop")
+    expect(page.locator(".ev-doing")).to_contain_text("Stopped at", timeout=LONG)
+    page.click("#ev-again")
+    expect(page.locator(".ev-doing")).to_contain_text("Running", timeout=LONG)
+    page.click("#ev-stop")
+    expect(page.locator(".ev-doing")).to_contain_text("Stopped at", timeout=LONG)
+    page.click("#ev-delete")
+    page.click("#ev-sure")
+    expect(page.locator(".ev-item")).to_have_count(0)
+    expect(page.locator(".ev-empty")).to_be_visible()
+
+
+@pytest.mark.parametrize(("what", "said"), [
+    ("budgets", "ust be a number"), ("images", "Choose 1 to 5,000 images"),
+    ("sets", "Choose an image set first"), ("attacks", "Choose an attack"),
+])
+def test_mistakes_get_a_sentence(page: Page, server: str, what: str, said: str) -> None:
+    open_tab(page, server)
+    if what in ("budgets", "images"):
+        settle(page, 0 if what == "images" else 4, "one" if what == "budgets" else "1")
+    elif what == "sets":
+        page.get_by_label("12 example photos").uncheck()
+    else:
+        page.locator("#ev-kinds").get_by_label("nothing").uncheck()
+        page.locator("#ev-kinds").get_by_label("photo").uncheck()
+    page.click("#ev-start")
+    expect(page.locator("#ev-said .rx-error")).to_contain_text(said)
+    expect(page.locator(".ev-item")).to_have_count(0)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1366, 768), (1920, 1080)])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_fits_the_screen(browser: Browser, server: str, width: int, height: int, theme: str,
+                            ) -> None:
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    open_tab(page, server, theme)
+    settle(page, 2, "1, 2")
+    page.click("#ev-start")
+    expect(page.locator(".ev-item .ev-done")).to_be_visible(timeout=LONG)
+    expect(page.locator(".ev-curve")).to_have_attribute("data-drawn", "2")
+    SHOTS.mkdir(exist_ok=True)
+    page.evaluate("window.scrollTo(0, 0)")
+    page.screenshot(path=SHOTS / f"evaluate-{width}-{theme}.png")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    box = page.locator("#ev-start").bounding_box()
+    assert box is not None and box["y"] + box["height"] <= height, "Start is cut off"
+    context.close()

@@ -1,0 +1,37 @@
+"""Attacks a batch that does not fit into the memory this process may have; prints what came out."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+from explorer.attacks.image import PGD
+from explorer.attacks.run import run
+from explorer.models import Library
+from explorer.pairs import Pairs
+
+CAPTIONS = ("a photo of a cat", "a photo of a dog", "a photo of a car")
+
+
+def used() -> int:
+    """Address space of this process, bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def main(images: int, spare: int) -> None:
+    model = Library().load("pocket")
+    grey = torch.randint(0, 256, (images, 3, model.size, model.size),
+                         generator=torch.Generator().manual_seed(0))
+    pairs = Pairs(grey / 255, CAPTIONS, torch.zeros(images, dtype=torch.long))
+    run(PGD(steps=1), model, Pairs(pairs.images[:1], CAPTIONS, pairs.labels[:1]))  # what is lazy
+    most = used() + spare
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    result = run(PGD(steps=2), model, pairs)
+    print(len(result.success), model.climbs.most, model.looks.most)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

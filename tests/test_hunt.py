@@ -1,0 +1,196 @@
+"""A study from its pictures to what is saved of it, with a tiny model."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import grid_images
+from PIL import Image
+
+from explorer import cases as single
+from explorer import study
+from explorer.attacks.image import PGD
+from explorer.attacks.joint import Separate
+from explorer.attacks.run import Attack, run
+from explorer.attacks.text import Typo
+from explorer.background import Progress
+from explorer.bundle import read_bundle
+from explorer.errors import InputError
+from explorer.failures import Found, View, chosen, quantity, read_study
+from explorer.models import DualEncoder, Library
+from explorer.pairs import Pairs, to_image, to_pixels
+from explorer.places import UPLOAD
+from explorer.study import BATCH, Wish, hunt
+from explorer.ui.failures_cards import Sheet, gallery
+from explorer.ui.failures_report import attack_words, report
+
+MANY = BATCH + 3
+KINDS = ("a cat", "a dog", "a red car")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A study's folder with an upload of eleven pictures, one of them damaged."""
+    rows = ["image,caption"]
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        for number, pixels in enumerate(grid_images(MANY, 32)):
+            out = io.BytesIO()
+            to_image(pixels).save(out, "PNG")
+            raw = out.getvalue() if number != 2 else out.getvalue()[:40]
+            archive.writestr(f"{number:02d}.png", raw)
+            rows.append(f"{number:02d}.png,{KINDS[number % 3]}")
+        archive.writestr("table.csv", "\n".join(rows))
+    return tmp_path
+
+
+def wish(attack: Attack | None = None, **more: object) -> Wish:
+    return Wish.of(UPLOAD, ("plain", "hard"), attack or PGD(eps=8 / 255, steps=2), **more)
+
+
+def done(asked: Wish, folder: Path, library: Library) -> Found:
+    for _ in hunt(asked, folder, library):
+        pass
+    return read_study(folder)
+
+
+def test_every_picture_is_attacked_and_the_damaged_one_is_named(
+    two: Library, tiny: DualEncoder, folder: Path,
+) -> None:
+    steps = list(hunt(wish(), folder, two))
+    assert [s.done for s in steps if s.kept] == [BATCH, MANY] and steps[-1].total == MANY
+    assert any("step 1 of 2" in s.text for s in steps)
+    found = read_study(folder)
+    assert len(found.cases) == MANY - 1 and found.bad == 1
+    assert "02.png" in " ".join(found.left_out)
+    case = found.cases[0]
+    pixels = to_pixels(single.picture(study.clean_path(folder, 0)), tiny.size)[None]
+    again = run(PGD(eps=8 / 255, steps=2), tiny,
+                Pairs(pixels, found.captions, torch.tensor([case.label])))
+    assert case.sides[0].now == int(again.adversarial.prediction[0])
+    assert case.sides[0].linf == int(again.linf_255[0]) == 8
+
+
+def test_it_goes_on_where_it_was_ended_and_finds_the_same(
+    two: Library, folder: Path, tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    whole = done(wish(), folder, two)
+    other = tmp_path_factory.mktemp("cut")
+    (other / "data.zip").write_bytes((folder / "data.zip").read_bytes())
+    for progress in hunt(wish(), other, two):
+        if progress.kept:
+            break
+    with open(other / "rows.jsonl", "a") as file:
+        file.write('{"i": 9, "si')  # killed in the middle of a line
+    assert len(read_study(other).cases) == BATCH - 1
+    first = next(iter(hunt(wish(), other, two)))
+    assert first.done == BATCH
+    again = done(wish(), other, two)
+
+    def read(found: Found) -> list[tuple[int, ...]]:
+        return [(c.place, *(s.now for s in c.sides)) for c in found.cases]
+
+    assert read(again) == read(whole)
+
+
+@pytest.mark.parametrize(("attack", "pixels", "words"), [
+    (Typo(words=1), False, True),
+    (Separate(image=PGD(eps=8 / 255, steps=1), text=Typo(words=1)), True, True),
+])
+def test_captions_are_attacked_too(
+    two: Library, folder: Path, attack: Attack, pixels: bool, words: bool,
+) -> None:
+    found = done(wish(attack, limit=3), folder, two)
+    sides = [side for case in found.cases for side in case.sides]
+    assert any(side.linf for side in sides) is pixels
+    assert any(side.words for side in sides) is words
+    sheet = Sheet(folder, found, ("standard", "robust"))
+    page = gallery(sheet, found.cases, View())
+    assert ("photo unchanged" in page) is not pixels
+    assert "words changed" in gallery(sheet, found.cases, View(table=True))
+
+
+def test_filters_by_quantity(two: Library, folder: Path) -> None:
+    cases = done(wish(), folder, two).cases
+    middle = sorted(q for c in cases if (q := quantity(c, "shift")) is not None)[4]
+    above = chosen(cases, View(sort="shift", low=middle))
+    assert len(above) == len(cases) - 4
+    assert len(chosen(cases, View(sort="shift", high=middle))) == 5
+    assert chosen(cases, View(sort="flip", high=16.0)) == []  # not one was searched
+    assert len(chosen(cases, View(sort="flip"))) == len(cases)
+
+
+def finished(events: Iterator[Progress | tuple[str, bytes]]) -> tuple[str, bytes]:
+    *progress, last = events
+    assert progress and isinstance(last, tuple)
+    return last
+
+
+def test_what_is_saved(two: Library, folder: Path) -> None:
+    asked = wish()
+    found = done(asked, folder, two)
+    name, raw = finished(single.bundles(folder, asked, found, found.cases[:1], two))
+    (folder / name).write_bytes(raw)
+    bundle = read_bundle(folder / name)
+    assert bundle.captions == found.captions and len(bundle.cases) == 2
+    name, raw = finished(single.bundles(folder, asked, found, found.cases[:3], two))
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        assert len(archive.namelist()) == 3
+    sheet = single.contact_sheet(folder, found, found.cases, ("standard", "robust"))
+    with Image.open(io.BytesIO(sheet)) as picture:
+        assert picture.size == (6 * 268 + 12, 2 * 172 + 12)
+    with pytest.raises(InputError, match="at most 48 bundles"):
+        next(iter(single.bundles(folder, asked, found, found.cases * 9, two)))
+
+
+def test_the_smallest_eps_is_searched_and_kept(two: Library, folder: Path) -> None:
+    asked = wish()
+    found = done(asked, folder, two)
+    list(single.flips(folder, asked, found, found.cases[:2], two))
+    after = read_study(folder).cases
+    assert all(side.flip for case in after[:2] for side in case.sides)
+    assert not any(side.flip for case in after[2:] for side in case.sides)
+    for case in after[:2]:
+        if case.sides[0].was != case.label:
+            assert case.sides[0].flip is not None and case.sides[0].flip[0] == 0
+    with pytest.raises(InputError, match="the photo alone"):
+        list(single.flips(folder, wish(Typo(words=1)), found, found.cases[:1], two))
+
+
+def test_the_report_needs_no_other_file(two: Library, folder: Path) -> None:
+    asked = wish()
+    found = done(asked, folder, two)
+    sheet = Sheet(folder, found, ("standard", "robust"), live=False)
+    page = report(sheet, asked, "<mine>", found.cases, {"plain": "abc", "hard": "def"}, "both")
+    assert page.count('class="fx-card"') == len(found.cases)
+    assert "&lt;mine&gt;" in page and "<mine>" not in page and "sha256 abc" in page
+    assert "http" not in page and "<script" not in page and "<button" not in page
+    assert "src=" in page and page.count("src=") == page.count('src="data:image/jpeg;base64,')
+    assert "02.png" in page
+    assert attack_words(asked).startswith("PGD on the photo (eps 8/255")
+
+
+def test_mistakes_get_a_sentence(
+    two: Library, folder: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(InputError, match="choose 1 to 2,000 pictures"):
+        done(wish(limit=0), folder, two)
+    with pytest.raises(InputError, match="there is no data set"):
+        done(Wish.of("elsewhere", ("plain", "hard"), PGD()), folder, two)
+    monkeypatch.setattr(study, "LEAST_FREE", 10**18)
+    with pytest.raises(InputError, match="disk has less than"):
+        done(wish(), folder, two)
+    monkeypatch.undo()
+    done(wish(limit=2), folder, two)
+    found = read_study(folder)
+    (folder / "pictures" / f"{found.cases[0].place:05d}-clean-0.png").unlink()
+    with pytest.raises(InputError, match="not in the study's folder any more"):
+        single.result_of(folder, wish(), found, found.cases[0], 0, two.load("plain"))
+    (folder / "set.json").write_text(json.dumps([])[:1])
+    with pytest.raises(InputError, match="damaged"):
+        read_study(folder)
