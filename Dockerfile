@@ -38,6 +38,7 @@ ENV PATH=/venv/bin:$PATH \
     NUMBA_CACHE_DIR=/tmp/cache/numba \
     HF_HOME=/tmp/cache/huggingface \
     HF_HUB_OFFLINE=1 \
+    EXPLORER_RUNS=/tmp/runs \
     GRADIO_SERVER_NAME=0.0.0.0 \
     GRADIO_SERVER_PORT=7860 \
     GRADIO_ANALYTICS_ENABLED=False

@@ -52,8 +52,9 @@ load: .venv/.test ## thirty visitors attack at once for three minutes; fills doc
 scale: .venv/.test ## what 10 to 100,000 visitors a day need; fills docs/scale.md (after load)
 	@$(BIN)/python -m bench.scale
 
-fuzz: .venv/.test ## 10,000 random inputs at every door (CASES=... to change)
+fuzz: .venv/.test ## 10,000 random inputs at every door (CASES=...), led by coverage if atheris is there
 	@FUZZ=$(or $(CASES),10000) $(BIN)/python -m pytest tests/test_fuzz.py --timeout=7200 -q
+	@$(BIN)/python tests/coverage_fuzz.py --runs $(or $(CASES),10000)
 
 audit: .venv/.test ## bandit on our code, hadolint on the Dockerfile, pip-audit on what is installed
 	@$(BIN)/bandit -q -c pyproject.toml -r explorer app.py

@@ -47,14 +47,15 @@ def release() -> None:
 
 
 class Room:
-    """How many rows of a batch fit at once, learned by running out of memory.
+    """How many rows of a batch go at once: at most `limit` (None: all), and as many as have been
+    found to fit into memory.
 
-    most: None while everything has fitted. It halves at each failure, and doubles after CALM
-    batches without one, since the memory may have been somebody else's for a while.
+    most: what goes now. It halves at each failure, and doubles after CALM batches without one,
+    since the memory may have been somebody else's for a while.
     """
 
-    def __init__(self) -> None:
-        self.most: int | None = None
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = self.most = limit
         self._calm = 0
 
     def spread(self, n: int, work: Callable[[slice], Generator[T, None, Tensor]],
@@ -101,6 +102,10 @@ class Room:
         self.most, self._calm = rows // 2, 0
 
     def _fitted(self) -> None:
-        self._calm += self.most is not None
+        if self.most == self.limit:
+            return
+        self._calm += 1
         if self.most is not None and self._calm >= CALM:
-            self.most, self._calm = 2 * self.most, 0
+            twice = 2 * self.most
+            self.most = twice if self.limit is None else min(twice, self.limit)
+            self._calm = 0

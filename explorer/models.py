@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from explorer.errors import InputError
 from explorer.memory import Room
+from explorer.settings import current
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 TEXT_CACHE = 20_000
@@ -124,7 +125,7 @@ class DualEncoder:
     @cached_property
     def looks(self) -> Room:
         """How many pictures a forward pass has room for."""
-        return Room()
+        return Room(current().batch)
 
     @cached_property
     def reads(self) -> Room:
@@ -134,7 +135,7 @@ class DualEncoder:
     @cached_property
     def climbs(self) -> Room:
         """How many pictures the steps of an attack have room for."""
-        return Room()
+        return Room(current().batch)
 
     def _image_features(self, pixels: Tensor, fast: bool) -> Tensor:
         x = (pixels.to(self.device) - self.mean) / self.std

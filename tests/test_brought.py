@@ -131,14 +131,14 @@ def test_names_that_are_refused(here: Library, tiny_folder: Path, name: str) -> 
 def test_names_are_taken_once_and_there_is_an_end(here: Library, tiny_folder: Path,
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(brought, "MOST", 2)
+    with pytest.raises(InputError, match="either standard or robust"):
+        sent(here, tiny_folder, kind="strong")
     sent(here, tiny_folder)
     with pytest.raises(InputError, match="a model mine already"):
         sent(here, tiny_folder)
     sent(here, tiny_folder, "more")
     with pytest.raises(InputError, match="keeps 2 models"):
         sent(here, tiny_folder, "most")
-    with pytest.raises(InputError, match="either standard or robust"):
-        sent(here, tiny_folder, kind="strong")
 
 
 def test_only_listed_models_can_be_named_by_visitors(tmp_path: Path, tiny_folder: Path) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from serving import ROOT, Running, app
 
@@ -41,7 +42,7 @@ def test_the_image_is_small_in_rights(image: Stage) -> None:
     assert image.check[-1].count("/health") == 1 and image.command == ["python", "app.py"]
     written = ("HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR", "NUMBA_CACHE_DIR", "HF_HOME")
     assert all(image.env[name].startswith("/tmp") for name in written)
-    assert image.env["HF_HUB_OFFLINE"] == "1"
+    assert image.env["HF_HUB_OFFLINE"] == "1" and image.env["EXPLORER_RUNS"].startswith("/tmp")
     first = stages((ROOT / "Dockerfile").read_text(encoding="utf-8"))[0]
     assert first.arguments["TORCH_INDEX"].endswith("/cpu") and first.user == "root"
     assert not image.runs or all("pip" not in run for run in image.runs)
@@ -165,6 +166,33 @@ def test_the_app_works_behind_a_proxy_under_a_path(proxied: tuple[str, Running])
                                 headers={"Origin": "https://evil.example"}).status_code == 403
         assert page.client.get("/metrics").status_code == 404, "the visitor's address is public"
     assert running.health()["status"] in ("ok", "starting")
+
+
+def test_the_card_of_a_hosted_demo_is_what_is_here() -> None:
+    """The header of the README, as Hugging Face reads it."""
+    _, header, _ = (ROOT / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    card = dict(line.split(": ", 1) for line in header.strip().splitlines())
+    assert card["sdk"] == "gradio" and card["license"] == "apache-2.0"
+    assert (ROOT / card["app_file"]).is_file() and (ROOT / "requirements.txt").is_file()
+    assert f"gradio>={card['sdk_version']}," in (ROOT / "requirements.txt").read_text("utf-8")
+    assert f"python:{card['python_version'].strip(chr(34))}-" in (ROOT / "Dockerfile").read_text()
+    assert len(card["short_description"]) <= 60 and card["title"] and card["emoji"]
+
+
+def test_a_hosted_demo_answers_in_its_frame(tmp_path: Path) -> None:
+    """`python app.py` with what the host sets, seen through its proxy."""
+    with app(tmp_path / "log", environment={"SPACE_ID": "me/demo",
+                                            "GRADIO_SERVER_NAME": "0.0.0.0"}) as running:
+        seen = {"Host": "me-demo.hf.space", "X-Forwarded-Proto": "https",
+                "X-Forwarded-For": "203.0.113.9"}
+        answer = httpx.get(f"{running.address}/", headers=seen, verify=False, timeout=60)
+        assert answer.status_code == 200
+        policy = answer.headers["content-security-policy"]
+        assert "frame-ancestors 'self' https://huggingface.co" in policy
+        assert "x-frame-options" not in answer.headers
+        other = httpx.post(f"{running.address}/gradio_api/queue/join", json={}, verify=False,
+                           headers={**seen, "Origin": "https://evil.example"})
+        assert other.status_code == 403
 
 
 @pytest.mark.slow

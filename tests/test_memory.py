@@ -23,7 +23,7 @@ from explorer.memory import CALM, OutOfMemoryError, Room, out_of_memory
 from explorer.models import DualEncoder
 from explorer.pairs import Pairs
 from explorer.server.gate import Gate
-from explorer.settings import Settings
+from explorer.settings import Settings, current
 
 TOLD = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. Error code 12"
 
@@ -158,6 +158,20 @@ def test_more_is_tried_again_after_a_while() -> None:
         assert joined(room.spread(4, failing(sizes, 2, MemoryError()))).tolist() == [0, 1, 2, 3]
     assert sizes[:3] == [4, 2, 2] and sizes.count(4) == 2, "once at first, and once after CALM"
     assert joined(room.spread(0, failing([], 0, MemoryError()))).tolist() == []
+
+
+def test_the_limit_of_the_settings_holds(tiny: DualEncoder, seven: Pairs,
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPLORER_BATCH", "3")
+    current.cache_clear()
+    try:
+        small = Small(tiny, looks=99, climbs=99)
+        for _ in range(CALM):
+            run(PGD(steps=1), small, seven)
+    finally:
+        monkeypatch.undo()
+        current.cache_clear()
+    assert max(small.asked) == 3
 
 
 def test_closing_stops_the_work() -> None:

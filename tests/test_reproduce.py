@@ -93,7 +93,8 @@ def test_intervals_of_one_and_of_several_seeds() -> None:
     one = np.array([[1.0] * 30 + [0.0] * 70])
     assert interval(one) == wilson(30, 100)
     low, high = interval(np.concatenate([one, one]))
-    assert low < 0.3 < high and high - low == pytest.approx(2 * 1.96 * (0.21 / 100) ** 0.5, abs=0.02)
+    width = 2 * 1.96 * (0.3 * 0.7 / 100) ** 0.5
+    assert low < 0.3 < high and high - low == pytest.approx(width, abs=0.02)
     assert spread(np.zeros(50)) == (0.0, 0.0)
 
 

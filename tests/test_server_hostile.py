@@ -175,7 +175,8 @@ def test_another_visitors_files_and_page_are_theirs(server: Running, page: Page)
         assert "another visitor" in declared(other.client.post(f"{API}/run/predict", json=body))
         cancel = {"session_hash": page.session, "fn_index": 1, "event_id": "x"}
         assert "another visitor" in declared(other.client.post(f"{API}/cancel", json=cancel))
-        event = next(e for e in other.events if e["queue"] and len(e["inputs"]) > 1)
+        event = next(e for e in other.events
+                     if e["queue"] and other.named["rx-photo"] in e["inputs"])
         other.fill("rx-photo", mine)
         assert "no such file" in declared(
             other.client.post(f"{API}/queue/join", json=other.body(event)))

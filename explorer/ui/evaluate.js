@@ -1,4 +1,4 @@
-// Buttons and boxes of the list of evaluations. Runs once in its gr.HTML: element and trigger are
+// Buttons and boxes of the list of evaluations and of the open one. Runs once in each gr.HTML: element and trigger are
 // Gradio's. Native controls, so all works by keyboard; focus stays where it was when the list is
 // drawn again.
 let last = '';
@@ -10,7 +10,11 @@ const tell = (target) => {
 };
 element.addEventListener('click', (event) => {
   const target = event.target.closest('[data-do]');
-  if (target && target.type !== 'checkbox') tell(target);
+  if (!target || target.type === 'checkbox') return;
+  if (target.dataset.do === 'ask') {  // deleting takes a second press
+    target.dataset.do = 'delete';
+    target.textContent = 'Yes, delete it for good';
+  } else tell(target);
 });
 element.addEventListener('change', (event) => {
   const target = event.target.closest('[data-do]');

@@ -27,8 +27,7 @@ MOST_IMAGES = 5_000  # of each set
 PICTURES = [".zip", ".tar", ".gz", ".tgz", ".parquet", ".csv", ".tsv", "image"]
 TASKS = [("which caption fits", CLASSES), ("retrieval, both ways", RETRIEVAL)]
 KINDS = [("nothing", CLEAN), ("photo", "image"), ("caption", "text"), ("both", "joint")]
-BUDGETS = {"linf": ("Budgets ε, grey levels of 255, by commas", "1, 2, 4"),
-           "l2": ("Budgets ε, L2 of pixels in 0 to 1, by commas", "0.5, 1")}
+BUDGETS = {"linf": ("Budgets ε, in n/255", "1, 2, 4"), "l2": ("Budgets ε, in L2", "0.5, 1")}
 HINT = ("A zip or parquet file, or several photos. What they show is told by a CSV with the "
         "columns image and caption (or label), by one folder a class, by the lines below, or by "
         "the file names.")
@@ -84,8 +83,8 @@ class EvaluateForm:
                         for title, name in shipped()), key=lambda one: len(one[0]))
         self.shipped = gr.CheckboxGroup(short, value=[PHOTOS], elem_id="ev-shipped",
                                         label="Image sets that come with the app")
-        self.here = gr.CheckboxGroup(here(data), value=[], label="Image sets on this server",
-                                     visible=bool(here(data)), elem_id="ev-here")
+        self.here = gr.Dropdown(here(data), value=[], multiselect=True, elem_id="ev-here",
+                                label="Image sets on this server", visible=bool(here(data)))
         with gr.Accordion("My own pictures, and other sets", open=False, elem_id="ev-own"):
             gr.HTML(absent(data), **PLAIN)
             self.files = gr.File(label="Zip, parquet, or photos", file_count="multiple",
@@ -98,10 +97,11 @@ class EvaluateForm:
                                   elem_id="ev-models")
         self.kinds = gr.CheckboxGroup(KINDS, value=[CLEAN, "image"], label="What is attacked",
                                       elem_id="ev-kinds")
-        self.budgets = gr.Textbox(BUDGETS["linf"][1], label=BUDGETS["linf"][0], max_lines=1,
-                                  elem_id="ev-budgets")
-        self.limit = Slider(1, 1000, 100, step=1, label="At most, images of each set",
-                            elem_id="ev-limit")
+        with gr.Row():
+            self.budgets = gr.Textbox(BUDGETS["linf"][1], label=BUDGETS["linf"][0], max_lines=1,
+                                      elem_id="ev-budgets", min_width=120)
+            self.limit = gr.Number(100, label="Images of a set, at most", elem_id="ev-limit",
+                                   min_width=120)
         with gr.Row():
             self.start = gr.Button("Start", variant="primary", elem_id="ev-start", min_width=80)
             self.cost = gr.Button("How long?", elem_id="ev-cost", min_width=100)

@@ -13,7 +13,7 @@ from explorer.evaluation.rows import Table
 from explorer.evaluation.work import table_of
 from explorer.ui import evaluate_views as views
 from explorer.ui.failures_cases import owner_of
-from explorer.workrecord import BUSY, FAILED, STOPPED, WAITING, Work
+from explorer.workrecord import BUSY, WAITING, Work
 
 KIND = "evaluate"
 Shown = dict[str, Any]
@@ -48,17 +48,12 @@ class EvaluateLook:
         busy = any(other.state in BUSY for other in works)
         now: Shown = {
             **{name: digest(text) for name, text in drawn.items()}, "work": current,
-            "state": [current, work.state if work else ""],
             "timer": busy and is_open if is_open is not None else shown.get("timer")}
 
         def only(name: str, value: Any) -> Any:
             return value if shown.get(name) != now[name] else gr.skip()
 
-        over = work is not None and work.state not in BUSY
-        goes_on = work is not None and work.state in (STOPPED, FAILED)
         return (*(only(name, drawn[name]) for name in ("list", "said", "table", "curve")),
-                only("state", gr.update(visible=over)), only("state", gr.update(visible=goes_on)),
-                only("state", gr.update(visible=False)),
                 only("timer", gr.Timer(active=bool(now["timer"]))), now)
 
     def _drawn(self, works: list[Work], work: Work | None, tables: list[Table], beside: list[str],

@@ -64,13 +64,7 @@ class EvaluateTab:
                 self.form = EvaluateForm(self.library, pair, self.data)
             with gr.Column(scale=9, min_width=520, elem_id="ev-watch"):
                 self.list = gr.HTML("", elem_id="ev-works", js_on_load=script, **PLAIN)
-                self.state = gr.HTML(views.NONE, elem_id="ev-state", **PLAIN)
-                with gr.Row(visible=False, elem_id="ev-orders") as self.orders:
-                    self.again = gr.Button("Go on", size="sm", elem_id="ev-again", min_width=90)
-                    self.delete = gr.Button("Delete this evaluation", size="sm",
-                                            elem_id="ev-delete", min_width=140)
-                    self.sure = gr.Button("Yes, delete it for good", size="sm", variant="stop",
-                                          visible=False, elem_id="ev-sure", min_width=150)
+                self.state = gr.HTML(views.NONE, elem_id="ev-state", js_on_load=script, **PLAIN)
                 self.table = gr.HTML("", elem_id="ev-table", **PLAIN)
                 page = (HERE / "evaluate.html").read_text("utf-8")
                 self.curve = gr.HTML("", html_template=page.replace("@PLOTLY@", plotly.as_posix()),
@@ -79,8 +73,7 @@ class EvaluateTab:
 
     def _wire(self, demo: gr.Blocks) -> None:
         seen = [self.asked, self.open, self.shown, self.ticked]
-        view = [self.list, self.state, self.table, self.curve, self.orders, self.again, self.sure,
-                self.timer, self.shown]
+        view = [self.list, self.state, self.table, self.curve, self.timer, self.shown]
         self.redraw: dict[str, Any] = {"fn": self.look.draw, "inputs": seen, "outputs": view,
                                        **LIGHT}
         demo.load(self.look.arrive, None, view, **LIGHT)
@@ -90,9 +83,7 @@ class EvaluateTab:
             **self.redraw)
         form.cost.click(self._cost, form.components(), form.said, **HEAVY)
         form.stop.click(self._stop, self.shown, form.said, **LIGHT).then(**self.redraw)
-        self.again.click(self._order("go_on"), self.shown, form.said, **LIGHT).then(**self.redraw)
-        self.delete.click(lambda: gr.update(visible=True), None, self.sure, **LIGHT)
-        self.sure.click(self._order("delete"), self.shown, form.said, **LIGHT).then(**self.redraw)
+        self.state.click(self._order, None, form.said, **LIGHT).then(**self.redraw)
         self.list.click(self._press, self.ticked, [self.asked, self.ticked], **LIGHT).then(
             **self.redraw)
 
@@ -162,12 +153,13 @@ class EvaluateTab:
         return self._obeyed(lambda: self.works.stop(str(name), owner),
                             "It stops at its next step; what is found is kept.")
 
-    def _order(self, name: str) -> Callable[..., str]:
-        def obey(shown: Shown, request: gr.Request) -> str:
-            act = getattr(self.works, name)
-            return self._obeyed(lambda: act(str(shown.get("work", "")), owner_of(request)))
-
-        return obey
+    def _order(self, request: gr.Request, event: gr.EventData) -> Any:
+        """What a button beside the state asks for."""
+        acts = {"go_on": self.works.go_on, "delete": self.works.delete}
+        act = acts.get(str(event._data.get("do")))
+        if act is None:
+            return gr.skip()
+        return self._obeyed(lambda: act(str(event._data.get("id", "")), owner_of(request)))
 
     @staticmethod
     def _obeyed(act: Callable[[], None], said: str = "") -> str:

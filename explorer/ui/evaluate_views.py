@@ -66,8 +66,19 @@ def state(work: Work | None, table: Table, ahead: int, said: Sequence[str] = ())
     lines = [*said, *left_out([table])]
     missing = "".join(f"<li>{esc(line)}</li>" for line in lines)
     told = f"<p>{esc(summary(table))}</p>" if table.rows else ""
-    return (f'<section class="ev-said"><p class="ev-doing" role="status">{esc(doing(work, ahead))}'
-            f"</p>{bar}{told}{missing and f'<ul class=ev-left-out>{missing}</ul>'}</section>")
+    return (f'<section class="ev-said"><div class="ev-top"><p class="ev-doing" role="status">'
+            f"{esc(doing(work, ahead))}</p>{_orders(work)}</div>{bar}{told}"
+            f"{missing and f'<ul class=ev-left-out>{missing}</ul>'}</section>")
+
+
+def _orders(work: Work) -> str:
+    """What can be done with an evaluation that does not run."""
+    if work.state in BUSY:
+        return ""
+    on = (f'<button type="button" data-do="go_on" data-id="{esc(work.id)}" data-key="go-on">Go on'
+          "</button> " if work.state in (STOPPED, FAILED) else "")
+    return (f'<span class="ev-orders">{on}<button type="button" data-do="ask" data-id='
+            f'"{esc(work.id)}" data-key="delete">Delete</button></span>')
 
 
 def doing(work: Work, ahead: int) -> str:

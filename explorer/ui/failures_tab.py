@@ -117,8 +117,10 @@ class FailuresTab:
             **HEAVY).then(fresh, None, poke, **LIGHT)
         self.form.stop.click(self._stop, self.mark, [said, poke], **LIGHT)
         self.state.click(self._order, self.mark, [said, poke], **LIGHT)
+        typed = (self.low, self.high)  # of which Gradio's input event misses what is deleted
         for control in self.controls[1:]:
-            cast(Any, control).input(self._first_page, self.where, [self.where, poke], **LIGHT)
+            event = cast(Any, control).change if control in typed else cast(Any, control).input
+            event(self._first_page, self.where, [self.where, poke], **LIGHT)
         moves = [self.where, self.ticked]
         self.list.click(self._choose, None,
                         [self.asked, *moves, self.answer, self.file, poke], **LIGHT)

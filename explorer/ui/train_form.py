@@ -15,6 +15,7 @@ from explorer.costs import PROBES, Cost
 from explorer.errors import InputError
 from explorer.models import Library
 from explorer.samples import SAMPLES, by_kind
+from explorer.settings import current
 from explorer.training.methods import METHODS
 from explorer.training.recipe import Recipe
 from explorer.ui.attack_tab import PLAIN
@@ -173,7 +174,7 @@ def read(values: Sequence[Any], cache: Path) -> Wish:
     recipe = Recipe(
         method=given["method"], eps=number(given["eps"], "the budget ε must be a number") / 255,
         inner_steps=_whole(given["inner_steps"], "attack steps a picture", 1, 100),
-        batch=_whole(given["batch"], "pictures a step", 2, 4096),
+        batch=_whole(given["batch"], "pictures a step", 2, current().batch),
         lr=number(given["lr"], "the learning rate must be a number"),
         template=KIND if given["data"] in SAMPLES and SAMPLES[given["data"]].kinds else (
             Recipe.template),

@@ -28,13 +28,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def open_tab(page: Page, server: str, theme: str = "light") -> None:
-    page.goto(f"{server}?__theme={theme}")
-    page.get_by_role("tab", name="Evaluate").click()
+    page.goto(f"{server}?tab=evaluate&__theme={theme}")
     expect(page.locator("#ev-start")).to_be_visible()
 
 
 def settle(page: Page, images: int, budgets: str) -> None:
-    page.fill("#ev-limit input[type=number]", str(images))
+    page.fill("#ev-limit input", str(images))
     page.fill("#ev-budgets input, #ev-budgets textarea", budgets)
     page.keyboard.press("Tab")
     page.wait_for_timeout(500)
@@ -90,7 +89,9 @@ def compare(page: Page, clean: str) -> None:
     """A second one reuses what is known, tells of a set that cannot be read, and is laid beside
     the first."""
     settle(page, 4, "1, 2")
-    page.get_by_label("Describable Textures (1,880 images)").check()
+    page.click("#ev-here input")
+    page.get_by_role("option", name="Describable Textures (1,880 images)").click()
+    page.keyboard.press("Escape")
     page.click("#ev-start")
     expect(page.locator(".ev-item")).to_have_count(2)
     expect(page.locator(".ev-item .ev-done")).to_have_count(2, timeout=LONG)
@@ -115,12 +116,12 @@ def test_it_can_be_stopped_taken_up_and_deleted(page: Page, server: str) -> None
     expect(page.locator(".ev-doing")).to_contain_text("Running", timeout=LONG)
     page.click("#ev-stop")
     expect(page.locator(".ev-doing")).to_contain_text("Stopped at", timeout=LONG)
-    page.click("#ev-again")
+    page.click("[data-do=go_on]")
     expect(page.locator(".ev-doing")).to_contain_text("Running", timeout=LONG)
     page.click("#ev-stop")
     expect(page.locator(".ev-doing")).to_contain_text("Stopped at", timeout=LONG)
-    page.click("#ev-delete")
-    page.click("#ev-sure")
+    page.click("[data-do=ask]")
+    page.click("[data-do=delete]")
     expect(page.locator(".ev-item")).to_have_count(0)
     expect(page.locator(".ev-empty")).to_be_visible()
 

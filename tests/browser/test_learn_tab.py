@@ -94,6 +94,8 @@ def test_a_whole_lesson_by_keyboard_alone(page: Page, server: str) -> None:
     expect(page.locator("#ln-next-1")).to_be_visible()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", range(2, 9))
 def test_every_lesson_is_finished_by_keyboard_alone(page: Page, server: str, number: int) -> None:
     """The way that all lessons share, without their live part, which each may leave out."""
