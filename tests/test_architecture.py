@@ -26,7 +26,7 @@ ORDER = [  # upstream first; modules of one line may import each other
      "workrecord", "collecting", "places", "study", "failures", "cases", "evaluation"},
     {"lessons"},
     {"server"},
-    {"cli", "commands", "flags", "notebook", "calls", "ui", "pocket"},
+    {"cli", "commands", "evaluating", "terminal", "flags", "notebook", "calls", "ui", "pocket"},
     {"__main__"},
 ]
 HEAVY = {"textattack", "umap", "transformers", "open_clip", "timm", "gradio", "plotly"}
