@@ -112,7 +112,8 @@ def main() -> int:
         START, "",
         f"{describe_device()}, torch {torch.__version__}, {date.today().isoformat()}; medians of "
         f"{args.repeats}, in processor seconds on a CPU, {args.model}, {args.limit} images of "
-        f"{title}, batch {args.batch}. Load of the machine meanwhile: {busy:.0f} jobs on {os.cpu_count()} cores.",
+        f"{title}, batch {args.batch}. Load of the machine meanwhile: {busy:.0f} jobs on "
+        f"{os.cpu_count()} cores.",
         "", "| clean and PGD-10 | images/s |", "|---|---|",
         f"| `evaluate`, decoding and keeping included | {args.limit / ours:.2f} |",
         f"| bare loop of encode and attack, pictures in memory | {args.limit / theirs:.2f} |",

@@ -26,6 +26,7 @@ from explorer.pairs import Pairs, open_image, to_pixels
 from explorer.result import Reading, Result
 from explorer.saving import file_stem
 from explorer.study import Wish, attacked_path, clean_path
+from explorer.views import shared_start
 
 MOST_BUNDLES, MOST_SHEET, MOST_FLIPS = 48, 120, 48
 FLIP_STEPS = 60  # of an attack that is longer, PGD is searched with instead
@@ -146,6 +147,7 @@ def contact_sheet(folder: Path, found: Found, cases: Sequence[Case], models: Seq
     if not cases:
         raise InputError("there is no picture to put on the sheet")
     shown = cases[:MOST_SHEET]
+    start = shared_start(found.captions)
     rows, width, height = -(-len(shown) // COLUMNS), 2 * TILE + 12, TILE + TEXT + 10
     sheet = Image.new("RGB", (min(COLUMNS, len(shown)) * width + 12, rows * height + 12), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
@@ -158,8 +160,9 @@ def contact_sheet(folder: Path, found: Found, cases: Sequence[Case], models: Seq
             tile = picture(path).resize((TILE, TILE), Image.Resampling.LANCZOS)
             sheet.paste(tile, (x + k * TILE, y))
         one = case.sides[side]
-        texts = (f"true: {found.captions[case.label]}",
-                 f"{models[side]}: {found.captions[one.was]} -> {reworded(found, one, one.now)}")
+        was, now = found.captions[one.was], reworded(found, one, one.now)
+        texts = (f"true: {found.captions[case.label].removeprefix(start)}",
+                 f"{models[side]}: {was.removeprefix(start)} → {now.removeprefix(start)}")
         for line, text in enumerate(texts):
             draw.text((x, y + TILE + 3 + 14 * line), _fit(draw, text, font, 2 * TILE),
                       fill="#a3154b" if line and case.broke(side) else "#111827", font=font)

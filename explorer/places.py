@@ -56,6 +56,8 @@ def open_place(name: str, root: str | Path | None = None, limit: int | None = No
         found = catalogue.open(name.removeprefix(CATALOGUE), root, limit, seed)
         if retrieval and isinstance(found, Examples):
             raise InputError(f"{found.name} has labels and no captions: retrieval needs captions")
+        if not retrieval and isinstance(found, RetrievalSet):  # each image with its first caption
+            return make_examples(found.name, found.source, limit, seed)
         return found
     title, source, template = _source(name, root, work, retrieval)
     if retrieval:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ from explorer.places import open_place
 from explorer.result import Result
 from explorer.runrecord import write_text
 from explorer.sources import Boxed, Files
+from explorer.workrecord import Clock
 
 MOST_IMAGES = 2_000
 BATCH = 8
@@ -108,22 +108,6 @@ def hunt(wish: Wish, folder: Path, library: Library, root: str | None = None) ->
         count += len(places)
         yield Progress(count, total)
     _describe(folder, examples, captions)  # once more: reading pictures finds damaged ones
-
-
-class Clock:
-    """How long the rest will take, as it went so far."""
-
-    def __init__(self, done: int) -> None:
-        self.first, self.began = done, time.monotonic()
-
-    def left(self, done: int, total: int) -> str:
-        """" About 3 minutes left.", "" before the first picture is done."""
-        if done == self.first:
-            return ""
-        seconds = (time.monotonic() - self.began) / (done - self.first) * (total - done)
-        minutes = round(seconds / 60)
-        return (f" About {minutes} minute{'s' * (minutes > 1)} left." if minutes
-                else " Less than a minute left.")
 
 
 def _room(folder: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import threading
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -46,6 +47,22 @@ class Work:
     done: int = 0
     total: int = 0
     text: str = ""
+
+
+class Clock:
+    """How long the rest will take, as it went so far."""
+
+    def __init__(self, done: int) -> None:
+        self.first, self.began = done, time.monotonic()
+
+    def left(self, done: int, total: int) -> str:
+        """" About 3 minutes left.", "" before the first picture is done."""
+        if done == self.first:
+            return ""
+        seconds = (time.monotonic() - self.began) / (done - self.first) * (total - done)
+        minutes = round(seconds / 60)
+        return (f" About {minutes} minute{'s' * (minutes > 1)} left." if minutes
+                else " Less than a minute left.")
 
 
 class Shelf:

@@ -10,9 +10,9 @@ from urllib.parse import parse_qs
 import pytest
 
 from explorer.attacks.image import FGSM, PGD
-from explorer.attacks.joint import JOINT_ATTACKS
+from explorer.attacks.joint import JOINT_ATTACKS, Alternating
 from explorer.attacks.run import Attack, name_of
-from explorer.attacks.text import TEXT_ATTACKS
+from explorer.attacks.text import TEXT_ATTACKS, BertAttack
 from explorer.errors import InputError
 from explorer.lessons.bench import photos
 from explorer.lessons.preset import Preset, from_file, from_query, to_query
@@ -34,9 +34,9 @@ def test_an_address_sets_what_it_names() -> None:
 
 EVERY: list[Attack] = [
     PGD(), PGD(eps=4 / 255, norm="l2", steps=7), FGSM(),
-    TEXT_ATTACKS["bert"](words=2, protect=True), TEXT_ATTACKS["character"](),
+    BertAttack(words=2, protect=True), TEXT_ATTACKS["character"](),
     JOINT_ATTACKS["separate"](image=FGSM(), text=TEXT_ATTACKS["typo"]()),
-    JOINT_ATTACKS["alternating"](image=PGD(eps=0.01), text=TEXT_ATTACKS["bert"](), rounds=3)]
+    Alternating(image=PGD(eps=0.01), text=TEXT_ATTACKS["bert"](), rounds=3)]
 
 
 @pytest.mark.parametrize("attack", EVERY, ids=name_of)

@@ -182,7 +182,7 @@ def _row(sheet: Sheet, case: Case, has: Sequence[bool]) -> str:
         flip = "" if one.flip is None else f"> {tried}" if level is None else str(level)
         cells += [f'<td class="fx-is-{kind}"><span class="fx-mark">{MARKS[kind]}</span> '
                   f"{_answer(sheet, one)}</td>", f"<td>{signed(one.margin)}</td>",
-                  f"<td>{one.shift:.2f}</td>",
+                  f"<td>{one.shift:.3f}</td>",
                   *compress((f"<td>{one.words}</td>", f"<td>{flip}</td>"), has)]
     name = esc(case.name)
     if sheet.live:

@@ -22,12 +22,12 @@ from explorer.ui.failures_form import FailuresForm
 from explorer.ui.failures_look import ANY, KIND, Look
 from explorer.ui.failures_saves import FailureSaves
 from explorer.ui.train_start import told
-from explorer.ui.train_tab import PRESS_ATTACK
 
 HERE = Path(__file__).parent
 LOG = logging.getLogger(__name__)
 EVERY = 2.0  # seconds between two looks at a study
 FIRST: dict[str, Any] = {"slice": "all", "cell": None, "page": 0}
+TO_ATTACK = "() => { window.scrollTo(0, 0); document.querySelector('#rx-go')?.click(); }"
 LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 HEAVY: dict[str, Any] = {"concurrency_id": KIND, "concurrency_limit": WAIT,
                          "show_progress": "hidden", "api_visibility": "private"}
@@ -134,7 +134,7 @@ class FailuresTab:
                   attack.alt, attack.goal, attack.standard, attack.robust, attack.seed, self.tabs,
                   *attack.choice.components()]
         cast(Any, self.gallery).opencase(self.studies.open, self.mark, opened, **LIGHT).success(
-            None, None, None, js=PRESS_ATTACK, api_visibility="private")
+            None, None, None, js=TO_ATTACK, api_visibility="private")
         picked = [self.mark, self.ticked, *self.controls]
         saved = [self.answer, self.file]
         self.flip.click(saves.flips, picked, self.answer, **HEAVY).then(

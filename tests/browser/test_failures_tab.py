@@ -129,6 +129,7 @@ def test_a_hunt_from_a_zip_to_the_attack_tab(
     case.locator(".fx-open").click()
     expect(page.locator("#rx-go")).to_be_visible()
     expect(page.locator("#rx-true input")).to_have_value(truth)
+    expect(page.locator(".rx-model").first).to_contain_text(truth.split()[-1], timeout=LONG)
     expect(page.locator(".rx-status").first).to_have_text("Done.", timeout=LONG)
     assert len(page.locator("#rx-captions textarea").input_value().splitlines()) == 7
     expect(page.locator(".rx-model").first.locator(".rx-fooled")).to_be_visible()
