@@ -97,7 +97,7 @@ def study(page: Page, name: str, pictures: int, watch: Watch) -> str:
     page.fill("fx-place", f"server:{name}")
     page.fill("fx-limit", pictures)
     page.press("fx-start")
-    tick = page.chain("fx-start")[-1]
+    tick = next(e for e in page.events if page.named["fx-mark"] in e["outputs"])
     while True:
         began = time.monotonic()
         (shown,) = page.run(tick)

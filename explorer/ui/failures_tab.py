@@ -83,9 +83,9 @@ class FailuresTab:
             self.sort = gr.Dropdown([(text, name) for name, text in SORTS.items()], value="place",
                                     label="Sorted by", elem_id="fx-sort", min_width=180)
             self.low = gr.Textbox("", label="From", elem_id="fx-low", min_width=70,
-                                  placeholder="lowest", max_lines=1, scale=0)
+                                  placeholder="any", max_lines=1, scale=0)
             self.high = gr.Textbox("", label="To", elem_id="fx-high", min_width=70,
-                                   placeholder="highest", max_lines=1, scale=0)
+                                   placeholder="any", max_lines=1, scale=0)
             self.falling = gr.Checkbox(False, label="Largest first", elem_id="fx-falling",
                                        min_width=110)
             self.layout = gr.Radio([("pictures", "cards"), ("table", "table")], value="cards",

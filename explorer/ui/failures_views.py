@@ -114,10 +114,12 @@ def summary(found: Found, left: str, right: str) -> str:
     for name, slice in ((left, LEFT), (right, RIGHT)):
         broke = number[slice] + number[BOTH]
         low, high = wilson(broke, fair)
-        said.append(f"the {name} model broke on {broke:,} ({percent(broke / fair)}; 95 % interval "
+        share = percent(broke / fair) if broke else "0 %"
+        said.append(f"the {name} model broke on {broke:,} ({share}; 95 % interval "
                     f"{low * 100:.0f} to {high * 100:.0f} %)")
-    return (f"Of {fair:,} pictures that both models had right, {' and '.join(said)}. "
-            f"{number[WRONG]:,} more were wrong before the attack.")
+    before = (f"{number[WRONG]:,} more {'were' if number[WRONG] > 1 else 'was'} wrong before the "
+              "attack." if number[WRONG] else "None was wrong before the attack.")
+    return f"Of {fair:,} pictures that both models had right, {' and '.join(said)}. {before}"
 
 
 def _left_out(found: Found) -> str:
@@ -134,8 +136,8 @@ def _left_out(found: Found) -> str:
 
 def picked(ticked: int, shown: int) -> str:
     """What the buttons beside it work on."""
-    said = (f"{ticked:,} ticked:" if ticked else f"All {shown:,} of this choice:" if shown
-            else "No picture:")
+    said = (f"With {ticked:,} ticked:" if ticked else f"With all {shown:,} shown:" if shown
+            else "With none:")
     return f'<p class="fx-picked">{said}</p>'
 
 

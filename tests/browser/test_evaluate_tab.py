@@ -13,6 +13,10 @@ from serving import app
 
 expect.set_options(timeout=60_000)
 SHOTS = Path(__file__).parent / "shots"
+AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text("utf-8")
+SERIOUS = """async () => (await axe.run()).violations
+  .filter((v) => ['serious', 'critical'].includes(v.impact))
+  .map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(' ')).join(', ')}`)"""
 LONG = 240_000  # milliseconds
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -102,6 +106,8 @@ def compare(page: Page, clean: str) -> None:
     SHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SHOTS / "evaluate-compare.png", full_page=True)
     assert "evaluations.tex" in str(page.locator("[data-format=tex]").get_attribute("download"))
+    page.evaluate(AXE)
+    assert page.evaluate(SERIOUS) == []
     page.locator(".ev-open").last.focus()
     page.keyboard.press("Enter")  # by keyboard, the other one is opened
     expect(page.locator(".ev-item").last).to_have_attribute("data-current", "true")
