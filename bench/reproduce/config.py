@@ -37,6 +37,7 @@ class Config:
     words: int
     recipe: dict[str, Any]
     rows: tuple[Row, ...]
+    note: str = ""
 
     def of(self, row: Row, seed: int) -> Recipe:
         return Recipe(**{**self.recipe, **row.recipe, "method": row.method, "seed": seed})

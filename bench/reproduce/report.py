@@ -163,7 +163,7 @@ def write(cells: Sequence[Cell], config: Config, page: Path, command: str) -> No
         f"`{config.base}` fine-tuned on {Path(config.train).stem} with one recipe ({recipe}) and "
         "nothing but the method changed (`mmcoa+`: soft targets and the joint term). It asks the "
         "paper's questions (Zhou et al. 2024, arXiv 2404.19287) at a scale that fits its machine; "
-        "its own numbers are for ViT-B/32 and are not comparable.",
+        "its own numbers are for ViT-B/32 and are not comparable. " + " ".join(config.note.split()),
         f"Accuracy, 95 % interval. Images: {', '.join(f'{k} n = {v}' for k, v in counts.items())}, "
         f"drawn with seed 0. image: PGD-{config.attack_steps}; text: BERT-Attack on all class "
         f"captions, {config.words} word, away from their clean embedding; joint: both at once, as "

@@ -129,5 +129,11 @@
   // The copy of the tabs by which Gradio measures their width is no place for the keyboard.
   const inertCopies = () => document.querySelectorAll(
     '.tab-container.visually-hidden:not([inert])').forEach((copy) => { copy.inert = true; });
-  new MutationObserver(() => { describe(); inertCopies(); }).observe(document, {childList: true, subtree: true});
+  // Its drop-downs of several choices show their label but do not say that it is the field's.
+  const label = () => document.querySelectorAll(
+    '#ev-models input:not([aria-label]), #ev-here input:not([aria-label])').forEach((input) => {
+    const said = input.closest('.block').querySelector('[data-testid="block-info"]');
+    input.setAttribute('aria-label', said ? said.textContent.trim() : 'Choice');
+  });
+  new MutationObserver(() => { describe(); inertCopies(); label(); }).observe(document, {childList: true, subtree: true});
 })();
