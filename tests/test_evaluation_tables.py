@@ -220,7 +220,7 @@ def test_the_page_escapes_what_people_named() -> None:
                 title=ODD)
     odd.left_out.append("<script>alert(1)</script>")
     for html in (views.table([odd]), views.state(work(title=ODD), odd, 0),
-                 views.listing([work(title=ODD)], "", []), json.loads(views.curve([odd]))["words"]):
+                 views.listing([work(title=ODD)], "", {}), json.loads(views.curve([odd]))["words"]):
         assert "<i>" not in html and "<script>" not in html
 
 

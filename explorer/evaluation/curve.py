@@ -96,9 +96,9 @@ def _trace(name: tuple[str, str, str], line: list[Point], ink: int, attack: int,
 
 
 def _layout(rows: int) -> Figure:
-    return {"height": HIGH * rows + 110, "margin": {"l": 56, "r": 14, "t": 58, "b": 52},
+    return {"height": HIGH * rows + 110, "margin": {"l": 56, "r": 14, "t": 30, "b": 52},
             "showlegend": True, "hovermode": "closest", "annotations": [], "font": {"size": 12},
-            "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "top", "yref": "container",
+            "legend": {"orientation": "h", "x": 0, "y": 1 + 26 / (HIGH * rows), "yanchor": "bottom",
                        "font": {"size": 12}},
             "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)"}
 

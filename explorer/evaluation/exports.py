@@ -107,7 +107,9 @@ def notes(tables: Sequence[Table]) -> list[str]:
             if tables[0].task == RETRIEVAL else "Accuracy in %")
     said = [f"{what}; in brackets the 95 % Wilson interval."]
     for table in tables:
-        start = f"{table.title}: " if len(tables) > 1 else ""
+        called = table.about.get("called")
+        name = f"{table.title} ({called})" if called else table.title
+        start = f"{name}: " if len(tables) > 1 else ""
         read = {row.data: row.n for row in table.rows}
         sets = ", ".join(f"{one['data']} ({read.get(one['data'], 0):,} images, "
                          f"{one['captions']:,} captions)" for one in table.sets)

@@ -75,7 +75,9 @@ def open_all(plan: Plan, root: str | Path | None = None, work: Path | None = Non
         try:
             one = open_set(name, plan, root, work)
         except InputError as error:
-            refusals.append(str(error))
+            entry = catalogue.SETS.get(name.removeprefix(CATALOGUE).strip().lower())
+            about = f"{entry.title}: " if entry and entry.title not in str(error) else ""
+            refusals.append(f"{about}{error}")
         else:
             opened.append(replace(one, title=(titles or {}).get(name, one.title)))
     if not opened:

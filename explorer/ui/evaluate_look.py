@@ -16,6 +16,7 @@ from explorer.ui.failures_cases import owner_of
 from explorer.workrecord import BUSY, WAITING, Work
 
 KIND = "evaluate"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # of evaluations laid side by side
 Shown = dict[str, Any]
 
 
@@ -60,12 +61,13 @@ class EvaluateLook:
                ) -> dict[str, str]:
         ahead = self.works.ahead(work) if work and work.state == WAITING else 0
         said = tuple(work.wish.get("left_out", ())) if work else ()
-        if len(tables) > 1:  # of the same name, told apart by the day
-            for table, one in zip(tables, [work, *(w for w in works if w.id in beside)],
-                                  strict=True):
-                assert one is not None
-                table.title = f"{one.title}, {views.when(one)}"
-        return {"list": views.listing(works, work.id if work else "", beside),
+        letters: dict[str, str] = {}
+        if work is not None and len(tables) > 1:  # of the same name, as likely as not
+            shown = [work, *(other for other in works if other.id in beside)]
+            for letter, table, one in zip(LETTERS, tables, shown, strict=False):
+                letters[one.id] = table.title = letter
+                table.about["called"] = f"{one.title}, {views.when(one)}"
+        return {"list": views.listing(works, work.id if work else "", letters),
                 "said": views.state(work, tables[0] if tables else Table(), ahead, said),
                 "table": views.table(tables) if tables else "",
                 "curve": views.curve(tables) if tables else ""}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
 from explorer.catalogue import RETRIEVAL
 from explorer.errors import InputError
@@ -27,11 +27,12 @@ minute on a laptop. Other sets, models and attacks are chosen on the left.</p>
 paper. An evaluation goes on when you close this page, and is found here again.</p></section>"""
 
 
-def listing(works: Sequence[Work], current: str, ticked: Collection[str]) -> str:
-    """The visitor's evaluations, newest first: a button each, and a box to lay it beside."""
+def listing(works: Sequence[Work], current: str, letters: Mapping[str, str]) -> str:
+    """The visitor's evaluations, newest first: a button each, and a box to lay it beside. letters:
+    of those that lie side by side."""
     if not works:
         return ""
-    rows = "".join(_item(work, work.id == current, work.id in ticked) for work in works)
+    rows = "".join(_item(work, work.id == current, letters.get(work.id, "")) for work in works)
     hint = ("" if len(works) < 2 else
             '<p class="ev-hint">Tick others to lay them beside the one that is open.</p>')
     return (f'<div class="ev-list" role="group" aria-label="Your evaluations">{rows}</div>{hint}')
@@ -41,17 +42,18 @@ def when(work: Work) -> str:
     return time.strftime("%d %b, %H:%M", time.localtime(work.created))
 
 
-def _item(work: Work, current: bool, ticked: bool) -> str:
+def _item(work: Work, current: bool, letter: str) -> str:
+    badge = f'<b class="ev-letter">{letter}</b> ' if letter else ""
     box = "" if current else (
         f'<label class="ev-tick"><input type="checkbox" data-do="tick" data-id="{esc(work.id)}" '
-        f'data-key="tick-{esc(work.id)}"{" checked" * ticked} aria-label="Lay {esc(work.title)} '
-        f'of {esc(when(work))} beside it"> beside</label>')
+        f'data-key="tick-{esc(work.id)}"{" checked" * bool(letter)} aria-label="Lay '
+        f'{esc(work.title)} of {esc(when(work))} beside it"> beside</label>')
     return (f'<div class="ev-item" data-current="{_bool(current)}"><button type="button" '
             f'class="ev-open" data-do="open" data-id="{esc(work.id)}" '
             f'data-key="open-{esc(work.id)}" aria-pressed="{_bool(current)}">'
-            f'<b>{esc(work.title)}</b><span class="ev-when">{esc(when(work))}</span></button>'
-            f'<span class="ev-foot"><span '
-            f'class="ev-state ev-{work.state}"><span aria-hidden="true">{MARKS[work.state]}</span> '
+            f'<b>{badge}{esc(work.title)}</b><span class="ev-when">{esc(when(work))}</span>'
+            f'</button><span class="ev-foot"><span class="ev-state ev-{work.state}">'
+            f'<span aria-hidden="true">{MARKS[work.state]}</span> '
             f"{STATES[work.state]}</span>{box}</span></div>")
 
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 from serving import ROOT, app
+from test_accessibility import told, violations  # type: ignore[import-not-found]
 
 from explorer.bundle import read_bundle
 
@@ -271,8 +272,14 @@ def test_it_fits_the_screen(page: Page, server: str, width: int, height: int, th
     page.keyboard.press("Tab")
     page.click("#fx-start")
     expect(page.locator(".fx-doing")).to_have_text("Finished: 4 pictures.", timeout=LONG)
+    expect(cards(page)).to_have_count(4)
     SHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SHOTS / f"failures-{width}-{theme}.png")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     box = page.locator("#fx-start").bounding_box()
     assert box is not None and box["y"] + box["height"] <= height, "Start is cut off"
+    page.locator("#fx-confusion").get_by_role("button").first.click()
+    page.click("#fx-layout label:has-text('table')")
+    expect(page.locator(".fx-table tbody tr")).to_have_count(4)
+    found = violations(page)
+    assert not found, told(found)
