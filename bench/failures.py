@@ -1,8 +1,9 @@
 """A study of many pictures while the page is used: python -m bench.failures --data DIR --name FILE.
 
 Starts the real app on loopback, starts a study from its Failures tab as a browser would, and until
-it ends asks for the page once a second and attacks the first example once a minute. Prints what it
-took as JSON: seconds, peak memory of the server, and how long the page and the attacks took.
+it ends, or for --minutes, looks at it and asks for the page every few seconds and now and then
+attacks the first example. Prints what it took as JSON: seconds by the clock and of the processor,
+the server's peak memory, and how long pages, looks and attacks took.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from bench.page import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 FAR = 86_400  # seconds that a request may take at most
+PAUSE, ATTACKS = 5, 600  # seconds between two pages or looks, and between two attacks
 
 
 @dataclass
@@ -75,25 +77,31 @@ def peak(process: int) -> float:
 
 
 def visit(address: str, watch: Watch) -> None:
-    """Somebody who opens the page, once a second."""
+    """Somebody who opens the page every few seconds."""
     with httpx.Client(base_url=address, timeout=FAR, verify=False) as client:
-        while not watch.over.wait(1):
+        while not watch.over.wait(PAUSE):
             began = time.monotonic()
             client.get("/").raise_for_status()
             watch.pages.append(time.monotonic() - began)
 
 
 def attack(address: str, watch: Watch) -> None:
-    """Somebody who attacks the first example, once a minute."""
+    """Somebody who attacks the first example now and then."""
     with Page(address, FAR) as page:
-        while not watch.over.wait(60):
+        while not watch.over.wait(ATTACKS):
             began = time.monotonic()
             page.press("rx-go")
             watch.attacks.append(time.monotonic() - began)
 
 
-def study(page: Page, name: str, pictures: int, watch: Watch) -> str:
-    """Starts it and looks at it every two seconds, as the tab does; its last sentence."""
+def processor(process: int) -> float:
+    """Seconds of the processor that a process has used."""
+    numbers = Path(f"/proc/{process}/stat").read_text().rsplit(")")[1].split()
+    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def study(page: Page, name: str, pictures: int, watch: Watch, until: float) -> str:
+    """Starts it and looks at it as the tab does; its last sentence, at `until` at the latest."""
     page.fill("fx-place", f"server:{name}")
     page.fill("fx-limit", pictures)
     page.press("fx-start")
@@ -106,9 +114,11 @@ def study(page: Page, name: str, pictures: int, watch: Watch) -> str:
         said = str(page.values[page.named["fx-state"]])
         found = re.search(r'role="status">([^<]*)', said)
         assert found is not None, said
-        if found.group(1)[:7] not in ("Startin", "Waiting") and "are done" not in found.group(1):
-            return found.group(1)
-        time.sleep(2)
+        text = found.group(1)
+        busy = text.startswith(("Starting", "Waiting")) or "are done" in text
+        if not busy or time.monotonic() > until:
+            return text
+        time.sleep(PAUSE)
 
 
 def spread(seconds: list[float]) -> dict[str, float]:
@@ -125,26 +135,28 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the server's data folder")
     parser.add_argument("--name", required=True, help="a file or folder in it")
     parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--minutes", type=float, default=600, help="at most; then it tells how far")
     args = parser.parse_args()
     watch = Watch()
     with tempfile.TemporaryDirectory() as folder, server(args.data, Path(folder) / "log") as (
             address, process):
         threads = [threading.Thread(target=act, args=(address, watch)) for act in (visit, attack)]
-        began, before = time.monotonic(), peak(process)
+        began, before, used = time.monotonic(), peak(process), processor(process)
         for thread in threads:
             thread.start()
         try:
             with Page(address, FAR) as page:
-                said = study(page, args.name, args.pictures, watch)
+                said = study(page, args.name, args.pictures, watch, began + 60 * args.minutes)
         finally:
             watch.over.set()
-        taken = time.monotonic() - began
+        taken, spent, most = time.monotonic() - began, processor(process) - used, peak(process)
         for thread in threads:
             thread.join()
         print(json.dumps({
-            "study": said, "seconds": round(taken, 1), "peak GB": round(peak(process), 2),
-            "GB before": round(before, 2), "page, s": spread(watch.pages),
-            "look, s": spread(watch.looks), "attack beside it, s": spread(watch.attacks),
+            "study": said, "seconds": round(taken, 1), "of the processor": round(spent, 1),
+            "peak GB": round(most, 2), "GB before": round(before, 2),
+            "page, s": spread(watch.pages), "look, s": spread(watch.looks),
+            "attack beside it, s": spread(watch.attacks),
             "load average": [round(load, 1) for load in os.getloadavg()]}, indent=1))
 
 

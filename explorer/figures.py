@@ -118,17 +118,16 @@ def _attack(attack: Attacked, layout: Layout, fast: bool) -> list[Figure]:
     place = {p.key: i for i, p in enumerate(attack.points)}
     traces: list[Figure] = []
     if len(layout.trail) > 1 and attack.has("attacked"):
-        traces.append({
+        traces.append({  # not to be hovered: steps would hide the points they start and end at
             "type": _type(dims, fast), "mode": "lines+markers", "name": "path of the steps",
-            **_columns(layout.trail), "hoverinfo": "none",
-            "customdata": [["attacked", f"the picture after step {s}"] for s in attack.steps],
+            **_columns(layout.trail), "hoverinfo": "skip",
             "line": {"color": INKS["attacked"][0], "width": 1, "dash": "dot"},
             "marker": {"symbol": "square", "size": 3 if dims == 3 else 5,
                        "color": INKS["attacked"][0], "opacity": 0.7},
             "meta": {"ink": "attacked", "role": "trail"}})
         traces.append({**_dots("attacked", layout.trail[-1:], ["attacked"],
                                [f"the picture after step {attack.steps[-1]}"], fast),
-                       "name": "step shown", "showlegend": False,
+                       "name": "step shown", "showlegend": False, "hoverinfo": "skip",
                        "meta": {"ink": "attacked", "role": "step"}})
         traces[-1]["marker"].update(symbol="square-open", size=19 if dims == 2 else 10)
     for kind, ink in (("noise", "noise"), ("attack", "attacked")):

@@ -9,6 +9,7 @@ import re
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -228,14 +229,15 @@ def test_closed_and_behind_a_log_in(tmp_path: Path) -> None:
 
 
 def asked(address: str, work: Any) -> Any:
-    """Runs `work(session)` in an MCP session."""
+    """Runs `work(session)` in an MCP session; in a thread, for a browser's loop may run in this."""
     async def main() -> Any:
         async with (streamable_http_client(f"{address}/mcp") as (read, write, _),
                     ClientSession(read, write) as session):
             await session.initialize()
             return await work(session)
 
-    return anyio.run(main)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(anyio.run, main).result()
 
 
 def test_the_tools_of_mcp(server: Running) -> None:

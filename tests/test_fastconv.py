@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import timm
@@ -131,3 +134,43 @@ def test_speeding_up_twice_sets_the_share() -> None:
 def test_keep_memory_may_be_called_again() -> None:
     keep_memory()
     assert torch.zeros(1000, 1000).sum() == 0
+
+
+THREADS = """
+import threading
+from pathlib import Path
+
+import torch
+
+from explorer.attacks.image import PGD
+from explorer.attacks.run import run
+from explorer.fastconv import keep_memory
+from explorer.models import Library
+from explorer.pairs import Pairs
+
+keep_memory()
+model, held, stay = Library().load("pocket"), [], threading.Event()
+grey = torch.randint(0, 256, (1, 3, model.size, model.size)) / 255
+
+def visit():
+    run(PGD(steps=2), model, Pairs(grey, ("a cat", "a dog"), torch.tensor([0])))
+    held.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096 // 1_000_000)
+    stay.wait()
+
+threads = [threading.Thread(target=visit) for _ in range(6)]
+for k, thread in enumerate(threads):
+    thread.start()
+    while len(held) <= k:
+        stay.wait(0.01)
+stay.set()
+print(held[0], held[-1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc's malloc is told")
+def test_threads_share_the_memory_that_is_kept() -> None:
+    """Without that, each thread that attacks keeps over 60 MB of its own."""
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True,
+                          check=True, cwd=Path(__file__).resolve().parent.parent)
+    first, last = map(int, done.stdout.split())
+    assert last - first < 90, f"{first} MB after one thread, {last} MB after six"

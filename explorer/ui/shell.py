@@ -24,6 +24,7 @@ from gradio.processing_utils import save_file_to_cache
 from explorer.background import Background
 from explorer.calls.service import Service
 from explorer.errors import InputError
+from explorer.fastconv import keep_memory
 from explorer.jobs import Jobs
 from explorer.models import Library, describe_device
 from explorer.server.auth import Accounts
@@ -80,9 +81,6 @@ def warm(library: Library, names: tuple[str, ...], health: Health | None = None,
     """Opens models behind the first page; a fault is told to `health`, and by the first attack."""
 
     def work() -> None:
-        from explorer.fastconv import keep_memory
-
-        keep_memory()
         fault = ""
         for name in names:
             try:
@@ -197,6 +195,7 @@ def _alive(process: int) -> bool:
 def run(library: Library, settings: Settings, host: str, bound: socket.socket) -> None:
     """Serves the app on a bound socket until it is told to end. Raises InputError for wrong
     settings, OSError for files that are missing or cannot be written."""
+    keep_memory()  # before the first thread
     end_tidily()
     configure(level=30 if sys.stderr.isatty() else 20)
     for name in unknown(os.environ):

@@ -99,29 +99,51 @@ const sides = () => {
   });
 };
 
+// The ring around the chosen point and the step shown move often: over a flat map they are elements.
+const movable = (trace) => ['step', 'picked'].includes(role(trace));
+const complete = (side) => {
+  const {data, layout} = dressed(side.figure);
+  data.filter(movable).forEach((trace) => {
+    const at = role(trace) === 'step' ? stepped(side) : ringed(side);
+    if (at) Object.assign(trace, at.z === undefined ? {x: [at.x], y: [at.y]} : {x: [at.x], y: [at.y], z: [at.z]});
+  });
+  return {data, layout};
+};
+const over = (i) => {
+  const plot = plots()[i], side = page.panels[i];
+  if (!plot || !side || !plot._fullLayout) return;
+  const flat = !side.figure.layout.scene;
+  markOver(plot, {'sp-step': flat && stepped(side), 'sp-ring': flat && ringed(side)});
+  if (flat) return;
+  complete(side).data.forEach((trace, k) => {
+    if (movable(trace)) window.Plotly.restyle(plot, {x: [trace.x], y: [trace.y], z: [trace.z]}, [k]);
+  });
+};
+
 const draw = async () => {
   const library = await load();
   sides();
+  steps();
   const flat = page.panels.every((side) => !side.figure.layout.scene);
   if (!flat && !webgl) { said('This browser has no WebGL, which the 3-D view needs: choose 2-D.'); return; }
   await Promise.all(page.panels.map(async (side, i) => {
-    const plot = plots()[i], {data, layout} = dressed(side.figure);
-    await library.react(plot, data, layout, {displayModeBar: false, responsive: true, scrollZoom: true, doubleClick: 'reset'});
+    const plot = plots()[i], {data, layout} = complete(side);
+    await library.react(plot, flat ? data.filter((t) => !movable(t)) : data, layout, {displayModeBar: false, responsive: true, scrollZoom: true, doubleClick: 'reset'});
     if (!plot.dataset.wired) wire(plot, i);
+    over(i);
   }));
   said('');
   find('.sp-bar').hidden = false;
   find('.sp-table').hidden = false;
   all('[data-drag], [data-do="in"], [data-do="out"]').forEach((b) => { b.disabled = !flat; });
-  steps();
   list();
-  mark();
   if (find('.sp-table').open) table();
   root.dataset.drawn = String(Number(root.dataset.drawn || 0) + 1);
 };
 
 const wire = (plot, i) => {
   plot.dataset.wired = '1';
+  wheelZoom(plot, () => webgl !== 'fast' && plot.data.some((t) => role(t) === 'density'));
   plot.on('plotly_click', (event) => {
     const found = event.points.find((p) => p.customdata);
     if (found) pick(found.customdata[0]);
@@ -130,6 +152,9 @@ const wire = (plot, i) => {
     const found = event.points.find((p) => p.customdata);
     if (found) tip(event.event, i, found);
   });
+  ['plotly_relayouting', 'plotly_afterplot'].forEach((name) => plot.on(name, () => {
+    if (!page.panels[i].figure.layout.scene) over(i);
+  }));
   plot.on('plotly_unhover', () => tip(null));
   plot.on('plotly_deselect', () => { if (!lassoing) lasso(i, null); });
   plot.on('plotly_selected', (event) => { if (!lassoing) lasso(i, event); });
@@ -138,8 +163,8 @@ const wire = (plot, i) => {
 // --- selection
 const pick = (key, tell = true) => {
   picked = key;
-  mark();
   trigger('pick', {key});
+  mark();
   const spot = page.panels.map((s) => place(s.figure, key)).find(Boolean);
   if (tell && spot) {
     const image = ['example', 'own', 'clean', 'attacked', 'noise'].includes(spot.kind) && !key.startsWith('attacked:');
@@ -153,14 +178,8 @@ document.addEventListener('rx-select', (event) => {
   if (detail.from === 'space' || !page) return;
   pick(detail.key || (detail.kind === 'image' ? 'attacked' : `caption:${detail.index}`), false);
 });
-const mark = () => plots().forEach((plot, i) => {
-  const at = picked && page.panels[i] ? place(page.panels[i].figure, picked) : null;
-  const index = (plot.data || []).findIndex((t) => role(t) === 'picked');
-  if (index < 0) return;
-  const change = {x: [at ? [at.x] : []], y: [at ? [at.y] : []]};
-  if (plot.data[index].type === 'scatter3d') change.z = [at ? [at.z] : []];
-  window.Plotly.restyle(plot, change, [index]);
-});
+const ringed = (side) => (picked && side ? place(side.figure, picked) : null);
+const mark = () => plots().forEach((_, i) => over(i));
 const lasso = async (i, event) => {
   const keys = event ? event.points.filter((p) => p.customdata).map((p) => p.customdata[0]) : [];
   if (event) trigger('lasso', {keys});
@@ -211,24 +230,26 @@ const steps = () => {
   if (most < 2) return;
   if (Number(slider.max) !== most - 1 || !slider.dataset.set) { slider.max = most - 1; slider.value = most - 1; }
   slider.dataset.set = '1';
-  toStep(Number(slider.value));
+  tellStep();
 };
-const toStep = (index) => {
-  const most = Number(slider.max);
-  page.panels.forEach((side, i) => {
-    const plot = plots()[i], at = Math.round(index / most * (side.trail.length - 1));
-    const spot = (plot.data || []).findIndex((t) => role(t) === 'step');
-    if (!side.trail.length || spot < 0) return;
-    const [x, y, z] = side.trail[at];
-    window.Plotly.restyle(plot, {x: [[x]], y: [[y]], ...(z === undefined ? {} : {z: [[z]]})}, [spot]);
-    if (i === 0 || !page.panels[0].trail.length) {
-      find('.sp-steps output').value = side.steps[at];
-      find('.sp-steps b').textContent = side.steps[side.steps.length - 1];
-    }
-  });
+const stepOf = (side) => Math.round(Number(slider.value) / Number(slider.max) * (side.trail.length - 1));
+const stepped = (side) => {
+  if (side.trail.length < 2) return null;
+  const [x, y, z] = side.trail[stepOf(side)];
+  return {x, y, z};
+};
+const tellStep = () => {
+  const side = page.panels.find((s) => s.trail.length);
+  if (!side) return;
+  find('.sp-steps output').value = side.steps[stepOf(side)];
+  find('.sp-steps b').textContent = side.steps[side.steps.length - 1];
+};
+const toStep = () => {
+  tellStep();
+  mark();
 };
 slider.addEventListener('input', () => {
-  toStep(Number(slider.value));
+  toStep();
   document.dispatchEvent(new CustomEvent('rx-step', {detail: {
     step: Number(slider.value), of: Number(slider.max) + 1, from: 'space'}}));
 });
@@ -236,7 +257,7 @@ document.addEventListener('rx-step', (event) => {
   const {step, of, from} = event.detail || {};
   if (from === 'space' || !page || !(of > 1)) return;
   slider.value = Math.round(step / (of - 1) * Number(slider.max));
-  if (plots().length && plots()[0].data) toStep(Number(slider.value));
+  toStep();
 });
 
 // --- the list of points: the way to them by keyboard
@@ -303,10 +324,11 @@ const save = (name, parts, type) => {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 };
 const stem = (i) => `embedding-space-${page.panels[i].name.replace(/[^\w.-]+/g, '-')}`;
+const shown = (i) => [...plots()[i].data.filter((t) => !movable(t)), ...complete(page.panels[i]).data.filter(movable)];
 const picture = (format) => page.panels.forEach((side, i) => {
   const plot = plots()[i], back = dark() ? '#161c27' : '#ffffff';
   const layout = {...plot.layout, paper_bgcolor: back, plot_bgcolor: back, title: {text: side.name, font: {size: 14}}, margin: {...plot.layout.margin, t: 34}};
-  window.Plotly.downloadImage({data: plot.data, layout}, {format, filename: stem(i), width: plot.clientWidth, height: plot.clientHeight, scale: format === 'png' ? 2 : 1});
+  window.Plotly.downloadImage({data: shown(i), layout}, {format, filename: stem(i), width: plot.clientWidth, height: plot.clientHeight, scale: format === 'png' ? 2 : 1});
 });
 const whole = async () => {
   const code = await (await fetch(address())).text();
@@ -317,7 +339,7 @@ const whole = async () => {
     `<body style="font-family:system-ui,sans-serif;background:${back};color:${ink}"><script>`, code, '</', 'script>'];
   page.panels.forEach((side, i) => {
     html.push(`<h1 style="font-size:1rem">${plain(side.name)}</h1><p>${plain([side.quality, ...side.notes].join(' '))}</p>`,
-      `<div id="map${i}" style="height:75vh"></div><script>Plotly.newPlot("map${i}",`, text(plots()[i].data.map((t) => ({
+      `<div id="map${i}" style="height:75vh"></div><script>Plotly.newPlot("map${i}",`, text(shown(i).map((t) => ({
         ...t, hoverinfo: t.customdata ? 'text' : 'skip', hovertext: t.customdata ? t.customdata.map((d) => plain(d[1])) : null}))),
       ',', text(plots()[i].layout), ');</', 'script>');
   });

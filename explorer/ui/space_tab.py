@@ -49,11 +49,12 @@ class SpaceTab:
         script = plotly_js()
         gr.set_static_paths([script])
         self._controls()
+        code = read("space_flat.js") + read("space.js")
         page = read("space.html").replace("@STYLE@", read("space.css")).replace(
             "@PLOTLY@", script.as_posix())
         with gr.Row(equal_height=False, elem_id="sp-main"):
             with gr.Column(scale=9, min_width=600):
-                self.stage = gr.HTML("", html_template=page, js_on_load=read("space.js"),
+                self.stage = gr.HTML("", html_template=page, js_on_load=code,
                                      elem_id="sp-stage", **PLAIN)
             with gr.Column(scale=3, min_width=250):
                 self.finder = gr.HTML(read("finder.html"), elem_id="sp-find", **PLAIN)

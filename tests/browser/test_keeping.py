@@ -37,6 +37,7 @@ def save(page: Page, name: str, role: str, path: Path) -> Path:
 def test_a_bundle_brings_the_view_back(page: Page, server: str, tmp_path: Path) -> None:
     finished(page, f"{server}?tab=attack&image=dog&kind=image&attack=fgsm&seed=3&goal=similarity"
              "&settings=%7B%22eps%22%3A0.00784313725490196%7D")
+    expect(page.locator(".rx-facts").first).to_contain_text("L∞ 2/255", timeout=LONG)
     said = page.locator(".rx-say").all_inner_texts()
     numbers = page.locator(".rx-bars .rx-num").all_inner_texts()
     words = page.locator("#rx-captions textarea").input_value()

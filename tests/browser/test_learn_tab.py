@@ -46,6 +46,7 @@ def tab_to(page: Page, name: str) -> None:
 
 def choose(page: Page, name: str, index: int) -> None:
     """An option of a group of radio buttons: Tab into it, Space, then the arrow keys."""
+    expect(page.locator(f"#{name} input").nth(index)).to_be_enabled()
     tab_to(page, name)
     page.keyboard.press("Space")
     for _ in range(6):

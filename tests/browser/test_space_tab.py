@@ -27,6 +27,7 @@ from explorer.ui.space_tab import plotly_js
 from explorer.umapping import Maps
 
 HERE = Path(__file__).parent
+ZOOM = HERE.parents[1] / "explorer" / "ui" / "space_flat.js"
 ROOT = HERE.parents[1]
 SHOTS = HERE / "shots"
 WAIT = 240_000
@@ -121,9 +122,10 @@ def test_a_click_on_a_point_shows_its_neighbours(page: Page, space: str) -> None
     assert details.locator("section").count() == 2 and details.locator("li").count() == 80
     chosen = page.evaluate("window.chosen")
     assert (chosen["kind"], chosen["index"]) == ("image", 0)
-    rings = page.evaluate("""[...document.querySelectorAll('.sp-plot')].map((p) =>
-      p.data.find((t) => t.meta && t.meta.role === 'picked').x.length)""")
-    assert rings == [1, 1], "the point is marked in both maps"
+    for i in range(2):  # the point is marked in both maps
+        ring, (x, y) = page.locator(".sp-ring").nth(i).bounding_box(), spot(page, i, "attacked")
+        assert ring is not None
+        assert [ring["x"] + 13, ring["y"] + 13] == pytest.approx([x, y], abs=1.5)
 
 
 def test_the_tab_shows_the_attack_of_the_attack_tab(page: Page, server: str) -> None:
@@ -194,14 +196,12 @@ def test_views_zoom_and_steps(page: Page, space: str) -> None:
     kept = page.evaluate("document.querySelector('.sp-plot')._fullLayout.xaxis.range")
     assert np.allclose(kept, zoomed)
     page.evaluate("document.addEventListener('rx-step', (e) => { window.step = e.detail; })")
-    end = page.evaluate("""document.querySelector('.sp-plot').data.find(
-      (t) => t.meta && t.meta.role === 'step').x[0]""")
+    now = "document.querySelector('.sp-step').dataset.x"
+    end = page.evaluate(now)
     page.focus(".sp-steps input")
     page.keyboard.press("Home")
     told = page.evaluate("window.step")
     assert told["step"] == 0 and told["of"] == 11
-    now = """() => document.querySelector('.sp-plot').data.find(
-      (t) => t.meta && t.meta.role === 'step').x[0]"""
     assert page.evaluate(now) != end
     page.evaluate("""document.dispatchEvent(new CustomEvent('rx-step',
       {detail: {step: 20, of: 21}}))""")  # as the Attack tab says it, with other frames
@@ -370,15 +370,20 @@ def test_five_thousand_points_move_smoothly(page: Page) -> None:
         '"scattergl"', '"scatter"')  # as the tab does where the processor plays the graphics card
     page.set_default_timeout(WAIT)
     page.set_content(f"<div id=map style='width:620px;height:460px'></div><script>"
-                     f"{plotly_js().read_text('utf-8')}</script><script>const f = {drawn};"
-                     "Plotly.newPlot('map', f.data, f.layout, {scrollZoom: true})"
-                     ".then(() => { window.ready = true; });</script>")
+                     f"{plotly_js().read_text('utf-8')}</script><script>{ZOOM.read_text('utf-8')}"
+                     f"const f = {drawn}, map = document.getElementById('map');"
+                     "Plotly.newPlot('map', f.data, f.layout, {scrollZoom: true}).then(() => {"
+                     "wheelZoom(map, () => true); window.ready = true; });</script>")
     page.wait_for_function("window.ready")
     assert page.evaluate("document.querySelectorAll('#map .point').length") > 5_000
     page.evaluate("""() => { window.times = []; const tick = (t) => { window.times.push(t);
       requestAnimationFrame(tick); }; requestAnimationFrame(tick); }""")
+    axis = """() => { const {x: left} = map.getBoundingClientRect(), {xaxis: a} = map._fullLayout;
+      return [a.p2l(300 - left - a._offset), a.range[1] - a.range[0]]; }"""
     for kind in ("pan", "zoom"):
         page.mouse.move(300, 200)
+        page.wait_for_timeout(2_000)
+        under, wide = page.evaluate(axis)
         if kind == "pan":
             page.mouse.down()
         page.evaluate("window.times.length = 0")
@@ -386,9 +391,11 @@ def test_five_thousand_points_move_smoothly(page: Page) -> None:
             if kind == "pan":
                 page.mouse.move(300 + 3 * i, 200 + i)
             else:
-                page.mouse.wheel(0, -20 if i % 2 else 20)
+                page.mouse.wheel(0, -20 if i < 30 else 20)
         times = np.diff(page.evaluate("window.times"))
         page.mouse.up()
         rate = 1000 / float(np.mean(times))
         print(f"{kind}: {rate:.0f} frames a second, slowest {times.max():.0f} ms")
         assert rate > 20 / float(os.environ.get("SLOW", "1"))
+    page.wait_for_timeout(2_000)  # what was under the mouse is still there, and the axes know
+    assert page.evaluate(axis) == pytest.approx([under, wide * np.exp(-400 / 300)], abs=1e-3)
