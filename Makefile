@@ -41,6 +41,9 @@ lint: .venv/.test ## ruff and mypy
 	@$(BIN)/mypy $(CODE)
 
 bench: .venv/.test ## timings against bare loops and other libraries
+	@# Two of them pin packages that contradict ours: they come alone, to a folder read last.
+	@$(BIN)/python -m pip install -q --no-deps --target .venv/peers --upgrade \
+	  'torchattacks==3.5.1' 'adversarial-robustness-toolbox==1.20.1'
 	@$(BIN)/python -m bench
 
 reproduce: .venv/.test ## the paper's table on the embedded base; fills docs/reproduction.md (hours)

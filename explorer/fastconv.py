@@ -1,4 +1,5 @@
-"""Depthwise convolutions whose gradient is as fast as their forward pass on a CPU.
+"""Depthwise convolutions whose gradient is as fast as their forward pass on a CPU, and batch norms
+folded into convolutions.
 
 The input gradient of a stride-1 depthwise convolution is itself a depthwise convolution with the
 flipped kernel. oneDNN's forward kernel is several times faster than its backward kernel for this
@@ -8,12 +9,15 @@ shape, so we call the forward one. The result is the same gradient up to roundin
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, TypeGuard, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def _input_gradient(grad: Tensor, weight: Tensor, size: tuple[int, int], stride: int,
@@ -42,17 +46,17 @@ def _input_gradient(grad: Tensor, weight: Tensor, size: tuple[int, int], stride:
 
 class _Depthwise(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int,
-                weight_share: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int,
+                padding: int, weight_share: float) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.padding, ctx.weight_share = stride, padding, weight_share
-        return F.conv2d(x, weight, None, stride, padding, 1, weight.shape[0])
+        return F.conv2d(x, weight, bias, stride, padding, 1, weight.shape[0])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         x, weight = ctx.saved_tensors
-        size, grad_x, grad_w = tuple(x.shape[-2:]), None, None
+        size, grad_x, grad_w, grad_b = tuple(x.shape[-2:]), None, None, None
         if ctx.needs_input_grad[0]:
             grad_x = _input_gradient(grad, weight, size, ctx.stride, ctx.padding)
         if ctx.needs_input_grad[1]:
@@ -60,7 +64,9 @@ class _Depthwise(torch.autograd.Function):
             grad_w = conv2d_weight(
                 x[:n], weight.shape, grad[:n], stride=ctx.stride, padding=ctx.padding,
                 groups=weight.shape[0]) * (len(x) / n)
-        return grad_x, grad_w, None, None, None
+        if ctx.needs_input_grad[2]:
+            grad_b = grad.sum((0, 2, 3))
+        return grad_x, grad_w, grad_b, None, None, None
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -76,13 +82,14 @@ class DepthwiseConv2d(nn.Conv2d):
             left, top = over[1] // 2, over[0] // 2
             x = F.pad(x, [left, over[1] - left, top, over[0] - top])
             padding = 0
-        weight = self.weight
+        weight, bias = self.weight, self.bias
         if torch.is_autocast_enabled("cpu"):
             dtype = torch.get_autocast_dtype("cpu")
             x, weight = x.to(dtype), weight.to(dtype)
+            bias = None if bias is None else bias.to(dtype)
         with torch.autocast("cpu", enabled=False):
-            y: Tensor = _Depthwise.apply(x, weight, s, padding, self.weight_share)
-        return y if self.bias is None else y + self.bias.to(y.dtype).view(1, -1, 1, 1)
+            y: Tensor = _Depthwise.apply(x, weight, bias, s, padding, self.weight_share)
+        return y
 
 
 def _replaceable(module: nn.Module) -> TypeGuard[nn.Conv2d]:
@@ -113,6 +120,33 @@ def speed_up(model: nn.Module, weight_share: float = 1.0) -> nn.Module:
             swapped = cast(DepthwiseConv2d, module)
             swapped.pads_to_same, swapped.weight_share = same, weight_share
     return model
+
+
+def fold_norms(model: nn.Module, feature: Callable[[], Tensor]) -> int:
+    """Folds batch norms of a model in eval mode into the convolutions before them, in place.
+
+    Layers listed one behind the other nearly always run so; `feature`, which runs the model on some
+    input, is compared before and after, and all is put back when it is not. Returns how many were
+    folded. The features stay the same up to rounding; such a model is not to be trained further.
+    """
+    pairs = [(parent, name, conv, norm) for parent in model.modules()
+             for (_, conv), (name, norm) in pairwise(parent.named_children())
+             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+             and norm.num_features == conv.out_channels and norm.running_mean is not None]
+    if not pairs:
+        return 0
+    before = feature()
+    kept = [(conv.weight, conv.bias) for _, _, conv, _ in pairs]
+    for parent, name, conv, norm in pairs:
+        fused = fuse_conv_bn_eval(conv, norm)
+        conv.weight, conv.bias = fused.weight, fused.bias
+        setattr(parent, name, getattr(norm, "act", nn.Identity()))  # timm's norms hold one
+    if torch.allclose(feature(), before, atol=1e-4):
+        return len(pairs)
+    for (parent, name, conv, norm), (weight, bias) in zip(pairs, kept, strict=True):
+        conv.weight, conv.bias = weight, bias
+        setattr(parent, name, norm)
+    return 0
 
 
 def keep_memory() -> None:

@@ -27,7 +27,7 @@ LABELS = {
 }
 SIZES = {LANDMARK: 4, EXAMPLE: 8, OWN: 5, "clean": 14, "attacked": 14, "noise": 11, "caption": 9,
          "attacked caption": 11}
-POSITIONS = {"clean": "bottom center", "attacked": "top center", "noise": "top right"}
+POSITIONS = {"clean": "bottom center", "attacked": "top center", "noise": "middle right"}
 MANY = 1_500  # own pictures above which their density is drawn too, and all points by WebGL
 Figure = dict[str, Any]
 

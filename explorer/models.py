@@ -107,6 +107,17 @@ class DualEncoder:
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    def settle(self) -> DualEncoder:
+        """Folds batch norms for reading and attacking: not for a model that is to be trained."""
+        from explorer.fastconv import fold_norms
+
+        if any(isinstance(m, nn.BatchNorm2d) for m in self.clip.modules()):
+            _ = self.fingerprint  # of the weights as they are on disk
+            probe = torch.linspace(0, 1, 3 * self.size**2).reshape(1, 3, self.size, self.size)
+            with torch.no_grad():
+                fold_norms(self.clip, lambda: self.encode_image(probe))
+        return self
+
     def _autocast(self, fast: bool) -> Any:
         if not fast or self.fast_dtype is None:
             return nullcontext()
@@ -288,7 +299,7 @@ class Library:
             if key not in self._loaded:
                 from explorer.loading import open_model
 
-                self._loaded[key] = open_model(self.card(name), device)
+                self._loaded[key] = open_model(self.card(name), device).settle()
                 while len(self._loaded) > max(1, self.keep):
                     self._loaded.popitem(last=False)
             self._loaded.move_to_end(key)

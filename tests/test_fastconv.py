@@ -14,7 +14,8 @@ from helpers import tiny_clip
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
-from explorer.fastconv import DepthwiseConv2d, keep_memory, speed_up
+from explorer.fastconv import DepthwiseConv2d, fold_norms, keep_memory, speed_up
+from explorer.loading import open_model
 from explorer.models import DualEncoder
 
 SHAPES = [(k, s, p) for k in (1, 2, 3, 5, 7) for s in (1, 2, 3, 4) for p in range(0, min(k, 4))]
@@ -174,3 +175,49 @@ def test_threads_share_the_memory_that_is_kept() -> None:
                           check=True, cwd=Path(__file__).resolve().parent.parent)
     first, last = map(int, done.stdout.split())
     assert last - first < 90, f"{first} MB after one thread, {last} MB after six"
+
+
+def lively(net: nn.Module) -> nn.Module:
+    """Batch norms as after training: every number of their own."""
+    torch.manual_seed(0)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for value in (module.weight, module.bias, module.running_mean):
+                nn.init.normal_(value, 0.5, 0.2)  # type: ignore[arg-type]
+            nn.init.uniform_(module.running_var, 0.5, 2)  # type: ignore[arg-type]
+    return net.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "densenet121"])
+def test_folded_norms_change_nothing(name: str) -> None:
+    net = speed_up(lively(timm.create_model(name, num_classes=8)))
+    x = pictures(2, 3, 64, 64)
+    want = net(x)
+    count = sum(isinstance(m, nn.BatchNorm2d) for m in net.modules())
+    assert 0.4 * count < fold_norms(net, lambda: net(x)) <= count
+    torch.testing.assert_close(net(x), want, atol=1e-4, rtol=1e-3)
+
+
+class Crossed(nn.Module):
+    """A norm that is listed behind a convolution and runs before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(self.norm(x).relu())
+        return y
+
+
+def test_norms_that_run_elsewhere_are_left_alone() -> None:
+    net, x = lively(Crossed()), pictures(2, 4, 8, 8)
+    kept, want = copy.deepcopy(net.state_dict()), net(x)
+    assert fold_norms(net, lambda: net(x)) == 0 and torch.equal(net(x), want)
+    assert all(torch.equal(value, kept[name]) for name, value in net.state_dict().items())
+
+
+def test_a_folded_model_keeps_its_fingerprint(pocket: DualEncoder) -> None:
+    """It names the weights on disk, which results are made on."""
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in pocket.clip.modules())
+    assert pocket.fingerprint == open_model(pocket.card, "cpu").fingerprint
