@@ -40,7 +40,8 @@ class Settings:
 
     waiting: int = whole(64, 1, 10_000, "most runs that wait for the device")
     waiting_each: int = whole(4, 1, 1_000, "most runs of one visitor, waiting or running")
-    at_once: int = whole(1, 1, 64, "runs on the device at the same time")
+    at_once: int = whole(0, 0, 64, "runs on the device at the same time; 0: two on several "
+                         "CPU cores, else one")
     run_seconds: int = whole(600, 1, 86_400, "longest run, seconds")
     stall_seconds: int = whole(900, 1, 86_400, "a run silent for so long loses its turn, seconds")
     runs_per_minute: int = whole(30, 1, 10_000, "runs a visitor may start in a minute")

@@ -189,7 +189,7 @@ def test_each_step_holds_the_device(tmp_path: Path) -> None:
 
 
 def test_works_and_visitors_take_turns() -> None:
-    gate = Gate(Settings())
+    gate = Gate(Settings(at_once=1))
     with turn(gate, "one"):
         assert gate.turns.running() == 1
         visitor = gate.turns.enter("somebody")
@@ -211,7 +211,7 @@ def test_works_and_visitors_take_turns() -> None:
 
 
 def test_a_full_queue_is_waited_for() -> None:
-    gate = Gate(Settings(waiting=1))
+    gate = Gate(Settings(waiting=1, at_once=1))
     running, waiting = gate.turns.enter("a"), gate.turns.enter("b")
     done = threading.Event()
 
@@ -227,7 +227,7 @@ def test_a_full_queue_is_waited_for() -> None:
 
 
 def test_where_works_are_kept(tmp_path: Path) -> None:
-    gate = Gate(Settings())
+    gate = Gate(Settings(at_once=1))
     kept = open_works(Library(), gate, Settings(runs=str(tmp_path)))
     assert kept.folder == (tmp_path / "works").resolve()
     (tmp_path / "file").touch()

@@ -247,13 +247,13 @@ def drive(runs: LiveRuns, lesson: int, name: str, option: str, lang: str = "en")
 
 
 def test_a_live_run_shows_its_numbers_in_the_language(library: Library) -> None:
-    runs = LiveRuns(library, Gate(Settings()), None)
+    runs = LiveRuns(library, Gate(Settings(at_once=1)), None)
     *_, (said, page) = drive(runs, 1, "dog", "own", "zh")
     assert "完成" in said and "a photo of a spaniel" in page and "刚刚现场测得" in page
 
 
 def test_a_stopped_run_says_so_and_frees_the_device(library: Library) -> None:
-    gate = Gate(Settings())
+    gate = Gate(Settings(at_once=1))
     runs = LiveRuns(library, gate, None)
     ticket = runs.tickets.take(visitor())
     pages = runs.go(visitor(), ticket, Progress(lesson=3).plain(), PAIR, "cat", "1", "")
@@ -266,7 +266,7 @@ def test_a_stopped_run_says_so_and_frees_the_device(library: Library) -> None:
 
 
 def test_a_live_run_waits_for_its_turn(library: Library) -> None:
-    gate = Gate(Settings())
+    gate = Gate(Settings(at_once=1))
     other = gate.turns.enter("somebody else")
     runs = LiveRuns(library, gate, None)
     ticket = runs.tickets.take(visitor())
@@ -278,7 +278,7 @@ def test_a_live_run_waits_for_its_turn(library: Library) -> None:
 
 
 def test_a_live_run_tells_mistakes_in_a_sentence(library: Library) -> None:
-    runs = LiveRuns(library, Gate(Settings()), None)
+    runs = LiveRuns(library, Gate(Settings(at_once=1)), None)
     assert 'role="alert"' in drive(runs, 2, "cat", "99")[-1][0]
     assert "switched off" in drive(runs, 7, "cat", "train-tecoa")[-1][0]
 

@@ -83,7 +83,7 @@ def test_the_size_that_fits_is_remembered(tiny: DualEncoder, seven: Pairs) -> No
 def test_one_picture_too_many_is_said(tiny: DualEncoder, seven: Pairs) -> None:
     with pytest.raises(InputError, match="the device ran out of memory: use a smaller model"):
         run(PGD(steps=2), Small(tiny, looks=9, climbs=0), seven)
-    gate = Gate(Settings())
+    gate = Gate(Settings(at_once=1))
     visitor = SimpleNamespace(headers={}, session_hash="a")
     with pytest.raises(InputError, match="ran out of memory"):
         list(gate.pages(visitor, lambda: stream(PGD(steps=2), Small(tiny, 9, 0), seven),

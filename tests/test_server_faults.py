@@ -108,7 +108,7 @@ def test_health_says_why_models_cannot_be_opened() -> None:
     def refuse(name: str) -> Any:
         raise InputError(f"the weights of {name} are damaged")
 
-    health = Health(Gate(Settings()), lambda: [])
+    health = Health(Gate(Settings(at_once=1)), lambda: [])
     assert health.state()["status"] == "starting"
     warm(cast(Library, SimpleNamespace(load=refuse)), ("pocket",), health).join(20)
     answer = TestClient(Starlette(routes=health.routes())).get("/health")
@@ -130,7 +130,7 @@ class Failing(Library):
 def test_what_fails_on_the_device_is_a_sentence_and_the_next_run_goes_ahead(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    gate, library = Gate(Settings()), Failing()
+    gate, library = Gate(Settings(at_once=1)), Failing()
     with gr.Blocks(analytics_enabled=False) as demo:
         AttackTab(demo, library, ("pocket", "pocket-robust"), gate=gate)
     demo.queue(max_size=99, api_open=False)

@@ -162,7 +162,7 @@ def test_settings_that_are_wrong_get_one_sentence(scene: Scene) -> None:
 
 
 def test_slices_of_a_set(scene: Scene, tmp_path: Path) -> None:
-    jobs = SpaceJobs(scene, Gate(Settings()))
+    jobs = SpaceJobs(scene, Gate(Settings(at_once=1)))
     drain(scene.spaces.take_set("me", packed(tmp_path, broken=0), PAIR))
     own = scene.spaces.sets.last("me")
     assert own is not None
@@ -178,7 +178,7 @@ def test_slices_of_a_set(scene: Scene, tmp_path: Path) -> None:
 
 
 def test_a_stopped_job_says_so_and_mistakes_are_sentences(scene: Scene) -> None:
-    jobs, me = SpaceJobs(scene, Gate(Settings())), asks("me")
+    jobs, me = SpaceJobs(scene, Gate(Settings(at_once=1))), asks("me")
     ticket = jobs.tickets.take(me)
     lines = jobs.prepare(me, ticket)
     assert "Opening" in next(lines)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -67,7 +68,11 @@ class TokenSlopes:
         leaf: list[Tensor] = []
         shift = nudge * self._direction
 
-        def catch(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+        mine = get_ident()
+
+        def catch(_: nn.Module, __: Any, output: Tensor) -> Tensor | None:
+            if get_ident() != mine:
+                return None  # another run's captions, on the same model meanwhile
             leaf.append((output.detach() + shift).requires_grad_(True))
             return leaf[0]
 

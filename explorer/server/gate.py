@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
+from queue import SimpleQueue
 from typing import Any, TypeVar
+
+import torch
 
 from explorer.errors import InputError
 from explorer.memory import OutOfMemoryError, out_of_memory, release
@@ -16,6 +23,7 @@ from explorer.settings import Settings
 
 T = TypeVar("T")
 TICK = 0.5  # seconds between two looks at a waiting visitor: is the tab open, was Stop pressed
+FAR = 4  # runs before a visitor's for each further tick between two looks, of at most FAR ticks
 VISITOR, REQUEST_ID, ADDRESS = "x-explorer-visitor", "x-request-id", "x-explorer-address"
 
 
@@ -33,18 +41,25 @@ class Gate:
                  clock: Callable[[], float] = time.monotonic) -> None:
         self.meters, self.clock = meters or Meters(), clock
         self.rate = Rate(settings.runs_per_minute, clock)
-        self.turns = Turns(settings.at_once, settings.waiting, settings.waiting_each,
+        self.cores = 0 if torch.cuda.is_available() else torch.get_num_threads()
+        self.at_once = settings.at_once or (2 if self.cores > 1 else 1)
+        self.turns = Turns(self.at_once, settings.waiting, settings.waiting_each,
                            settings.run_seconds, settings.stall_seconds, clock)
+        # Steps run on threads of their own: OpenMP keeps its helpers by thread, and a server hands
+        # each step to another one, which would make helpers anew and leave cores idle.
+        self.device = ThreadPoolExecutor(self.at_once, "device")
         self.meters.waiting.set_function(self.turns.waiting)
         self.meters.running.set_function(self.turns.running)
 
     def pages(self, request: Any, work: Callable[[], Iterator[T]], waiting: Callable[[int], T],
-              tick: float = TICK) -> Iterator[T]:
+              tick: float = TICK, passing: Callable[[T], bool] = lambda _: False) -> Iterator[T]:
         """What `work()` yields, once it is this visitor's turn; before that `waiting(runs before
-        this one)` at every tick, so that a closed tab or Stop gives the place back at once.
+        this one)` every few ticks, so that a closed tab or Stop gives the place back soon.
 
-        Closing the iterator frees the device as soon as the step it is in has ended. Raises
-        InputError: too many runs, the queue full, the time over, the device out of memory.
+        The device goes on while events are drawn and sent, and is free for others when the last is
+        made. passing: events that are left out when a newer one is there already. Closing the
+        iterator frees the device as soon as the step it is in has ended.
+        Raises InputError: too many runs, the queue full, the time over, the device out of memory.
         """
         visitor, request_id = visitor_of(request), _request_id(request)
         self._hurry(visitor)
@@ -55,11 +70,12 @@ class Gate:
             raise
         end, began, short = "stopped", 0.0, False
         try:
-            while before := self.turns.wait(turn, tick):
+            before = 0
+            while before := self.turns.wait(turn, tick * min(FAR, 1 + before // FAR)):
                 yield waiting(before)
             began = self.clock()
             self.meters.wait_seconds.observe(max(0.0, began - turn.entered))
-            yield from self._steps(turn, work())
+            yield from self._steps(turn, work(), passing)
             end = "done"
         except Exception as error:
             short = out_of_memory(error)
@@ -79,15 +95,49 @@ class Gate:
             release()
             raise OutOfMemoryError
 
-    def _steps(self, turn: Turn, events: Iterator[T]) -> Iterator[T]:
+    def _steps(self, turn: Turn, events: Iterator[T], passing: Callable[[T], bool]) -> Iterator[T]:
+        """The events, made on a thread of the device's, which does not wait for who uses them."""
+        made: SimpleQueue[tuple[T, ...]] = SimpleQueue()
+        failed: list[BaseException] = []
+        gone, context = threading.Event(), copy_context()
+
+        def run() -> None:
+            try:
+                self._share()
+                for event in events:
+                    self.turns.check(turn)
+                    self._share()
+                    made.put((event,))
+                    if gone.is_set():
+                        break
+            except BaseException as error:  # noqa: BLE001 -- raised where it is waited for
+                failed.append(error)
+            finally:
+                close = getattr(events, "close", None)
+                if close is not None:
+                    with suppress(Exception):
+                        close()
+                self.turns.leave(turn)
+                made.put(())
+
+        running = self.device.submit(context.run, run)
         try:
-            for event in events:
-                self.turns.check(turn)
-                yield event
+            found = made.get()
+            while found:
+                newer = made.get() if passing(found[0]) and not made.empty() else None
+                if not newer:
+                    yield found[0]
+                found = made.get() if newer is None else newer
         finally:
-            close = getattr(events, "close", None)
-            if close is not None:
-                close()
+            gone.set()
+            running.result()  # the step that it is in ends first
+        if failed:
+            raise failed.pop()
+
+    def _share(self) -> None:
+        """Splits the cores between the runs: small batches do not keep two cores busy together."""
+        if self.cores:
+            torch.set_num_threads(max(1, self.cores // max(1, self.turns.running())))
 
     def _hurry(self, visitor: str) -> None:
         seconds = self.rate.take(visitor)

@@ -6,7 +6,8 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import gradio as gr
 
@@ -68,6 +69,7 @@ IDLE = status(Progress("Nothing is running."))
 STOPPED = status(Progress("Stopped. What was finished is still below."))
 OURS = ("Something failed on our side; the server's log has the details. The next attack can go "
         "ahead.")
+T = TypeVar("T")
 Drawn = Iterator[tuple[Any, Any]]  # what the status line and the result page become
 
 
@@ -91,6 +93,18 @@ def sentence(error: InputError) -> str:
 
 def lines(text: str) -> list[str]:
     return [line.strip() for line in (text or "").splitlines() if line.strip()]
+
+
+@dataclass(frozen=True)
+class InLine:
+    """A visitor waits; before: runs before its own."""
+
+    before: int
+
+
+def _passing(event: Any) -> bool:
+    """What a later event shows as well: each outcome holds all that came before."""
+    return isinstance(event, Progress)
 
 
 class Tickets:
@@ -244,20 +258,20 @@ class AttackTab:
 
     def _signs(self, request: gr.Request, ticket: int) -> Drawn:
         """Signs of gradient masking for the visitor's last case."""
-        def pages() -> Drawn:
+        def signs() -> Iterator[Any]:
             outcome = self.store.last(str(request.session_hash))
             if outcome is None:
-                yield failure("Run an attack first: there is nothing to check yet."), gr.skip()
-                return
-            for event in check_signs(self.library, outcome):
-                if isinstance(event, list):
-                    yield DONE, draw_signs(event)
-                else:
-                    model, step = event
-                    yield status(Progress(f"Looking for signs of gradient masking in {model}",
-                                          step.index, step.total)), gr.skip()
+                raise InputError("run an attack first: there is nothing to check yet")
+            yield from check_signs(self.library, outcome)
 
-        yield from self._while_held(request, ticket, pages)
+        def drawn(event: Any) -> tuple[Any, Any]:
+            if isinstance(event, list):
+                return DONE, draw_signs(event)
+            model, step = event
+            return status(Progress(f"Looking for signs of gradient masking in {model}",
+                                   step.index, step.total)), gr.skip()
+
+        yield from self._while_held(request, ticket, signs, drawn)
 
     def _open(self, file: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """A saved bundle: its result as it was, and the controls as they were set."""
@@ -305,8 +319,7 @@ class AttackTab:
         asked = Request(str(first.path), first.captions, first.captions[first.true], ANY_WRONG,
                         "classification", PGD(), self.pair_ids, 0, first.alt)
         ticket = self.tickets.take(request)
-        for said, drawn in self._while_held(
-                request, ticket, lambda: self._draw(request, lambda: asked)):
+        for said, drawn in self._attacked(request, ticket, lambda: asked):
             page = drawn if isinstance(drawn, str) else page
             yield said, drawn
             if said == DONE:
@@ -320,19 +333,21 @@ class AttackTab:
             return Request(photo, tuple(lines(captions)), true, target, goal,
                            self.choice.build(list(choice)), (left, right), int(seed or 0), alt)
 
-        yield from self._while_held(request, ticket, lambda: self._draw(request, asked))
+        yield from self._attacked(request, ticket, asked)
 
-    def _while_held(self, request: gr.Request, ticket: int, work: Callable[[], Drawn]) -> Drawn:
-        """What `work` draws, in the visitor's turn on the device, until the ticket is gone;
+    def _while_held(self, request: gr.Request, ticket: int, work: Callable[[], Iterator[T]],
+                    draw: Callable[[T], tuple[Any, Any]]) -> Drawn:
+        """What `work` finds in the visitor's turn on the device, drawn, until the ticket is gone;
         mistakes as one sentence."""
         try:
             if self.tickets.holds(request, ticket):
-                pages = self.gate.pages(request, work, lambda n: (in_line(n), gr.skip()))
-                with closing(cast(Any, pages)):
-                    for page in pages:
+                found = self.gate.pages(request, work, InLine, passing=_passing)
+                with closing(cast(Any, found)):
+                    for event in found:
                         if not self.tickets.holds(request, ticket):
                             break
-                        yield page
+                        yield ((in_line(event.before), gr.skip()) if isinstance(event, InLine)
+                               else draw(event))
                     else:
                         return
             yield STOPPED, gr.skip()
@@ -344,11 +359,13 @@ class AttackTab:
         finally:
             self.tickets.done(request, ticket)
 
-    def _draw(self, request: gr.Request, asked: Callable[[], Request]) -> Drawn:
-        """The status line and the page after each step."""
-        for progress in attack_both(self.library, asked()):
-            drawn = gr.skip()
-            if progress.outcome is not None:
-                self.store.put(str(request.session_hash), progress.outcome.light())
-                drawn = draw(progress.outcome)
-            yield status(progress), drawn
+    def _attacked(self, request: gr.Request, ticket: int, asked: Callable[[], Request]) -> Drawn:
+        """The status line and the page after each step of a run."""
+        def drawn(progress: Progress) -> tuple[Any, Any]:
+            if progress.outcome is None:
+                return status(progress), gr.skip()
+            self.store.put(str(request.session_hash), progress.outcome.light())
+            return status(progress), draw(progress.outcome)
+
+        yield from self._while_held(
+            request, ticket, lambda: attack_both(self.library, asked()), drawn)

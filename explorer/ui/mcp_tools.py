@@ -100,7 +100,7 @@ class Tools:
             raise InputError("MCP needs the Python package mcp, which is not installed: install "
                              "requirements.txt, or start the app without --mcp") from None
         self.service, self.gate = service, gate
-        self.limiter = CapacityLimiter(settings.waiting + settings.at_once)
+        self.limiter = CapacityLimiter(settings.waiting + gate.at_once)
         self.server = cast(Any, Server("clip-robustness-explorer", __version__, ABOUT))
         self.server.list_tools()(self._list)
         self.server.call_tool(validate_input=False)(self._call)

@@ -36,6 +36,11 @@ class Outcome:
     bundle: bytes | None = None
     link: str = ""
 
+    def now(self) -> Outcome:
+        """As it is at this moment, for whoever draws it while the run goes on."""
+        parts = [replace(p, alone=dict(p.alone)) for p in self.parts]
+        return replace(self, parts=parts, grid=dict(self.grid))
+
     def light(self) -> Outcome:
         """A copy without the pictures of every step, to be kept for the other tabs."""
         parts = [replace(p, result=p.result and replace(p.result, frames=None))

@@ -94,19 +94,19 @@ def attack_both(library: Library, request: Request) -> Iterator[Progress]:
                                event.total)
             else:
                 part.result = event
-        yield Progress(f"Attacked {part.card.id}", outcome=outcome)
+        yield Progress(f"Attacked {part.card.id}", outcome=outcome.now())
     if isinstance(request.attack, JointAttack):
         yield from _halves(request, request.attack, outcome, models, pairs, targets)
     if pixels is not None:
         _noise(request, pixels, outcome, models, pairs, targets)
     _transfer(outcome, models)
-    yield Progress("Compared with random noise and with each other", outcome=outcome)
+    yield Progress("Compared with random noise and with each other", outcome=outcome.now())
     if searched:
         yield from _flips(request, outcome, models, pairs, targets)
     outcome.bundle = bundle_bytes([p.result for p in outcome.parts if p.result is not None],
                                   {m.card.id: m.fingerprint for m in models}, request.alt)
     outcome.link = link(request, captions, label, target)
-    yield Progress("Done.", outcome=outcome)
+    yield Progress("Done.", outcome=outcome.now())
 
 
 def link(request: Request, captions: tuple[str, ...], label: int, target: int | None) -> str:

@@ -20,6 +20,7 @@ import gradio.queueing
 import gradio.routes
 from fastapi import FastAPI
 from gradio.processing_utils import save_file_to_cache
+from gradio.state_holder import SessionState
 
 from explorer.background import Background
 from explorer.calls.service import Service
@@ -163,6 +164,9 @@ def mount(demo: gr.Blocks, health: Health, settings: Settings, host: str, folder
     demo.has_launched = True  # without it, a mounted app skips its check of the files it is sent
     for module in (gradio.queueing, gradio.routes):  # they print exceptions that quote the input
         module.traceback = QuietTraceback()  # type: ignore[attr-defined]
+    # Gradio copies each answer into a page that it keeps for each visitor, for links that are not
+    # offered here, and adds a copy whenever a component was updated before: memory without end.
+    SessionState._update_value_in_config = _keeps_nothing  # type: ignore[assignment, method-assign]
     inputs = {number: len(fn.inputs) for number, fn in demo.fns.items()}
     heads = [str(getattr(block, "head", None) or "") for block in demo.blocks.values()]
     public = [save_file_to_cache(photo, str(folder)) for photo in sorted(FOLDER.glob("*.jpg"))]
@@ -171,6 +175,10 @@ def mount(demo: gr.Blocks, health: Health, settings: Settings, host: str, folder
     return Guard(outer, settings, Accounts.from_settings(settings), health.gate.meters, inputs,
                  folder, script_hashes(_head(), *heads), served_names(settings, host),
                  Visitors(public=public))
+
+
+def _keeps_nothing(state: SessionState, key: int, value: Any) -> None:
+    """In place of what would remember a component's value."""
 
 
 def _folder() -> Path:
