@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import gradio as gr
 import httpx
 import pytest
+from gradio.state_holder import SessionState
 from serving import served
 
 from bench.page import API, Page
@@ -22,6 +24,7 @@ from explorer.settings import Settings
 from explorer.ui.shell import mount
 
 STEP = 0.1  # seconds
+ANSWER = "an answer that nobody needs again"
 
 
 class Slow:
@@ -37,7 +40,14 @@ class Slow:
                 concurrency_limit=None, api_visibility="private")
             gr.Button(elem_id="light").click(lambda: "here", None, self.status, queue=False,
                                              api_visibility="private")
+            gr.Button(elem_id="twice").click(self.twice, None, self.status,
+                                             api_visibility="private")
         self.demo.queue(max_size=99, api_open=False)
+
+    @staticmethod
+    def twice() -> Iterator[Any]:
+        yield gr.skip()
+        yield ANSWER
 
     def run(self, name: str, request: gr.Request) -> Iterator[str]:
         def work() -> Iterator[str]:
@@ -59,7 +69,7 @@ class Slow:
 @pytest.fixture
 def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Slow, str]]:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    settings = Settings(waiting=3)
+    settings = Settings(waiting=3, at_once=1)
     app = Slow(settings)
     guard = mount(app.demo, Health(app.gate, list), settings, "127.0.0.1", tmp_path)
     with served(guard) as address:
@@ -146,3 +156,14 @@ def test_a_closed_tab_frees_the_device_and_the_place(slow: tuple[Slow, str]) -> 
     press(address, "next:1", said).join(60)
     assert said[-1] == "next:1 done"
     assert httpx.get(f"{address}/health", verify=False).json()["running"] == 0
+
+
+def test_no_answer_is_kept_for_links_that_are_not_offered(slow: tuple[Slow, str]) -> None:
+    """Gradio would add one copy at each press: a server's memory would grow without end."""
+    _, address = slow
+    with Page(address, 60) as page:
+        for _ in range(3):
+            (event,) = page.chain("twice")
+            assert list(page.run(event))[-1] == [ANSWER]
+        kept = [o for o in gc.get_objects() if isinstance(o, SessionState)]
+        assert kept and not any(ANSWER in repr(state.config_values) for state in kept)

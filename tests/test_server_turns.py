@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -189,12 +190,19 @@ def counted(gate: Gate, end: str) -> float:
 
 
 def test_the_gate_says_the_place_and_then_runs() -> None:
-    gate = Gate(Settings(at_once=1))
-    first = gate.pages(visitor("a"), lambda: iter(["one", "two"]), lambda n: f"wait {n}", 0.01)
+    gate, go_on = Gate(Settings(at_once=1)), threading.Event()
+
+    def work() -> Iterator[str]:
+        yield "one"
+        go_on.wait(20)
+        yield "two"
+
+    first = gate.pages(visitor("a"), work, lambda n: f"wait {n}", 0.01)
     second = gate.pages(visitor("b"), lambda: iter(["three"]), lambda n: f"wait {n}", 0.01)
     assert next(first) == "one"
     assert next(second) == "wait 1" == next(second)
     assert gate.meters.registry.get_sample_value("explorer_waiting_runs") == 1
+    go_on.set()
     assert list(first) == ["two"] and list(second) == ["three"]
     assert counted(gate, "done") == 2
 
@@ -265,3 +273,43 @@ def test_a_visitor_who_hurries_waits() -> None:
     with pytest.raises(InputError, match="more than 2 runs in a minute: try again in"):
         list(gate.pages(visitor("a"), lambda: iter([1]), lambda n: n))
     assert list(gate.pages(visitor("b"), lambda: iter([1]), lambda n: n)) == [1]
+
+
+def test_the_device_does_not_wait_for_who_draws_and_old_news_are_left_out() -> None:
+    gate, made = Gate(Settings(at_once=1)), list[str]()
+
+    def work() -> Iterator[str]:
+        for word in ("a1", "a2", "a3", "picture", "b1", "b2"):
+            made.append(word)
+            yield word
+
+    found = gate.pages(visitor("a"), work, lambda n: f"wait {n}", 0.01,
+                       passing=lambda word: word != "picture")
+    first = next(found)
+    deadline = time.monotonic() + 20
+    while gate.turns.running():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert len(made) == 6  # nobody has asked for more than the first
+    assert [first, *found][-2:] == ["picture", "b2"]
+
+
+def test_two_runs_share_the_cores() -> None:
+    gate, both, threads = Gate(Settings(at_once=2)), threading.Barrier(2, timeout=20), list[int]()
+    gate.cores = 2
+    kept = torch.get_num_threads()
+
+    def work() -> Iterator[int]:
+        both.wait()
+        yield 0
+        threads.append(torch.get_num_threads())
+        both.wait()
+        yield 1
+
+    try:
+        runs = [gate.pages(visitor(name), work, lambda n: -n, 0.01) for name in "ab"]
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(list, runs)) == [[0, 1], [0, 1]]
+    finally:
+        torch.set_num_threads(kept)
+    assert threads == [1, 1]
