@@ -17,36 +17,19 @@ from datetime import date
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from bench import peers
 from bench import text as text_search
 from explorer.attacks.image import PGD
 from explorer.attacks.run import run
 from explorer.fastconv import keep_memory
-from explorer.goals import Misclassify
-from explorer.models import ASSETS, DualEncoder, Library, describe_device
+from explorer.models import ASSETS, Library, describe_device
 from explorer.pairs import Pairs, one_pair, open_image
 from explorer.ui.examples import load_examples
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "performance.md"
 PAPER = PGD(eps=1 / 255, step=1 / 255, steps=10)
-
-
-def bare_loop(model: DualEncoder, pairs: Pairs, fast: bool) -> Tensor:
-    """PGD with nothing around it: forward, input gradient, signed step, projection."""
-    clean = pairs.images
-    text = model.encode_text(pairs.captions)
-    aim = Misclassify(pairs.labels, model.scale)
-    x = (clean + PAPER.eps * (2 * torch.rand_like(clean) - 1)).clamp(0, 1)
-    for _ in range(PAPER.steps):
-        x = x.detach().requires_grad_(True)
-        loss = aim.score(model.encode_image(x, fast=fast), text).sum()
-        (grad,) = torch.autograd.grad(loss, x)
-        moved = x.detach() + PAPER.step * grad.sign()
-        x = torch.minimum(torch.maximum(moved, clean - PAPER.eps), clean + PAPER.eps).clamp(0, 1)
-    return x
 
 
 def medians(jobs: list[Callable[[], object]], repeats: int) -> list[float]:
@@ -60,30 +43,6 @@ def medians(jobs: list[Callable[[], object]], repeats: int) -> list[float]:
             job()
             kept.append(time.perf_counter() - began)
     return [statistics.median(kept) for kept in seconds]
-
-
-def batch_of(pairs: Pairs, n: int) -> Pairs:
-    """n slightly different copies of a picture, on the 8-bit grid."""
-    shift = torch.randint(-3, 4, (n, 3, 1, 1), generator=torch.Generator().manual_seed(0))
-    images = (pairs.images.repeat(n, 1, 1, 1) + shift / 255).clamp(0, 1)
-    return Pairs(images, pairs.captions, pairs.labels.repeat(n))
-
-
-def overhead(model: DualEncoder, one: Pairs) -> list[str]:
-    lines = []
-    kept = model.fast_dtype
-    for n, repeats in ((1, 11), (32, 3)):
-        pairs = batch_of(one, n)
-        for dtype in dict.fromkeys((None, kept)):
-            model.fast_dtype = dtype
-            ours, bare = medians(
-                [lambda p=pairs: run(PAPER, model, p),  # type: ignore[misc]
-                 lambda p=pairs: bare_loop(model, p, True)], repeats)  # type: ignore[misc]
-            name = str(dtype or torch.float32).removeprefix("torch.")
-            lines.append(f"| PGD-10, batch {n}, {name} | {ours:.2f} s | {bare:.2f} s | "
-                         f"{ours / bare:.2f} |")
-    model.fast_dtype = kept
-    return lines
 
 
 def both_models(library: Library, one: Pairs) -> float:
@@ -136,7 +95,6 @@ def main() -> int:
     example = load_examples(ASSETS / "examples")["cat"]
     one = one_pair(open_image(example.path), example.captions, example.true, model.size)
     warm = both_models(library, one)
-    rows = overhead(model, one)
     text = "\n".join([
         "# Performance", "",
         "Written by `make bench`; medians, everything in one run, jobs taking turns.", "",
@@ -147,9 +105,6 @@ def main() -> int:
         f"| ... to both models opened behind it | {opened:.1f} s | |",
         f"| resident memory, both models opened | {resident:.2f} GB | 2.5 GB |",
         f"| PGD-10 on one photo, both models, warm, steps recorded | {warm:.2f} s | 4 s |", "",
-        "Our attack, checked and measured, against the bare loop of forward and input gradient on "
-        "the same model, batch and precision (goal: at most 1.15):", "",
-        "| job | ours | bare loop | ratio |", "|---|---|---|---|", *rows, "",
         peers.section(model, ASSETS / "models" / "pocket"),
         text_search.section(model, ASSETS / "models" / "pocket")])
     PAGE.parent.mkdir(exist_ok=True)
