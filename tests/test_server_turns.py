@@ -17,6 +17,9 @@ from explorer.server.gate import Gate
 from explorer.server.rate import LockOut, Rate
 from explorer.server.turns import ABANDONED, Turn, Turns, place_words
 from explorer.settings import Settings
+from explorer.ui.attack_tab import _told_by
+from explorer.ui.outcome import Outcome
+from explorer.ui.session import Progress
 
 
 class Clock:
@@ -284,7 +287,7 @@ def test_the_device_does_not_wait_for_who_draws_and_old_news_are_left_out() -> N
             yield word
 
     found = gate.pages(visitor("a"), work, lambda n: f"wait {n}", 0.01,
-                       passing=lambda word: word != "picture")
+                       told_by=lambda word, newer: word != "picture")
     first = next(found)
     deadline = time.monotonic() + 20
     while gate.turns.running():
@@ -292,6 +295,14 @@ def test_the_device_does_not_wait_for_who_draws_and_old_news_are_left_out() -> N
         time.sleep(0.01)
     assert len(made) == 6  # nobody has asked for more than the first
     assert [first, *found][-2:] == ["picture", "b2"]
+
+
+def test_finished_pictures_are_drawn_though_the_run_goes_on() -> None:
+    """Else Stop would find nothing below it."""
+    outcome = Outcome("alt", [])
+    plain, shown = Progress("step", 1, 2), Progress("Attacked", outcome=outcome)
+    assert _told_by(plain, plain) and _told_by(plain, shown) and _told_by(shown, shown)
+    assert not _told_by(shown, plain) and not _told_by(("a", 1), plain)
 
 
 def test_two_runs_share_the_cores() -> None:
@@ -313,3 +324,21 @@ def test_two_runs_share_the_cores() -> None:
     finally:
         torch.set_num_threads(kept)
     assert threads == [1, 1]
+
+
+def test_a_server_that_stops_waits_for_no_run() -> None:
+    """The threads of the device outlive their callers: they must end by themselves."""
+    gate, ended = Gate(Settings(at_once=1)), threading.Event()
+
+    def work() -> Iterator[int]:
+        try:
+            for k in range(10_000):
+                time.sleep(0.01)
+                yield k
+        finally:
+            ended.set()
+
+    running = gate.pages(visitor("a"), work, lambda n: -n, 0.01)
+    assert next(running) == 0
+    gate.close()
+    assert ended.wait(5)

@@ -48,17 +48,18 @@ class Gate:
         # Steps run on threads of their own: OpenMP keeps its helpers by thread, and a server hands
         # each step to another one, which would make helpers anew and leave cores idle.
         self.device = ThreadPoolExecutor(self.at_once, "device")
+        self._over = threading.Event()
         self.meters.waiting.set_function(self.turns.waiting)
         self.meters.running.set_function(self.turns.running)
 
     def pages(self, request: Any, work: Callable[[], Iterator[T]], waiting: Callable[[int], T],
-              tick: float = TICK, passing: Callable[[T], bool] = lambda _: False) -> Iterator[T]:
+              tick: float = TICK, told_by: Callable[[T, T], bool] | None = None) -> Iterator[T]:
         """What `work()` yields, once it is this visitor's turn; before that `waiting(runs before
         this one)` every few ticks, so that a closed tab or Stop gives the place back soon.
 
         The device goes on while events are drawn and sent, and is free for others when the last is
-        made. passing: events that are left out when a newer one is there already. Closing the
-        iterator frees the device as soon as the step it is in has ended.
+        made. told_by: whether an event may be left out, since the newer one beside it, there already,
+        tells it too. Closing the iterator frees the device as soon as its step has ended.
         Raises InputError: too many runs, the queue full, the time over, the device out of memory.
         """
         visitor, request_id = visitor_of(request), _request_id(request)
@@ -75,7 +76,7 @@ class Gate:
                 yield waiting(before)
             began = self.clock()
             self.meters.wait_seconds.observe(max(0.0, began - turn.entered))
-            yield from self._steps(turn, work(), passing)
+            yield from self._steps(turn, work(), told_by)
             end = "done"
         except Exception as error:
             short = out_of_memory(error)
@@ -95,7 +96,8 @@ class Gate:
             release()
             raise OutOfMemoryError
 
-    def _steps(self, turn: Turn, events: Iterator[T], passing: Callable[[T], bool]) -> Iterator[T]:
+    def _steps(self, turn: Turn, events: Iterator[T],
+               told_by: Callable[[T, T], bool] | None) -> Iterator[T]:
         """The events, made on a thread of the device's, which does not wait for who uses them."""
         made: SimpleQueue[tuple[T, ...]] = SimpleQueue()
         failed: list[BaseException] = []
@@ -108,7 +110,7 @@ class Gate:
                     self.turns.check(turn)
                     self._share()
                     made.put((event,))
-                    if gone.is_set():
+                    if gone.is_set() or self._over.is_set():
                         break
             except BaseException as error:  # noqa: BLE001 -- raised where it is waited for
                 failed.append(error)
@@ -124,8 +126,8 @@ class Gate:
         try:
             found = made.get()
             while found:
-                newer = made.get() if passing(found[0]) and not made.empty() else None
-                if not newer:
+                newer = None if told_by is None or made.empty() else made.get()
+                if not (newer and told_by and told_by(found[0], newer[0])):
                     yield found[0]
                 found = made.get() if newer is None else newer
         finally:
@@ -133,6 +135,11 @@ class Gate:
             running.result()  # the step that it is in ends first
         if failed:
             raise failed.pop()
+
+    def close(self) -> None:
+        """Ends every run at its next step: the server stops."""
+        self._over.set()
+        self.device.shutdown(wait=False, cancel_futures=True)
 
     def _share(self) -> None:
         """Splits the cores between the runs: small batches do not keep two cores busy together."""

@@ -102,9 +102,10 @@ class InLine:
     before: int
 
 
-def _passing(event: Any) -> bool:
-    """What a later event shows as well: each outcome holds all that came before."""
-    return isinstance(event, Progress)
+def _told_by(event: Any, newer: Any) -> bool:
+    """Progress is told by later progress; an outcome only by a later one, which holds all of it."""
+    return (isinstance(event, Progress) and isinstance(newer, Progress)
+            and (event.outcome is None or newer.outcome is not None))
 
 
 class Tickets:
@@ -341,7 +342,7 @@ class AttackTab:
         mistakes as one sentence."""
         try:
             if self.tickets.holds(request, ticket):
-                found = self.gate.pages(request, work, InLine, passing=_passing)
+                found = self.gate.pages(request, work, InLine, told_by=_told_by)
                 with closing(cast(Any, found)):
                     for event in found:
                         if not self.tickets.holds(request, ticket):

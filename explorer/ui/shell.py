@@ -228,7 +228,10 @@ def run(library: Library, settings: Settings, host: str, bound: socket.socket) -
             print(f"The app is at http://{at}/ (Ctrl+C ends it)", flush=True)
             warm(library, PAIR, health)
 
-        serve(guard, bound, listening)
+        try:
+            serve(guard, bound, listening)
+        finally:
+            gate.close()
     finally:
         bound.close()
         shutil.rmtree(folder, ignore_errors=True)
