@@ -58,8 +58,8 @@ class Gate:
         this one)` every few ticks, so that a closed tab or Stop gives the place back soon.
 
         The device goes on while events are drawn and sent, and is free for others when the last is
-        made. told_by: whether an event may be left out, since the newer one beside it, there already,
-        tells it too. Closing the iterator frees the device as soon as its step has ended.
+        made. told_by: whether an event may be left out, since the newer one, there already, tells
+        it too. Closing the iterator frees the device as soon as its step has ended.
         Raises InputError: too many runs, the queue full, the time over, the device out of memory.
         """
         visitor, request_id = visitor_of(request), _request_id(request)
