@@ -32,10 +32,13 @@ LABELS = """() => { setTimeout(() => {
     if (said[k] && label.textContent !== said[k]) label.textContent = said[k];
   });
 }, 40); }"""
+# Who is on the page already keeps the place: a late answer must not take the keyboard away.
 FOCUS = """setTimeout(() => {
   const pages = [...document.querySelectorAll('#ln-walk .ln-page')];
   const page = pages.find((p) => p.offsetParent !== null);
-  if (page) { page.tabIndex = -1; page.focus({preventScroll: true}); }
+  if (!page || page.contains(document.activeElement)) return;
+  page.tabIndex = -1;
+  page.focus({preventScroll: true});
 }, 80);"""
 # One function: what follows an event that is JavaScript alone is not run.
 TURNED = f"() => {{ ({LABELS})(); {FOCUS} }}"

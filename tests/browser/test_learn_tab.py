@@ -33,9 +33,9 @@ def focused(page: Page) -> str:
 def tab_to(page: Page, name: str) -> None:
     """Presses Tab until the keyboard is at an element; it has to be seen there."""
     for _ in range(120):
-        page.keyboard.press("Tab")
         if focused(page) == name:
             break
+        page.keyboard.press("Tab")
     assert focused(page) == name, f"Tab does not lead to {name}"
     outline = page.evaluate("""() => {
       const at = document.activeElement, style = (e) => getComputedStyle(e).outlineStyle;
