@@ -25,9 +25,9 @@ WARM = 0.2  # of the time, before anything is counted
 @dataclass(frozen=True)
 class Habits:
     """What visitors do. runs: presses a visit; think_s: mean seconds between an answer and the
-    next press; hold_s: draws the seconds that one run holds the device."""
+    next press; hold_s: draws the seconds of a run that begins as one of so many."""
 
-    hold_s: Callable[[Random], float]
+    hold_s: Callable[[Random, int], float]
     runs: int = 8
     think_s: float = 20.0
 
@@ -58,9 +58,11 @@ class Seen:
 class Server:
     """One server in simulated time."""
 
-    def __init__(self, seconds: float, habits: Habits, waiting: int = 64, seed: int = 0) -> None:
+    def __init__(self, seconds: float, habits: Habits, waiting: int = 64, seed: int = 0,
+                 at_once: int = 1) -> None:
         self.env, self.habits, self.random = simpy.Environment(), habits, Random(seed)
-        self.turns = Turns(most=waiting, stall_seconds=1e9, run_seconds=1e9, clock=self._now)
+        self.turns = Turns(at_once, most=waiting, stall_seconds=1e9, run_seconds=1e9,
+                           clock=self._now)
         self.end, self.begin = seconds, WARM * seconds
         self.seen = Seen(seconds - self.begin)
         self._ready: dict[Turn, simpy.Event] = {}
@@ -90,7 +92,7 @@ class Server:
         self._hand_on()
         yield ready
         waited = self._now() - pressed
-        yield self.env.timeout(self.habits.hold_s(self.random))
+        yield self.env.timeout(self.habits.hold_s(self.random, self.turns.running()))
         for turn in self._ready:
             turn.seen = self._now()
         self.turns.leave(mine)
@@ -128,10 +130,11 @@ class Server:
 
 
 def capacity(habits: Habits, wait_s: float, part: float = 0.95, seconds: float = 4 * 3600.0,
-             ) -> float:
+             at_once: int = 1) -> float:
     """Most visits an hour at which `part` of the runs wait less than `wait_s` on one server."""
     def fits(visits: float) -> bool:
-        seen = [Server(seconds, habits, seed=seed).open(visits) for seed in range(3)]
+        seen = [Server(seconds, habits, seed=seed, at_once=at_once).open(visits)
+                for seed in range(3)]
         return (not any(s.refused for s in seen)
                 and statistics.mean(s.wait(part) for s in seen if s.waits) <= wait_s)
 
@@ -144,9 +147,10 @@ def capacity(habits: Habits, wait_s: float, part: float = 0.95, seconds: float =
     return low
 
 
-def drawn(values: list[float]) -> Callable[[Random], float]:
-    """One of the measured values, at random."""
-    return lambda random: random.choice(values)
+def drawn(*values: list[float]) -> Callable[[Random, int], float]:
+    """One of the measured values, at random: of the first list for a run that is alone, of the
+    second for one of two, of the last for one of more."""
+    return lambda random, running: random.choice(values[min(running, len(values)) - 1])
 
 
 def as_rows(rows: list[tuple[Any, ...]]) -> str:

@@ -15,18 +15,22 @@ import re
 import statistics
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 import httpx
 import torch
 
-from bench.load import ROOT, Watch, attack, machine, memory, picture, server
+from bench.load import ROOT, Watch, attack, machine, memory, picture, server, visit
 from bench.load_report import Found, quantile
 from bench.page import Page
 from bench.queueing import Habits, Seen, Server, as_rows, capacity, drawn
+from explorer.server.gate import Gate
+from explorer.settings import Settings
 
 DAYS = (10, 1_000, 100_000)  # visitors
 PEAK = 0.15  # of a day's visitors come in its busiest hour
@@ -65,9 +69,12 @@ class Counted(httpx.SyncByteStream):
 @dataclass(frozen=True)
 class Costs:
     """Of one visitor alone. hold_s: seconds each run held the device; answer_s: from press to
-    answer; page, run: megabytes sent; resident: megabytes of the server."""
+    answer; page, run: megabytes sent; resident: megabytes of the server; crowd_s: seconds a run
+    held the device beside others, `at_once` of which may run together."""
 
     hold_s: list[float]
+    crowd_s: float
+    at_once: int
     answer_s: list[float]
     page: float
     run: float
@@ -77,6 +84,12 @@ class Costs:
     def around_s(self) -> float:
         """Seconds of an answer in which the device is free."""
         return max(0.0, statistics.mean(self.answer_s) - statistics.mean(self.hold_s))
+
+    @property
+    def draw(self) -> Callable[[Random, int], float]:
+        """Seconds of a run for the simulation."""
+        slower = self.crowd_s / statistics.mean(self.hold_s)
+        return drawn(self.hold_s, [slower * s for s in self.hold_s])
 
 
 def held(address: str) -> tuple[float, float]:
@@ -102,7 +115,25 @@ def one_visitor(runs: int, port: int) -> Costs:
                 if number:  # the first one also opens what is lazy
                     holds.append((after[0] - before[0]) / (after[1] - before[1]))
                     answers.append(took)
-        return Costs(holds, answers, opened / 1e6, bytes_run / 1e6, memory(process) / 1e6)
+        at_once = Gate(Settings()).at_once
+        crowd = crowded(address, at_once, runs)
+        return Costs(holds, crowd, at_once, answers, opened / 1e6, bytes_run / 1e6,
+                     memory(process) / 1e6)
+
+
+def crowded(address: str, visitors: int, runs: int) -> float:
+    """Mean seconds that a run holds the device while so many visitors attack."""
+    watch, before = Watch(), held(address)
+    until = time.monotonic() + 2.0 * runs
+    tabs = [threading.Thread(target=visit, args=(address, k, until, watch))
+            for k in range(visitors)]
+    for tab in tabs:
+        tab.start()
+    for tab in tabs:
+        tab.join()
+    assert not watch.errors, watch.errors
+    after = held(address)
+    return (after[0] - before[0]) / (after[1] - before[1])
 
 
 @dataclass(frozen=True)
@@ -148,9 +179,9 @@ def batches(repeats: int) -> Batches:
 
 def checked(found: Found, costs: Costs) -> str:
     """The load test, simulated from the costs of one visitor, beside what it measured."""
-    habits = Habits(drawn(costs.hold_s), think_s=costs.around_s)
-    said: Seen = Server(20 * found.seconds, habits, max(64, 2 * found.visitors)).closed(
-        found.visitors)
+    habits = Habits(costs.draw, think_s=costs.around_s)
+    said: Seen = Server(20 * found.seconds, habits, max(64, 2 * found.visitors),
+                        at_once=costs.at_once).closed(found.visitors)
     late = found.answers_s[found.visitors :] or found.answers_s
     rows = [("throughput, runs/s", said.rate, found.rate),
             ("from the press to the answer, median, s",
@@ -165,7 +196,8 @@ def needs(costs: Costs, habits: Habits, most: float) -> str:
     for visitors in DAYS:
         peak = PEAK * visitors
         servers = max(1, math.ceil(peak / most))
-        seen = [Server(4 * 3600.0, habits, seed=seed).open(max(peak / servers, 0.5))
+        seen = [Server(4 * 3600.0, habits, seed=seed, at_once=costs.at_once).open(
+                    max(peak / servers, 0.5))
                 for seed in range(3)]
         late = [s.wait(0.95) for s in seen if s.waits]
         waits = f"{statistics.mean(late):.1f} s" if late else "none"
@@ -194,8 +226,8 @@ def cores(number: int) -> str:
 
 def page(costs: Costs, batch: Batches, found: Found | None) -> str:
     hold = statistics.mean(costs.hold_s)
-    habits = Habits(drawn(costs.hold_s))
-    most = capacity(habits, WAIT_S)
+    habits = Habits(costs.draw)
+    most = capacity(habits, WAIT_S, at_once=costs.at_once)
     template = (Path(__file__).parent / "scale.md").read_text(encoding="utf-8")
     check = "The load test has not been run yet: `make load`, then this again." if found is None \
         else (f"The load test of {found.visitors} visitors on {cores(found.cores)} "
@@ -204,7 +236,8 @@ def page(costs: Costs, batch: Batches, found: Found | None) -> str:
     one, four = batch.picture_s[1], batch.picture_s[4]
     values = {
         "machine": f"{cores(len(os.sched_getaffinity(0)))}, {machine()}", "check": check,
-        "hold": f"{hold:.2f}", "around": f"{costs.around_s:.2f}", "page": f"{costs.page:.1f}",
+        "hold": f"{hold:.2f}", "crowd": f"{costs.crowd_s:.2f}",
+        "at_once": costs.at_once, "around": f"{costs.around_s:.2f}", "page": f"{costs.page:.1f}",
         "run": f"{costs.run:.1f}", "resident": f"{costs.resident:,.0f}",
         "capacity": f"{most:.0f}", "runs": habits.runs, "think": f"{habits.think_s:.0f}",
         "peak": f"{PEAK:.0%}".replace("%", " %"), "wait": f"{WAIT_S:.0f}",
