@@ -23,8 +23,9 @@ from torch import Tensor
 from bench.peers import plain_tower
 from explorer.attacks.run import run
 from explorer.attacks.search import TextLoss
-from explorer.attacks.text import BertAttack, TextAttack, Typo, drift_loss, words_of
+from explorer.attacks.text import BertAttack, Typo
 from explorer.attacks.turns import attack_captions
+from explorer.attacks.wording import TextAttack, drift_loss, words_of
 from explorer.fastconv import keep_memory
 from explorer.language.text import stop_words
 from explorer.models import ASSETS, DualEncoder, Library

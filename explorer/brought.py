@@ -17,9 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from explorer.cards import Card, read_json
 from explorer.errors import InputError
 from explorer.loading import CONFIG, SAFE, open_model, sha256_of
-from explorer.models import Card, Library, read_json
+from explorer.models import Library
 from explorer.training.export import TOKENIZER
 
 MOST = 16  # models that a server keeps for its visitors

@@ -21,7 +21,7 @@ from explorer.pairs import clean_captions, one_pair, open_image
 from explorer.replay import replay as replay_checks
 from explorer.result import Result, versions
 from explorer.terminal import device_named, load_models, print_table
-from explorer.views import verdict
+from explorer.verdicts import verdict
 
 __all__ = ["attack", "compare", "evaluate", "models", "replay", "sentence", "train"]
 

@@ -9,7 +9,8 @@ from typing import Any
 from explorer.attacks.image import IMAGE_ATTACKS, MAX_STEPS, ImageAttack, default_step
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
 from explorer.attacks.run import Attack
-from explorer.attacks.text import TEXT_ATTACKS, TextAttack
+from explorer.attacks.text import TEXT_ATTACKS
+from explorer.attacks.wording import TextAttack
 from explorer.budgets import parse_eps
 from explorer.errors import InputError
 

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from explorer import hub
+from explorer.cards import Card, read_json
 from explorer.errors import InputError
 from explorer.memory import out_of_memory
-from explorer.models import Card, DualEncoder, read_json
+from explorer.models import DualEncoder
 
 CONFIG = "open_clip_config.json"
 SAFE = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")

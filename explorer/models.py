@@ -1,18 +1,16 @@
 """CLIP as two functions: pixels in [0, 1] and strings in, unit features out.
 
-Model cards say where a model comes from; `load` turns a card into a `DualEncoder`. Weights load
+`Library.load` turns a card into a `DualEncoder`. Weights load
 strictly: a model whose weights are missing or do not fit is refused, never left random.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,31 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from explorer.cards import Card, card_of, card_of_folder, read_json
 from explorer.errors import InputError
 from explorer.memory import Room
 from explorer.settings import current
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 TEXT_CACHE = 20_000
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a model is and where it is from. kind: "standard" or "robust"; base: the id of the
-    standard model that a robust one was fine-tuned from; source: local-dir:PATH, hf-hub:NAME,
-    open_clip:ARCHITECTURE:TAG or transformers:NAME; numbers: measured by `make cards`; sha256: of
-    the weights of a local-dir, 64 hexadecimal digits, checked whenever they are opened."""
-
-    id: str
-    title: str
-    kind: str
-    source: str
-    licence: str
-    about: str
-    base: str | None = None
-    architecture: str | None = None
-    numbers: dict[str, Any] = field(default_factory=dict)
-    sha256: str | None = None
 
 
 def device_and_dtype(device: str | None = None) -> tuple[torch.device, torch.dtype | None]:
@@ -189,51 +169,6 @@ class DualEncoder:
         return self.reads.apart(len(captions), read)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            value = json.load(file)
-    except FileNotFoundError:
-        raise InputError(f"the model folder has no {path.name}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot read {path.name} of the model: {error}") from None
-    if not isinstance(value, dict):
-        raise InputError(f"cannot read {path.name} of the model: it holds no JSON object")
-    return value
-
-
-def _card(raw: Any, where: str) -> Card:
-    """A card from JSON, with every field of its type."""
-    if not isinstance(raw, dict):
-        raise InputError(f"{where} is no JSON object")
-    try:
-        card = Card(**raw)
-    except TypeError as error:
-        raise InputError(f"{where} is incomplete: {error}") from None
-    for key in ("id", "title", "kind", "source", "licence", "about"):
-        if not isinstance(getattr(card, key), str):
-            raise InputError(f"{where} is wrong: {key} must be text")
-    for key in ("base", "architecture", "sha256"):
-        if not isinstance(getattr(card, key), str | None):
-            raise InputError(f"{where} is wrong: {key} must be text or null")
-    if not isinstance(card.numbers, dict):
-        raise InputError(f"{where} is wrong: numbers must be a JSON object")
-    if card.kind not in ("standard", "robust"):
-        raise InputError(f"{where} is wrong: kind must be standard or robust")
-    return card
-
-
-def _card_of_folder(folder: Path) -> Card:
-    """The card of a model folder; a folder without card.json gets one from its path."""
-    known = set(Card.__dataclass_fields__) - {"source"}
-    source = f"local-dir:{folder}"
-    if (folder / "card.json").is_file():
-        raw = read_json(folder / "card.json")
-        return _card({**{k: v for k, v in raw.items() if k in known}, "source": source},
-                     f"card.json of {folder.name}")
-    return Card(source, folder.name, "standard", source, "not stated", "A folder of yours.")
-
-
 class Library:
     """All models that can be asked for by id, and those already loaded (at most `keep`).
 
@@ -257,7 +192,7 @@ class Library:
         for root in [self.assets / "models", *self.folders]:
             for config in sorted(root.glob("*/open_clip_config.json")):
                 try:
-                    card = _card_of_folder(config.parent)
+                    card = card_of_folder(config.parent)
                 except InputError:
                     continue  # one damaged folder must not hide the others; see `card`
                 found.setdefault(card.id, card)
@@ -267,19 +202,19 @@ class Library:
             if not isinstance(entries, list):
                 raise InputError("cards.json has no list of cards")
             for number, raw in enumerate(entries):
-                card = _card(raw, f"card {number} of cards.json")
+                card = card_of(raw, f"card {number} of cards.json")
                 found.setdefault(card.id, card)
         return found
 
     def card(self, name: str) -> Card:
         """The card of an id, or of local-dir:FOLDER. Raises InputError for anything else."""
         if name.startswith("local-dir:") and not self.listed_only:
-            return _card_of_folder(Path(name.removeprefix("local-dir:")).expanduser().resolve())
+            return card_of_folder(Path(name.removeprefix("local-dir:")).expanduser().resolve())
         cards = self.cards()
         if name not in cards:
             for root in [self.assets / "models", *self.folders]:
                 if name == Path(name).name and (root / name / "open_clip_config.json").is_file():
-                    return _card_of_folder(root / name)  # says what is wrong with it
+                    return card_of_folder(root / name)  # says what is wrong with it
             raise InputError(f"there is no model '{name[:200]}'; known are {', '.join(cards)}")
         return cards[name]
 

@@ -16,8 +16,9 @@ import torch
 from helpers import CAPTIONS, Linear, grid_images, tiny_clip
 from open_clip.tokenizer import SimpleTokenizer
 
+from explorer.cards import Card
 from explorer.fastconv import keep_memory
-from explorer.models import ASSETS, Card, DualEncoder, Library
+from explorer.models import ASSETS, DualEncoder, Library
 from explorer.pairs import Pairs, one_pair, open_image
 
 keep_memory()

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from explorer.models import Card, DualEncoder
+from explorer.cards import Card
+from explorer.models import DualEncoder
 
 TINY = {
     "embed_dim": 16,

@@ -25,11 +25,12 @@ from explorer.calls.evaluating import Evaluation, named_attacks
 from explorer.calls.plain import Answer
 from explorer.calls.projecting import Map, lay
 from explorer.calls.service import Service, Told
+from explorer.cards import Card
 from explorer.datasets import read_examples
 from explorer.errors import InputError
 from explorer.landmarks import concepts
 from explorer.mapping import View
-from explorer.models import Card, DualEncoder, Library
+from explorer.models import DualEncoder, Library
 from explorer.pairs import to_image
 from explorer.result import Result
 from explorer.saving import png_bytes

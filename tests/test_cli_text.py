@@ -14,7 +14,8 @@ from PIL import Image
 
 from explorer import cli
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack, Separate
-from explorer.attacks.text import TEXT_ATTACKS, BertAttack, Character, TextAttack
+from explorer.attacks.text import TEXT_ATTACKS, BertAttack, Character
+from explorer.attacks.wording import TextAttack
 from explorer.flags import kind_named, make_attack
 from explorer.language.text import characters_changed, words_changed
 from explorer.models import Library

@@ -33,9 +33,10 @@ from explorer.attacks.joint import JOINT_ATTACKS
 from explorer.attacks.run import run
 from explorer.attacks.text import Typo
 from explorer.bundle import MAIN, bundle_bytes, read_bundle
+from explorer.cards import Card
 from explorer.csvfile import parse_table
 from explorer.errors import InputError
-from explorer.models import Card, DualEncoder, Library
+from explorer.models import DualEncoder, Library
 from explorer.pairs import Pairs, clean_captions, one_pair, open_image
 from explorer.replay import restored
 from explorer.result import Result

@@ -40,14 +40,15 @@ from explorer.attacks.joint import (
 )
 from explorer.attacks.objective import Objective
 from explorer.attacks.run import name_of, run, settings_of, stream
-from explorer.attacks.text import TEXT_ATTACKS, Character, TextAttack, Typo
+from explorer.attacks.text import TEXT_ATTACKS, Character, Typo
 from explorer.attacks.turns import Scaled, Scene, Step, Turns, rescaled
+from explorer.attacks.wording import TextAttack
 from explorer.errors import InputError
 from explorer.language.text import words_changed
 from explorer.models import DualEncoder
 from explorer.pairs import Pairs
 from explorer.result import Result
-from explorer.views import verdict
+from explorer.verdicts import verdict
 
 GOALS = [("classification", False), ("classification", True), ("similarity", False),
          ("similarity", True), ("embedding", False)]

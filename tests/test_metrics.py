@@ -10,8 +10,9 @@ from open_clip.tokenizer import SimpleTokenizer
 from explorer.attacks.image import FGSM, PGD, Noise
 from explorer.attacks.run import run
 from explorer.attacks.turns import Step
+from explorer.cards import Card
 from explorer.metrics import Flip, evaluate, evaluate_row, read_by, row, smallest_flip, wilson
-from explorer.models import Card, DualEncoder
+from explorer.models import DualEncoder
 from explorer.pairs import Pairs
 
 

@@ -17,10 +17,11 @@ from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from explorer.cards import Card
 from explorer.errors import InputError
 from explorer.fastconv import DepthwiseConv2d
 from explorer.loading import CONFIG, SAFE
-from explorer.models import ASSETS, Card, DualEncoder, Library, describe_device, device_and_dtype
+from explorer.models import ASSETS, DualEncoder, Library, describe_device, device_and_dtype
 from explorer.pairs import Pairs, to_image
 
 WEIGHTS = SAFE[0]

@@ -15,9 +15,10 @@ from helpers import CAPTIONS, grid_images
 import explorer
 from explorer import notebook
 from explorer.bundle import read_bundle
+from explorer.cards import Card
 from explorer.errors import InputError
 from explorer.landmarks import concepts
-from explorer.models import Card, DualEncoder, Library
+from explorer.models import DualEncoder, Library
 from explorer.pairs import to_image
 from explorer.space import LANDMARK, Anchors
 from explorer.ui.space_state import Spaces

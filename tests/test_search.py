@@ -20,10 +20,11 @@ from explorer.attacks.search import Found, Gains, Probe, Search, Try, side_by_si
 from explorer.attacks.text import HotFlip, Typo
 from explorer.attacks.tokens import TokenSlopes, token_table
 from explorer.attacks.turns import attack_captions
+from explorer.cards import Card
 from explorer.errors import InputError
 from explorer.goals import make_goal
 from explorer.language.text import spans, swap
-from explorer.models import Card, DualEncoder
+from explorer.models import DualEncoder
 
 TOKENIZER = SimpleTokenizer(context_length=16)
 VALUES = {"a": 0.0, "b": 1.0, "c": 3.0, "d": 2.0, "bad": 9.0}

@@ -35,20 +35,17 @@ from explorer.attacks.text import (
     Character,
     Synonym,
     Typo,
-    alike,
-    drift_loss,
     edit,
-    replace,
     typos,
-    words_of,
 )
 from explorer.attacks.turns import Step
+from explorer.attacks.wording import alike, drift_loss, replace, words_of
 from explorer.language import masked, thesaurus
 from explorer.language.text import words, words_changed
 from explorer.models import DualEncoder
 from explorer.pairs import Pairs
 from explorer.result import Result
-from explorer.views import verdict
+from explorer.verdicts import verdict
 
 
 @pytest.mark.parametrize(("objective", "captions", "goal", "targeted"), CASES)

@@ -35,7 +35,7 @@ from explorer.language.encoder import sentence_encoder
 from explorer.language.text import class_words, is_stop, spans, words
 from explorer.models import DualEncoder
 from explorer.pairs import Pairs
-from explorer.views import verdict
+from explorer.verdicts import verdict
 
 # --- constraints --------------------------------------------------------------------------------
 

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from training_helpers import NAMES, SMALL, four_pictures, objective, tiny_model
 
 from explorer.attacks.image import PGD
+from explorer.cards import Card
 from explorer.errors import InputError
 from explorer.goals import Misclassify
-from explorer.models import Card, DualEncoder
+from explorer.models import DualEncoder
 from explorer.randomness import PerImage
 from explorer.training.attention import require_attention
 from explorer.training.inner import CaptionAttacks, caption_attack, mix

@@ -15,16 +15,18 @@ from text_helpers import four_sentences
 from explorer.attacks.image import IMAGE_ATTACKS, PGD
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack, Separate
 from explorer.attacks.run import Attack, kind_of, run
-from explorer.attacks.text import TEXT_ATTACKS, Character, HotFlip, TextAttack, Typo
+from explorer.attacks.text import TEXT_ATTACKS, Character, HotFlip, Typo
+from explorer.attacks.wording import TextAttack
 from explorer.errors import InputError
 from explorer.language.text import words_changed
 from explorer.models import DualEncoder, Library
-from explorer.ui.attack_tab import AttackTab, Tickets
+from explorer.ui.attack_tab import AttackTab
 from explorer.ui.choice import AttackChoice
 from explorer.ui.compare import _carried
 from explorer.ui.examples import FOLDER, load_examples, strip
 from explorer.ui.forms import AttackForm, own_fields, read
 from explorer.ui.outcome import Outcome
+from explorer.ui.runs import Tickets
 from explorer.ui.session import ANY_WRONG, Progress, Request, attack_both, check
 from explorer.ui.stage import draw
 from explorer.views import esc

@@ -15,18 +15,19 @@ from PIL import Image
 from explorer.attacks.image import FGSM, PGD, Noise
 from explorer.attacks.joint import JointAttack, Separate
 from explorer.attacks.run import run
-from explorer.attacks.text import TextAttack, Typo
+from explorer.attacks.text import Typo
+from explorer.attacks.wording import TextAttack
 from explorer.metrics import Flip
 from explorer.models import DualEncoder
 from explorer.pairs import Pairs
 from explorer.result import Result
+from explorer.ui.trail import trail_data
+from explorer.verdicts import class_word_note, flip_sentence, verdict
 from explorer.views import (
     caption_diff,
-    class_word_note,
     counted,
     diff_words,
     esc,
-    flip_sentence,
     levels,
     percent,
     perturbation,
@@ -36,8 +37,6 @@ from explorer.views import (
     shown_captions,
     signed,
     table,
-    trail_data,
-    verdict,
 )
 
 

@@ -13,11 +13,13 @@ from attack_helpers import reopened
 from helpers import grid_images
 from torch import Tensor
 
-from explorer.attacks.text import TEXT_ATTACKS, TextAttack
+from explorer.attacks.text import TEXT_ATTACKS
+from explorer.attacks.wording import TextAttack
+from explorer.cards import Card
 from explorer.goals import Goal, make_goal
 from explorer.language.masked import Candidate
 from explorer.language.text import characters_changed, words, words_changed
-from explorer.models import Card, DualEncoder
+from explorer.models import DualEncoder
 from explorer.pairs import Pairs
 from explorer.result import Result
 

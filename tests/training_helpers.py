@@ -16,7 +16,8 @@ from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import save_file
 from torch import Tensor
 
-from explorer.models import Card, DualEncoder
+from explorer.cards import Card
+from explorer.models import DualEncoder
 from explorer.pairs import to_image
 from explorer.training.attacker import Batch
 from explorer.training.inner import Encode

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from explorer.attacks.image import PGD, ImageAttack, setting
-from explorer.attacks.text import BertAttack, TextAttack
+from explorer.attacks.text import BertAttack
 from explorer.attacks.turns import Pictures, Step, Turns, Wording
+from explorer.attacks.wording import TextAttack
 from explorer.errors import InputError
 from explorer.goals import Goal, Match, Unmatch, cosines
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from explorer.attacks.image import setting
 from explorer.attacks.search import Probe, Search
 from explorer.attacks.search import Try as Ask
-from explorer.attacks.text import Proposals, WordAttack
+from explorer.attacks.wording import Proposals, WordAttack
 from explorer.errors import InputError
 
 REFUSED = -1e9  # TextAttack's searches compare scores and cannot order -inf

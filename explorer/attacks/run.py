@@ -15,8 +15,9 @@ from torch import Tensor
 
 from explorer.attacks.image import IMAGE_ATTACKS, ImageAttack
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
-from explorer.attacks.text import TEXT_ATTACKS, TextAttack
+from explorer.attacks.text import TEXT_ATTACKS
 from explorer.attacks.turns import Log, Pictures, Scene, Step, Turns, Wording
+from explorer.attacks.wording import TextAttack
 from explorer.errors import InputError
 from explorer.goals import GOALS, make_goal
 from explorer.models import DualEncoder

@@ -17,8 +17,8 @@ from explorer.attacks.climbing import Climb, Log, Step
 from explorer.attacks.image import ImageAttack, Noise
 from explorer.attacks.objective import Objective
 from explorer.attacks.search import Found, TextLoss, side_by_side
-from explorer.attacks.text import TextAttack, drift_loss
 from explorer.attacks.tokens import TokenSlopes
+from explorer.attacks.wording import TextAttack, drift_loss
 from explorer.goals import Drift, Goal, Match, Unmatch
 from explorer.language.text import spans
 from explorer.models import DualEncoder

@@ -22,7 +22,7 @@ from explorer.pairs import clean_captions, one_pair, open_image
 from explorer.result import Result, versions
 from explorer.saving import as_dict, file_stem, picture_files
 from explorer.ui.session import WHAT, Progress
-from explorer.views import verdict
+from explorer.verdicts import verdict
 
 USUAL = {"image": "pgd", "text": "bert", "joint": "alternating"}
 

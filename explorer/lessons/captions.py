@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from explorer.attacks.joint import Alternating
-from explorer.attacks.text import BertAttack, Character, Synonym, TextAttack, Typo
+from explorer.attacks.text import BertAttack, Character, Synonym, Typo
+from explorer.attacks.wording import TextAttack
 from explorer.language.text import class_words, words
 from explorer.lessons.bench import Asked, Bench, Count
 from explorer.lessons.pixels import Demo, models_of, pgd, said, three

@@ -23,7 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from explorer.attacks.text import BertAttack, Typo, replace
+from explorer.attacks.text import BertAttack, Typo
+from explorer.attacks.wording import replace
 from explorer.datasets import TEMPLATE
 from explorer.models import DualEncoder, Library
 from explorer.pocket.tune import write_checkpoint

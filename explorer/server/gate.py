@@ -87,7 +87,7 @@ class Gate:
                 raise
         finally:
             self.turns.leave(turn)
-            seconds = max(0.0, self.clock() - began) if began else 0.0
+            seconds = max(0.0, (turn.ended or self.clock()) - began) if began else 0.0
             self.meters.runs.labels(end).inc()
             if began:
                 self.meters.run_seconds.observe(seconds)

@@ -20,12 +20,14 @@ ABANDONED = 60.0  # seconds after which a waiting turn that nobody asks about is
 
 @dataclass(eq=False)
 class Turn:
-    """One run's place. seen: when its owner last asked; began: when it got the device. Seconds."""
+    """One run's place. seen: when its owner last asked; began, ended: when it got the device and
+    gave it back. Seconds."""
 
     visitor: str
     entered: float
     seen: float
     began: float | None = field(default=None)
+    ended: float | None = field(default=None)
 
 
 class Turns:
@@ -110,6 +112,7 @@ class Turns:
     def _remove(self, turn: Turn) -> None:
         if turn in self._running:
             self._running.remove(turn)
+            turn.ended = self.clock()
             if turn.visitor in self._lines:  # behind all who came during the run
                 self._lines[turn.visitor] = self._lines.pop(turn.visitor)
         if self._waits(turn):

@@ -9,10 +9,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from explorer.cards import Card
 from explorer.datasets import Examples, read_examples
 from explorer.errors import InputError
 from explorer.loading import open_model
-from explorer.models import Card, Library
+from explorer.models import Library
 from explorer.result import versions
 from explorer.saving import check_writable
 from explorer.training import checkpoints

@@ -27,7 +27,7 @@ from explorer.server.gate import ADDRESS, REQUEST_ID, VISITOR, Gate
 from explorer.server.rules import keeper_alone
 from explorer.server.turns import place_words
 from explorer.settings import Settings
-from explorer.ui.attack_tab import DEVICE, WAIT, sentence
+from explorer.ui.runs import DEVICE, WAIT, sentence
 from explorer.ui.session import Progress
 
 P = ParamSpec("P")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -21,78 +20,41 @@ from explorer.ui.choice import AttackChoice
 from explorer.ui.examples import PICK, Example, load_examples, strip
 from explorer.ui.honest import check_signs, draw_signs
 from explorer.ui.outcome import Outcome
+from explorer.ui.photo import Photo
+from explorer.ui.runs import (
+    DEVICE,
+    DONE,
+    IDLE,
+    OURS,
+    PLAIN,
+    STOPPED,
+    WAIT,
+    Tickets,
+    failure,
+    in_line,
+    lines,
+    sentence,
+    status,
+)
 from explorer.ui.session import ANY_WRONG, Progress, Request, attack_both, reopen
 from explorer.ui.stage import draw
 from explorer.ui.store import Store
-from explorer.views import esc
 
 FIRST = "cat"
 GOALS = [("classification: another caption wins", "classification"),
          ("similarity: tear photo and caption apart", "similarity"),
          ("embedding: move away from the clean place", "embedding")]
 LOG = logging.getLogger(__name__)
-DEVICE = "device"  # who runs next is the gate's to say; here they only wait
-WAIT = 64
-PLAIN: dict[str, Any] = {"padding": False, "apply_default_css": False}
 
 
-class Photo(gr.Image):
-    """gr.Image that hands over the file as it was sent, so that we decode it, with our words."""
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> str | None:
-        if payload is None:
-            return None
-        if payload.url and payload.url.startswith("data:"):
-            return str(super().preprocess(payload))
-        return str(payload.path) if payload.path else None
-
-
-def status(progress: Progress) -> str:
-    bar = ""
-    if progress.total:
-        bar = (f'<progress max="{progress.total}" value="{progress.done}" '
-               f'aria-label="{esc(progress.text)}"></progress> step {progress.done} of '
-               f"{progress.total}")
-    return f'<p class="rx-status" role="status">{esc(progress.text)} {bar}</p>'
-
-
-DONE = status(Progress("Done."))
 STRONGER = """
 element.addEventListener('click', (event) => {
   if (event.target.closest('[data-strong]')) trigger('click', {});
   if (event.target.closest('[data-signs]')) trigger('select', {});
 });
 """
-IDLE = status(Progress("Nothing is running."))
-STOPPED = status(Progress("Stopped. What was finished is still below."))
-OURS = ("Something failed on our side; the server's log has the details. The next attack can go "
-        "ahead.")
 T = TypeVar("T")
 Drawn = Iterator[tuple[Any, Any]]  # what the status line and the result page become
-
-
-def failure(sentence: str) -> str:
-    return f'<p class="rx-status rx-error" role="alert">{esc(sentence)}</p>'
-
-
-def in_line(before: int) -> str:
-    """The visitor's place in the queue."""
-    many = f"{before} run{'s' if before > 1 else ''}"
-    said = esc(f"Waiting for the device: {many} before yours.")
-    return (f'<p class="rx-status" role="status">{said} <progress aria-label="{said}">'
-            "</progress></p>")
-
-
-def sentence(error: InputError) -> str:
-    """Its message as a sentence of its own."""
-    said = str(error)
-    return f"{said[:1].upper()}{said[1:]}."
-
-
-def lines(text: str) -> list[str]:
-    return [line.strip() for line in (text or "").splitlines() if line.strip()]
 
 
 @dataclass(frozen=True)
@@ -106,33 +68,6 @@ def _told_by(event: Any, newer: Any) -> bool:
     """Progress is told by later progress; an outcome only by a later one, which holds all of it."""
     return (isinstance(event, Progress) and isinstance(newer, Progress)
             and (event.outcome is None or newer.outcome is not None))
-
-
-class Tickets:
-    """Which run of a visitor may go on: that of the newest press, until it is stopped.
-
-    A run, waiting or running, goes by the number it was given when the button was pressed.
-    """
-
-    def __init__(self) -> None:
-        self._newest: dict[str, int] = {}
-        self._numbers = itertools.count(1)
-
-    def take(self, request: gr.Request) -> int:
-        number = next(self._numbers)
-        self._newest[str(request.session_hash)] = number
-        return number
-
-    def holds(self, request: gr.Request, number: int) -> bool:
-        return self._newest.get(str(request.session_hash)) == number
-
-    def stop(self, request: gr.Request) -> bool:
-        """Takes the visitor's ticket back; False when there is none."""
-        return self._newest.pop(str(request.session_hash), None) is not None
-
-    def done(self, request: gr.Request, number: int) -> None:
-        if self.holds(request, number):
-            self.stop(request)
 
 
 class AttackTab:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from explorer.result import Reading, Result
 from explorer.ui.outcome import Outcome, Part
-from explorer.views import esc, percent, verdict
+from explorer.verdicts import verdict
+from explorer.views import esc, percent
 
 
 def halves(outcome: Outcome) -> str:

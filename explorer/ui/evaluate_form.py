@@ -10,7 +10,7 @@ import gradio as gr
 
 from explorer.attacks.image import ImageAttack
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
-from explorer.attacks.text import TextAttack
+from explorer.attacks.wording import TextAttack
 from explorer.catalogue import CLASSES, RETRIEVAL
 from explorer.collecting import collect
 from explorer.errors import InputError
@@ -18,9 +18,9 @@ from explorer.evaluation.plan import CLEAN, Asked, Plan, read_budgets, spread
 from explorer.evaluation.sets import Known, known_sets
 from explorer.models import Library
 from explorer.places import PHOTOS, SERVER, UPLOAD, listed, shipped
-from explorer.ui.attack_tab import PLAIN, lines
 from explorer.ui.choice import LIGHT
 from explorer.ui.forms import AttackForm, Choices, Slider, TextForm, number
+from explorer.ui.runs import PLAIN, lines
 from explorer.views import esc
 
 MOST_IMAGES = 5_000  # of each set

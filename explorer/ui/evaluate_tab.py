@@ -20,10 +20,10 @@ from explorer.models import Library
 from explorer.server.gate import Gate, visitor_of
 from explorer.server.turns import place_words
 from explorer.ui import evaluate_views as views
-from explorer.ui.attack_tab import PLAIN, WAIT, failure, sentence
 from explorer.ui.evaluate_form import EvaluateForm
 from explorer.ui.evaluate_look import KIND, EvaluateLook, Shown
 from explorer.ui.failures_cases import owner_of
+from explorer.ui.runs import PLAIN, WAIT, failure, sentence
 from explorer.ui.space_tab import plotly_js
 from explorer.ui.train_start import told
 from explorer.workrecord import BUSY

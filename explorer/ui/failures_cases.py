@@ -28,8 +28,8 @@ from explorer.failures import (
 from explorer.models import Library
 from explorer.server.gate import Gate, visitor_of
 from explorer.study import Wish, clean_path
-from explorer.ui.attack_tab import sentence
 from explorer.ui.failures_views import names
+from explorer.ui.runs import sentence
 from explorer.ui.session import ANY_WRONG
 from explorer.ui.train_tab import ATTACK_ID
 

@@ -14,9 +14,9 @@ from explorer.errors import InputError
 from explorer.models import Library
 from explorer.places import PHOTOS, UPLOAD, listed, open_place, shipped
 from explorer.study import MOST_IMAGES, Wish
-from explorer.ui.attack_tab import PLAIN, lines
 from explorer.ui.choice import AttackChoice
 from explorer.ui.forms import Slider, number
+from explorer.ui.runs import PLAIN, lines
 
 PICTURES = [".zip", ".tar", ".gz", ".tgz", ".parquet", ".csv", ".tsv", "image"]
 OWN = ("My own pictures …", UPLOAD)

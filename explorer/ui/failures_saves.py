@@ -20,10 +20,10 @@ from explorer.errors import InputError
 from explorer.failures import SLICES, Case, Found, View, as_csv, chosen, named_answers
 from explorer.server.turns import place_words
 from explorer.study import Wish
-from explorer.ui.attack_tab import failure, sentence
 from explorer.ui.failures_cards import Sheet
 from explorer.ui.failures_cases import Studies, shown_by
 from explorer.ui.failures_report import report
+from explorer.ui.runs import failure, sentence
 from explorer.ui.train_start import told
 from explorer.views import esc
 

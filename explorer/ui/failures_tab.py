@@ -16,11 +16,12 @@ from explorer.failures import AXES, SLICES, SORTS
 from explorer.models import Library
 from explorer.server.gate import Gate, visitor_of
 from explorer.ui import failures_views as views
-from explorer.ui.attack_tab import PLAIN, WAIT, AttackTab, failure, sentence
+from explorer.ui.attack_tab import AttackTab
 from explorer.ui.failures_cases import Studies, owner_of, shown_by
 from explorer.ui.failures_form import FailuresForm
 from explorer.ui.failures_look import ANY, KIND, Look
 from explorer.ui.failures_saves import FailureSaves
+from explorer.ui.runs import PLAIN, WAIT, failure, sentence
 from explorer.ui.train_start import told
 
 HERE = Path(__file__).parent

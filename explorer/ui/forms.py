@@ -10,7 +10,8 @@ import gradio as gr
 
 from explorer.attacks.image import IMAGE_ATTACKS, ImageAttack, default_step
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
-from explorer.attacks.text import OBJECTIVES, SCOPES, TEXT_ATTACKS, TextAttack
+from explorer.attacks.text import TEXT_ATTACKS
+from explorer.attacks.wording import OBJECTIVES, SCOPES, TextAttack
 from explorer.errors import InputError
 
 SHARED = {  # set once for all attacks of a kind

@@ -20,8 +20,8 @@ from explorer.lessons.record import Record
 from explorer.lessons.texts import Texts, texts
 from explorer.models import Library
 from explorer.server.gate import Gate
-from explorer.ui.attack_tab import Tickets
 from explorer.ui.learn_state import read
+from explorer.ui.runs import Tickets
 
 LOG = logging.getLogger(__name__)
 Event = Step | Record | int  # int: runs that go before

@@ -13,10 +13,11 @@ from explorer.lessons.bench import photos
 from explorer.lessons.preset import OWN, Preset, from_file, from_query
 from explorer.models import Library
 from explorer.pairs import open_image
-from explorer.ui.attack_tab import PLAIN, AttackTab
+from explorer.ui.attack_tab import AttackTab
 from explorer.ui.examples import load_examples
 from explorer.ui.learn_state import Progress, read
 from explorer.ui.learn_tab import STORAGE, LearnTab
+from explorer.ui.runs import PLAIN
 from explorer.ui.session import ANY_WRONG
 
 PRESS = """() => { setTimeout(() => {

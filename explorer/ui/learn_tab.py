@@ -13,10 +13,10 @@ from explorer.lessons import draw
 from explorer.lessons.texts import COUNT, LANGUAGES, Texts, texts
 from explorer.models import Library
 from explorer.server.gate import Gate
-from explorer.ui.attack_tab import PLAIN
 from explorer.ui.learn_live import LiveRuns
 from explorer.ui.learn_page import Page, lesson_list, lessons
 from explorer.ui.learn_state import Progress, answered, finished, read
+from explorer.ui.runs import PLAIN
 
 HERE = Path(__file__).parent
 LOG = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from explorer.server.gate import Gate
 from explorer.server.rules import TOOLS
 from explorer.settings import Settings
 from explorer.ui.api import through
-from explorer.ui.attack_tab import sentence
+from explorer.ui.runs import sentence
 from explorer.ui.session import Progress
 
 LOG = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from explorer.cards import Card
 from explorer.metrics import Flip
-from explorer.models import Card
 from explorer.result import Reading, Result
 
 

@@ -37,13 +37,14 @@ from explorer.server.serve import Health, end_tidily, serve
 from explorer.server.visitors import Visitors
 from explorer.settings import Settings, unknown
 from explorer.ui.api import Api, is_open
-from explorer.ui.attack_tab import PLAIN, AttackTab
+from explorer.ui.attack_tab import AttackTab
 from explorer.ui.evaluate_tab import EvaluateTab
 from explorer.ui.examples import FOLDER
 from explorer.ui.failures_tab import FailuresTab
 from explorer.ui.learn_preset import Arrival
 from explorer.ui.learn_tab import LearnTab
 from explorer.ui.mcp_tools import Tools
+from explorer.ui.runs import PLAIN
 from explorer.ui.space_tab import SpaceTab
 from explorer.ui.train_tab import TrainTab, open_jobs
 from explorer.ui.works import open_works

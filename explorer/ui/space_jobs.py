@@ -13,7 +13,7 @@ import numpy as np
 from explorer.errors import InputError
 from explorer.server.gate import Gate
 from explorer.ui import space_words
-from explorer.ui.attack_tab import Tickets
+from explorer.ui.runs import Tickets
 from explorer.ui.space_saliency import saliency_job
 from explorer.ui.space_scene import Scene
 from explorer.ui.space_state import MOST_ATTACKED, Job, OwnSet, Said

@@ -14,8 +14,8 @@ from explorer.saliency import METHODS
 from explorer.server.gate import Gate
 from explorer.settings import Settings
 from explorer.ui import space_near
-from explorer.ui.attack_tab import PLAIN
 from explorer.ui.outcome import Outcome
+from explorer.ui.runs import PLAIN
 from explorer.ui.space_jobs import LASSO, SAMPLE, SpaceJobs
 from explorer.ui.space_scene import Scene
 from explorer.ui.space_state import MOST_ATTACKED, MOST_OWN, UPLOADS

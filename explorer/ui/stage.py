@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import base64
 
-from explorer.models import Card
+from explorer.cards import Card
 from explorer.result import Result
 from explorer.saving import as_dict, file_stem, json_bytes, picture_files
 from explorer.ui.compare import halves, transfer
 from explorer.ui.outcome import Outcome, Part
+from explorer.ui.trail import trail_data
 from explorer.ui.wording import wording
+from explorer.verdicts import flip_sentence, verdict
 from explorer.views import (
     caption_diff,
     esc,
-    flip_sentence,
     levels,
     percent,
     perturbation,
@@ -23,8 +24,6 @@ from explorer.views import (
     shown_captions,
     signed,
     table,
-    trail_data,
-    verdict,
 )
 
 MARK = {"fooled": "✗", "held": "✓", "wrong": "!", "unchanged": "="}

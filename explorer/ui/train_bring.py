@@ -14,7 +14,7 @@ from explorer.brought import bring
 from explorer.errors import InputError
 from explorer.models import Library
 from explorer.server.gate import Gate
-from explorer.ui.attack_tab import DEVICE, OURS, PLAIN, WAIT, failure, in_line, sentence
+from explorer.ui.runs import DEVICE, OURS, PLAIN, WAIT, failure, in_line, sentence
 from explorer.ui.train_form import base_choices
 from explorer.ui.train_start import told
 

@@ -18,8 +18,8 @@ from explorer.samples import SAMPLES, by_kind
 from explorer.settings import current
 from explorer.training.methods import METHODS
 from explorer.training.recipe import Recipe
-from explorer.ui.attack_tab import PLAIN
 from explorer.ui.forms import number
+from explorer.ui.runs import PLAIN
 
 OWN = "own"
 UPLOADS = [".zip", ".tar", ".gz", ".tgz", ".parquet"]

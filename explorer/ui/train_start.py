@@ -14,7 +14,7 @@ from explorer.costs import Cost, measure
 from explorer.errors import InputError
 from explorer.jobs import Jobs
 from explorer.models import Library
-from explorer.ui.attack_tab import failure, sentence
+from explorer.ui.runs import failure, sentence
 from explorer.ui.train_form import Wish, cost_sentence, read
 from explorer.views import esc
 

@@ -14,7 +14,8 @@ from explorer.jobs import Jobs
 from explorer.models import Library
 from explorer.runrecord import LIVE, Job
 from explorer.server.rules import LOOPBACK
-from explorer.ui.attack_tab import PLAIN, AttackTab, failure, sentence
+from explorer.ui.attack_tab import AttackTab
+from explorer.ui.runs import PLAIN, failure, sentence
 from explorer.ui.train_bring import BringModel
 from explorer.ui.train_form import TrainForm, base_choices
 from explorer.ui.train_start import Starter, told

@@ -4,7 +4,8 @@ something else now."""
 from __future__ import annotations
 
 from explorer.result import Result
-from explorer.views import caption_diff, class_word_note, diff_words, esc, table
+from explorer.verdicts import class_word_note
+from explorer.views import caption_diff, diff_words, esc, table
 
 
 def wording(result: Result) -> str:
