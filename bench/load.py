@@ -191,14 +191,15 @@ def machine() -> str:
             f"{date.today().isoformat()}")
 
 
-def found(watch: Watch, args: argparse.Namespace, device: list[float], took: float) -> Found:
+def found(watch: Watch, args: argparse.Namespace, device: list[float], took: float, spent: float,
+          ) -> Found:
     def short(seconds: list[float]) -> list[float]:
         return [round(s, 4) for s in seconds]
 
     return Found(machine(), len(os.sched_getaffinity(0)), args.visitors, args.seconds,
                  round(took, 2), short(device), short(watch.runs), short(watch.page),
                  [(round(t, 1), round(m / 1e6, 1)) for t, m in watch.memory], watch.mixed,
-                 watch.told, dict(watch.errors.most_common()))
+                 watch.told, dict(watch.errors.most_common()), round(spent, 1))
 
 
 def main() -> int:
@@ -212,7 +213,7 @@ def main() -> int:
     watch, device = Watch(), alone(args.alone)
     log = Path(tempfile.gettempdir()) / "explorer-load.log"
     with server(args.port, args.visitors, log) as (address, process):
-        began = time.monotonic()
+        began, spent = time.monotonic(), time.process_time()
         until = began + args.seconds
         threads = [threading.Thread(target=visit, args=(address, k, until, watch), daemon=True)
                    for k in range(args.visitors)]
@@ -222,8 +223,8 @@ def main() -> int:
             thread.start()
         for thread in threads:
             thread.join(args.seconds + 60 * args.visitors)
-        took = time.monotonic() - began
-    result = found(watch, args, device, took)
+        took, spent = time.monotonic() - began, time.process_time() - spent
+    result = found(watch, args, device, took, spent)
     args.out.with_suffix(".json").write_text(json.dumps(result.told_as()) + "\n", encoding="utf-8")
     args.out.write_text(page(result), encoding="utf-8")
     print(args.out.read_text(encoding="utf-8"))

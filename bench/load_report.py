@@ -17,7 +17,7 @@ class Found:
     seconds: for which visitors began new runs; took: until the last answer; alone_s: of runs by the
     library in a loop; answers_s: from each press to its answer; page_s: of each page; memory:
     (second, MB resident); mixed: answers with another visitor's picture; told: times a visitor
-    heard its place in the queue.
+    heard its place in the queue; driver_s: processor seconds of the visitors' own programs.
     """
 
     machine: str
@@ -32,6 +32,7 @@ class Found:
     mixed: int = 0
     told: int = 0
     errors: dict[str, int] = field(default_factory=dict)
+    driver_s: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -74,6 +75,8 @@ def page(found: Found) -> str:
         (f"the same runs by the library in a loop ({len(found.alone_s)} runs, before)",
          f"{1 / statistics.mean(found.alone_s):.3f} runs/s", "", None),
         ("share of that", f"{found.share:.2f}", f"at least {SHARE}", found.share >= SHARE),
+        ("cores that the visitors' own programs kept busy", f"{found.driver_s / found.took:.2f} of "
+         f"{found.cores}", "", None),
         ("a page meanwhile, median", f"{middle * 1000:.0f} ms", f"under {PAGE_S * 1000:.0f} ms",
          middle < PAGE_S),
         ("a page meanwhile, 95th percentile", f"{late * 1000:.0f} ms",

@@ -297,6 +297,20 @@ def test_the_device_does_not_wait_for_who_draws_and_old_news_are_left_out() -> N
     assert [first, *found][-2:] == ["picture", "b2"]
 
 
+def test_events_that_later_ones_tell_are_paced() -> None:
+    """Each costs the page and the server more than a step does; the last is always told."""
+    gate = Gate(Settings(at_once=1))
+
+    def work() -> Iterator[int]:
+        for number in range(20):
+            time.sleep(0.02)
+            yield number
+
+    told = list(gate.pages(visitor("a"), work, lambda n: -n, 0.01, told_by=lambda a, b: True))
+    assert told[-1] == 19 and told == sorted(told)
+    assert len(told) <= 8  # 20 without the pause
+
+
 def test_finished_pictures_are_drawn_though_the_run_goes_on() -> None:
     """Else Stop would find nothing below it."""
     outcome = Outcome("alt", [])

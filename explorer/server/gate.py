@@ -6,9 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from contextvars import copy_context
-from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +15,7 @@ from explorer.memory import OutOfMemoryError, out_of_memory, release
 from explorer.server.logs import say
 from explorer.server.metrics import Meters
 from explorer.server.rate import Rate
+from explorer.server.run import Run
 from explorer.server.turns import Turn, Turns
 from explorer.settings import Settings
 
@@ -58,25 +56,25 @@ class Gate:
         this one)` every few ticks, so that a closed tab or Stop gives the place back soon.
 
         The device goes on while events are drawn and sent, and is free for others when the last is
-        made. told_by: whether an event may be left out, since the newer one, there already, tells
-        it too. Closing the iterator frees the device as soon as its step has ended.
+        made. told_by: whether an event may be left out, since the newer one tells it too. Closing
+        the iterator frees the device as soon as its step has ended.
         Raises InputError: too many runs, the queue full, the time over, the device out of memory.
         """
         visitor, request_id = visitor_of(request), _request_id(request)
         self._hurry(visitor)
+        run = Run(work, self.device, self.turns, self._goes_on)
         try:
-            turn = self.turns.enter(visitor)
+            turn = self.turns.enter(visitor, run.start)
         except InputError:
             self.meters.refused.labels("queue").inc()
             raise
-        end, began, short = "stopped", 0.0, False
+        end, short = "stopped", False
         try:
             before = 0
             while before := self.turns.wait(turn, tick * min(FAR, 1 + before // FAR)):
                 yield waiting(before)
-            began = self.clock()
-            self.meters.wait_seconds.observe(max(0.0, began - turn.entered))
-            yield from self._steps(turn, work(), told_by)
+            self.meters.wait_seconds.observe(max(0.0, (turn.began or 0.0) - turn.entered))
+            yield from run.events(told_by)
             end = "done"
         except Exception as error:
             short = out_of_memory(error)
@@ -86,65 +84,28 @@ class Gate:
             if not short:
                 raise
         finally:
-            self.turns.leave(turn)
-            seconds = max(0.0, (turn.ended or self.clock()) - began) if began else 0.0
+            run.end(turn)
+            seconds = max(0.0, (turn.ended or self.clock()) - turn.began) if turn.began else 0.0
             self.meters.runs.labels(end).inc()
-            if began:
+            if turn.began:
                 self.meters.run_seconds.observe(seconds)
             say("run", request=request_id, end=end, seconds=round(seconds, 3))
         if short:  # out here nothing holds on to the tensors of the run any more
             release()
             raise OutOfMemoryError
 
-    def _steps(self, turn: Turn, events: Iterator[T],
-               told_by: Callable[[T, T], bool] | None) -> Iterator[T]:
-        """The events, made on a thread of the device's, which does not wait for who uses them."""
-        made: SimpleQueue[tuple[T, ...]] = SimpleQueue()
-        failed: list[BaseException] = []
-        gone, context = threading.Event(), copy_context()
-
-        def run() -> None:
-            try:
-                self._share()
-                for event in events:
-                    self.turns.check(turn)
-                    self._share()
-                    made.put((event,))
-                    if gone.is_set() or self._over.is_set():
-                        break
-            except BaseException as error:  # noqa: BLE001 -- raised where it is waited for
-                failed.append(error)
-            finally:
-                close = getattr(events, "close", None)
-                if close is not None:
-                    with suppress(Exception):
-                        close()
-                self.turns.leave(turn)
-                made.put(())
-
-        running = self.device.submit(context.run, run)
-        try:
-            found = made.get()
-            while found:
-                newer = None if told_by is None or made.empty() else made.get()
-                if not (newer and told_by and told_by(found[0], newer[0])):
-                    yield found[0]
-                found = made.get() if newer is None else newer
-        finally:
-            gone.set()
-            running.result()  # the step that it is in ends first
-        if failed:
-            raise failed.pop()
-
     def close(self) -> None:
         """Ends every run at its next step: the server stops."""
         self._over.set()
         self.device.shutdown(wait=False, cancel_futures=True)
 
-    def _share(self) -> None:
-        """Splits the cores between the runs: small batches do not keep two cores busy together."""
+    def _goes_on(self, turn: Turn) -> bool:
+        """Whether a run may take its next step, with its part of the cores: small batches do not
+        keep two cores busy together. Raises InputError when its time is over."""
+        self.turns.check(turn)
         if self.cores:
             torch.set_num_threads(max(1, self.cores // max(1, self.turns.running())))
+        return not self._over.is_set()
 
     def _hurry(self, visitor: str) -> None:
         seconds = self.rate.take(visitor)

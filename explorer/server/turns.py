@@ -20,12 +20,13 @@ ABANDONED = 60.0  # seconds after which a waiting turn that nobody asks about is
 
 @dataclass(eq=False)
 class Turn:
-    """One run's place. seen: when its owner last asked; began, ended: when it got the device and
-    gave it back. Seconds."""
+    """One run's place. seen: when its owner last asked; start: called when it gets the device,
+    which must not take long; began, ended: when it got the device and gave it back. Seconds."""
 
     visitor: str
     entered: float
     seen: float
+    start: Callable[[Turn], object]
     began: float | None = field(default=None)
     ended: float | None = field(default=None)
 
@@ -45,7 +46,7 @@ class Turns:
         self._lines: dict[str, deque[Turn]] = {}  # in the order in which visitors are served
         self._running: list[Turn] = []
 
-    def enter(self, visitor: str) -> Turn:
+    def enter(self, visitor: str, start: Callable[[Turn], object] = lambda _: None) -> Turn:
         """A place at the end of the visitor's own line. Raises InputError when there is none."""
         with self._changed:
             self._drop_silent()
@@ -58,7 +59,7 @@ class Turns:
             if own >= self.each:
                 raise InputError(f"you have {own} runs here already: stop one, or let one finish")
             now = self.clock()
-            turn = Turn(visitor, now, now)
+            turn = Turn(visitor, now, now, start)
             self._lines.setdefault(visitor, deque()).append(turn)
             self._advance()
             return turn
@@ -71,7 +72,7 @@ class Turns:
             self._drop_silent()
             self._changed.wait_for(lambda: not self._waits(turn), timeout=seconds)
             turn.seen = self.clock()
-            if turn in self._running:
+            if turn.began is not None:
                 return 0
             if not self._waits(turn):
                 raise InputError("the run lost its place in the queue: start it again")
@@ -94,6 +95,13 @@ class Turns:
         with self._changed:
             self._remove(turn)
             self._advance()
+
+    def withdraw(self, turn: Turn) -> bool:
+        """Ends a turn that has not begun; False where it has."""
+        with self._changed:
+            if turn.began is None:
+                self._remove(turn)
+            return turn.began is None
 
     def waiting(self) -> int:
         with self._changed:
@@ -129,6 +137,7 @@ class Turns:
                 self._lines[visitor] = line
             turn.began = turn.seen = self.clock()
             self._running.append(turn)
+            turn.start(turn)
         self._changed.notify_all()
 
     def _drop_silent(self, asking: Turn | None = None) -> None:

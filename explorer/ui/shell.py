@@ -4,6 +4,7 @@ the guard before it."""
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
 import os
 import re
@@ -80,7 +81,8 @@ def header() -> str:
 
 def warm(library: Library, names: tuple[str, ...], health: Health | None = None,
          ) -> threading.Thread:
-    """Opens models behind the first page; a fault is told to `health`, and by the first attack."""
+    """Opens models behind the first page; a fault is told to `health`, and by the first attack.
+    Afterwards the garbage collector passes over all that the process holds by then."""
 
     def work() -> None:
         fault = ""
@@ -90,6 +92,10 @@ def warm(library: Library, names: tuple[str, ...], health: Health | None = None,
             except InputError as error:
                 fault = str(error)
                 break
+        # What is there by now stays: looked through again and again, it would stop all threads
+        # for half a second each time.
+        gc.collect()
+        gc.freeze()
         if health is not None:
             health.opened(fault)
 
