@@ -82,6 +82,14 @@ def measure(model: DualEncoder, examples: Examples, level: int, config: Config,
     return hits
 
 
+def kept(file: Path, images: int) -> Cell | None:
+    """The cell measured before, if it was on as many images."""
+    if not file.exists():
+        return None
+    cell = Cell(**json.loads(file.read_text("utf-8")))
+    return cell if len(cell.hits["clean"]) == images else None
+
+
 def cells(config: Config, data: Path, work: Path) -> Iterator[Cell]:
     """Every cell of the table and the curves, the base model's first."""
     library = Library((), keep=1)
@@ -97,7 +105,8 @@ def cells(config: Config, data: Path, work: Path) -> Iterator[Cell]:
         for name, examples in sets.items():
             for level in config.levels(name):
                 file = work / "cells" / f"{method}-{seed}-{Path(name).stem}-{level}.json"
-                if not file.exists():
+                cell = kept(file, len(examples.labels))
+                if cell is None:
                     began = time.perf_counter()
                     hits = measure(model, examples, level, config)
                     cell = Cell(model.card.id, method, seed, Path(name).stem, level, hits,
@@ -106,4 +115,4 @@ def cells(config: Config, data: Path, work: Path) -> Iterator[Cell]:
                     write_text(file, json.dumps(asdict(cell)))
                     print(f"{method} {seed} {cell.set} {level}/255: " + ", ".join(
                         f"{k} {sum(v) / len(v):.1%}" for k, v in hits.items()), flush=True)
-                yield Cell(**json.loads(file.read_text("utf-8")))
+                yield cell

@@ -4,9 +4,9 @@ LEAF's outer problem (Rocamora et al. 2025, arXiv 2506.03355, equation 3) over t
 exchanges that BERT-Attack may make of one word, with a contrastive term that keeps reworded class
 captions apart, as in MMCoA (Zhou et al. 2024, arXiv 2404.19287, equation 7).
 
-That set is known beforehand, as the language model does not look at the tower. A rewording that
-several classes' captions can become is sent to the middle of them, and one whose new word is a name
-to the middle of them and its own meaning. One that is another class's caption is left out.
+That set is known beforehand, as the language model does not look at the tower. A rewording that is
+a name itself, or that another class's caption can become as well, has no one right place: it is
+left out.
 """
 
 from __future__ import annotations
@@ -37,11 +37,9 @@ PATIENCE = 100  # steps between checkpoints
 class TextRecipe:
     """lr: AdamW's peak; classes, others: captions a step, of the training set's classes and of all
     names; typos: share of the rewordings that are slips of the pen; apart: weight of the
-    contrastive term, at the logit scale `scale`; keep: of the clean captions' own places; hard:
-    the lower, the more often a misplaced rewording is drawn; refresh: steps between looks at
-    which those are."""
+    contrastive term, at the logit scale `scale`; keep: of the clean captions' own places."""
 
-    steps: int = 1000
+    steps: int = 550
     classes: int = 64
     others: int = 32
     lr: float = 5e-5
@@ -49,8 +47,6 @@ class TextRecipe:
     apart: float = 0.3
     scale: float = 20.0
     keep: float = 1.0
-    hard: float = 0.1
-    refresh: int = 50
     seed: int = 0
 
 
@@ -78,34 +74,19 @@ class Rewordings:
     def __init__(self, names: list[str], classes: list[str]) -> None:
         self.bert, self.typo = BertAttack(), Typo()
         self.known = {n.casefold() for n in names}
-        self.sources: dict[str, list[int]] = {}  # by rewording: the classes it may stand for
-        self.named: set[str] = set()  # rewordings whose new word is a name
+        self.owner: dict[str, str] = {}
         self._options: dict[str, list[str]] = {}
-        self.weights: dict[str, list[float]] = {}  # by caption: how often its options are drawn
         for template in TEMPLATES:
-            captions = [template.format(name) for name in classes]
-            for index, options in enumerate(self._exchanges(captions, set(captions))):
-                for option in options:
-                    self.sources.setdefault(option, []).append(index)
-
-    def _exchanges(self, captions: list[str], taken: set[str]) -> list[list[str]]:
-        """All exchanges of one word in each caption, but those that are in `taken`."""
-        for caption, options in zip(captions, self.bert.proposals(captions, []), strict=True):
-            made = {replace(caption, place, new): new.casefold() in self.known
-                    for place, row in enumerate(options) for new in row}
-            self.named.update(m for m, name in made.items() if name)
-            self._options[caption] = [m for m in made if m not in taken]
-        return [self._options[c] for c in captions]
+            self.prepare([template.format(name) for name in classes])
 
     def prepare(self, captions: list[str]) -> None:
-        """Finds the exchanges of other captions: those that are neither a class's nor a name's."""
+        """Finds all exchanges of one word; of those that two captions share the first has it."""
         fresh = [c for c in dict.fromkeys(captions) if c not in self._options]
-        for caption, options in zip(fresh, self._exchanges(fresh, set()), strict=True):
+        for caption, options in zip(fresh, self.bert.proposals(fresh, []), strict=True):
+            made = [replace(caption, place, new) for place, row in enumerate(options)
+                    for new in row if new.casefold() not in self.known]
             self._options[caption] = [
-                m for m in options if m not in self.sources and m not in self.named]
-
-    def options(self, caption: str) -> list[str]:
-        return self._options[caption]
+                m for m in made if self.owner.setdefault(m, caption) == caption]
 
     def draw(self, caption: str, typos: float, random: Random) -> str:
         """A rewording, or the caption itself where it has none."""
@@ -115,8 +96,7 @@ class Rewordings:
             if places:
                 place = random.choice(places)
                 return replace(caption, place, random.choice(options[place]))
-        found = self._options[caption] or [caption]
-        return random.choices(found, self.weights.get(caption))[0]
+        return random.choice(self._options[caption] or [caption])
 
 
 class TextStage:
@@ -155,48 +135,16 @@ class TextStage:
         self.rewordings.prepare(captions)
         return chosen, captions, [self.rewordings.draw(c, r.typos, draw) for c in captions]
 
-    @torch.no_grad()
-    def weigh(self) -> None:
-        """Sets how often each rewording of a class prompt is drawn."""
-        for index, name in enumerate(self.classes):
-            caption = TEMPLATE.format(name)
-            options = self.rewordings.options(caption)
-            if options:
-                near = self.encode(self.tower, options) @ self.places[index]
-                weights = torch.softmax(-near / self.recipe.hard, dim=0)
-                self.rewordings.weights[caption] = weights.tolist()
-
-    def targets(self, captions: list[str], reworded: list[str], still: Tensor) -> Tensor:
-        """(K, D) places where rewordings belong; still: (K, D) those of the captions."""
-        rows = still.clone()
-        named = [i for i, text in enumerate(reworded)
-                 if text in self.rewordings.named and text != captions[i]]
-        own = dict(zip(named, self.encode(self.frozen, [reworded[i] for i in named]), strict=True)
-                   ) if named else {}
-        for i, text in enumerate(reworded):
-            classes = self.rewordings.sources.get(text, [])
-            # The first is the caption's own class, in the words of its own template.
-            shared = self.places[classes].sum(0) if len(classes) > 1 else rows[i]
-            rows[i] = F.normalize(shared + own.get(i, 0), dim=0)
-        return rows
-
     def loss(self) -> tuple[Tensor, dict[str, float]]:
         r = self.recipe
         chosen, captions, reworded = self.captions()
         with torch.no_grad():
             still = self.encode(self.frozen, captions)
-            goal = self.targets(captions, reworded, still)
-            wanted = torch.zeros(len(chosen), len(self.classes))
-            for row, index, text in zip(wanted, chosen, reworded, strict=False):
-                row[self.rewordings.sources.get(text) or [index]] = 1
-            plain = torch.tensor([text not in self.rewordings.named for text in
-                                  reworded[: len(chosen)]])
         same, moved = self.encode(self.tower, captions + reworded).chunk(2)
         logits = r.scale * moved[: len(chosen)] @ self.places.T
-        wanted = wanted / wanted.sum(1, keepdim=True)
         terms = {
-            "near": (1 - (moved * goal).sum(1)).mean(),
-            "apart": r.apart * F.cross_entropy(logits[plain], wanted[plain]),
+            "near": (1 - (moved * still).sum(1)).mean(),
+            "apart": r.apart * F.cross_entropy(logits, torch.tensor(chosen)),
             "keep": r.keep * (1 - (same * still).sum(1)).mean(),
         }
         return torch.stack(list(terms.values())).sum(), {
@@ -225,8 +173,6 @@ class TextStage:
             warm = min(1.0, (self.step + 1) / 50)
             for group in self.optimiser.param_groups:
                 group["lr"] = r.lr * warm * 0.5 * (1 + math.cos(math.pi * self.step / r.steps))
-            if self.step % r.refresh == 0 or not self.rewordings.weights:
-                self.weigh()
             loss, shown = self.loss()
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
