@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from explorer.attacks.text import BertAttack
 from explorer.models import ASSETS, Library
 from explorer.pocket.measure import ATTACKED, BOTH, OTHERS, PGD10, measure
+from explorer.pocket.reach import counts
 
 ROOT = ASSETS.parent
 DATA = Path(os.environ.get("EXPLORER_DATA", ROOT.parent / "shared" / "data"))
@@ -85,3 +87,21 @@ def test_the_cards_numbers_are_earned_again(name: str, part: str, kind: str) -> 
     claimed = library.card(name).numbers[f"{part}/{kind}"]
     assert row.n == claimed["n"]
     assert row.accuracy == pytest.approx(claimed["accuracy"], abs=0.01)
+
+
+def test_what_one_exchanged_word_can_do_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: the cat can become a dog, another's prompt; the fox's first word may become "cat",
+    a name; with "pet", the cat and the dog share a prompt; the other words name nothing."""
+    options = {"cat": [["dog", "pet"]], "dog": [["wet"]], "red fox": [["cat"], ["hen"]],
+               "lamp": [["soft"]]}
+    head = [[]] * 4  # "a photo of a"
+
+    def proposals(self: BertAttack, captions: list[str], random: object) -> list[list[list[str]]]:
+        assert all(c.startswith("a photo of a ") for c in captions)
+        return [head + options[c.removeprefix("a photo of a ")] for c in captions]
+
+    monkeypatch.setattr(BertAttack, "proposals", proposals)
+    found = counts(["cat", "dog", "red fox", "lamp", "hen"], ["cat", "dog", "red fox", "lamp"])
+    assert found == {"classes": 4, "one word": 3, "another": 1, "shared": 0, "named": 2, "none": 2}
+    options["dog"] = [["pet"]]
+    assert counts(["cat"], ["cat", "dog"])["shared"] == 2

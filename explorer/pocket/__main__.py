@@ -1,4 +1,4 @@
-"""python -m explorer.pocket build|export|sizes|measure --data DIR: makes and measures the pair."""
+"""python -m explorer.pocket build|export|sizes|reach|measure --data DIR: the embedded pair."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def harden(data: Path, work: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="explorer.pocket", description=__doc__)
-    parser.add_argument("command", choices=["build", "export", "sizes", "measure"])
+    parser.add_argument("command", choices=["build", "export", "sizes", "reach", "measure"])
     parser.add_argument("--data", type=Path, required=True, help="folder of the parquet files")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "pocket",
                         help="checkpoints; a later build goes on from them")
@@ -46,11 +46,12 @@ def main() -> int:
             if name == "pocket-robust" and args.command == "build":
                 harden(args.data, args.work)  # on the image tower just written
                 export(name, args.work, models / name)
-    elif args.command == "sizes":
-        from explorer.pocket import sizes
+    elif args.command in ("sizes", "reach"):
+        from explorer.pocket import reach, sizes
         from explorer.pocket.measure import fill
 
-        fill(ROOT / "docs" / "pocket.md", "sizes", sizes.report(args.data))
+        found = (sizes if args.command == "sizes" else reach).report(args.data)
+        fill(ROOT / "docs" / "pocket.md", args.command, found)
     else:
         from explorer.models import Library
         from explorer.pocket.measure import measure_all, write
