@@ -131,8 +131,8 @@ def _parse(files: dict[str, bytes]) -> Bundle:
     if not known:
         raise InputError("this zip is no bundle of this app: it has no proper bundle.json")
     if main.get("format") != FORMAT:
-        raise InputError(f"this bundle has the format {main.get('format')}; this release reads "
-                         f"format {FORMAT}: open it with the release that wrote it")
+        raise InputError(f"this bundle has the format {str(main.get('format'))[:20]}; this release "
+                         f"reads format {FORMAT}: open it with the release that wrote it")
     try:
         for name, digest in main["sha256"].items():
             if hashlib.sha256(files[name]).hexdigest() != digest:

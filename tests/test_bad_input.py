@@ -138,3 +138,7 @@ def test_sliders_hand_over_what_the_browser_sent() -> None:
     with gr.Blocks():
         form = AttackForm()
     assert not [c for c in form.components() if type(c) is gr.Slider]
+
+
+def test_what_a_mistake_quotes_stays_on_its_line() -> None:
+    assert str(InputError("no file 'a\n\tb\x00\u202ec' here")) == "no file 'a bc' here"

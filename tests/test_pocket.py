@@ -94,7 +94,7 @@ def test_what_one_exchanged_word_can_do_is_counted(monkeypatch: pytest.MonkeyPat
     a name; with "pet", the cat and the dog share a prompt; the other words name nothing."""
     options = {"cat": [["dog", "pet"]], "dog": [["wet"]], "red fox": [["cat"], ["hen"]],
                "lamp": [["soft"]]}
-    head = [[]] * 4  # "a photo of a"
+    head: list[list[str]] = [[]] * 4  # "a photo of a"
 
     def proposals(self: BertAttack, captions: list[str], random: object) -> list[list[list[str]]]:
         assert all(c.startswith("a photo of a ") for c in captions)
