@@ -43,9 +43,9 @@ class Gate:
         self.at_once = settings.at_once or (2 if self.cores > 1 else 1)
         self.turns = Turns(self.at_once, settings.waiting, settings.waiting_each,
                            settings.run_seconds, settings.stall_seconds, clock)
-        # Steps run on threads of their own: OpenMP keeps its helpers by thread, and a server hands
-        # each step to another one, which would make helpers anew and leave cores idle.
-        self.device = ThreadPoolExecutor(self.at_once, "device")
+        # Steps run on threads of their own, one for each slot: OpenMP keeps helpers by thread, and
+        # with more helpers than cores, as when each step comes on another thread, all slow down.
+        self.devices = [ThreadPoolExecutor(1, f"device-{k}") for k in range(self.at_once)]
         self._over = threading.Event()
         self.meters.waiting.set_function(self.turns.waiting)
         self.meters.running.set_function(self.turns.running)
@@ -62,7 +62,7 @@ class Gate:
         """
         visitor, request_id = visitor_of(request), _request_id(request)
         self._hurry(visitor)
-        run = Run(work, self.device, self.turns, self._goes_on)
+        run = Run(work, self.devices, self.turns, self._goes_on)
         try:
             turn = self.turns.enter(visitor, run.start)
         except InputError:
@@ -74,7 +74,10 @@ class Gate:
             while before := self.turns.wait(turn, tick * min(FAR, 1 + before // FAR)):
                 yield waiting(before)
             self.meters.wait_seconds.observe(max(0.0, (turn.began or 0.0) - turn.entered))
-            yield from run.events(told_by)
+            for event in run.events(told_by):
+                if self.cores:
+                    _take(1)  # whoever draws it needs no helpers, and those of the device need cores
+                yield event
             end = "done"
         except Exception as error:
             short = out_of_memory(error)
@@ -97,14 +100,16 @@ class Gate:
     def close(self) -> None:
         """Ends every run at its next step: the server stops."""
         self._over.set()
-        self.device.shutdown(wait=False, cancel_futures=True)
+        for device in self.devices:
+            device.shutdown(wait=False, cancel_futures=True)
 
     def _goes_on(self, turn: Turn) -> bool:
         """Whether a run may take its next step, with its part of the cores: small batches do not
         keep two cores busy together. Raises InputError when its time is over."""
         self.turns.check(turn)
         if self.cores:
-            torch.set_num_threads(max(1, self.cores // max(1, self.turns.running())))
+            alone = turn.slot == 0 and self.turns.running() == 1  # others never get helpers for all
+            _take(max(1, self.cores // (1 if alone else self.at_once)))
         return not self._over.is_set()
 
     def _hurry(self, visitor: str) -> None:
@@ -113,6 +118,13 @@ class Gate:
             self.meters.refused.labels("runs").inc()
             raise InputError(f"that is more than {self.rate.per_minute} runs in a minute: try "
                              f"again in {max(1, round(seconds))} s")
+
+
+def _take(threads: int) -> None:
+    """Sets how many threads this one may use. Setting them anew makes PyTorch forget what oneDNN
+    has compiled, so only where they differ."""
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
 
 
 def _request_id(request: Any) -> str:

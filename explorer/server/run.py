@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from contextvars import copy_context
@@ -19,11 +19,11 @@ PACE = 0.25  # seconds between two events of a run, where the later one tells th
 
 class Run(Generic[T]):
     """Begins on a thread of the device's the moment its turn comes, and waits neither for who asked
-    nor for who draws. goes_on: asked before each step; it may raise."""
+    nor for who draws. devices: one for each slot; goes_on: asked before each step, may raise."""
 
-    def __init__(self, work: Callable[[], Iterator[T]], device: Executor, turns: Turns,
+    def __init__(self, work: Callable[[], Iterator[T]], devices: Sequence[Executor], turns: Turns,
                  goes_on: Callable[[Turn], bool]) -> None:
-        self.work, self.device, self.turns, self.goes_on = work, device, turns, goes_on
+        self.work, self.devices, self.turns, self.goes_on = work, devices, turns, goes_on
         self._context = copy_context()
         self._made: SimpleQueue[tuple[T, ...]] = SimpleQueue()  # () comes last
         self._failed: list[BaseException] = []
@@ -36,7 +36,8 @@ class Run(Generic[T]):
                 self._finish(turn)
 
         try:
-            self.device.submit(self._context.run, self._make, turn).add_done_callback(cancelled)
+            self.devices[turn.slot].submit(
+                self._context.run, self._make, turn).add_done_callback(cancelled)
         except RuntimeError as error:
             self._failed.append(error)
             self._finish(turn)

@@ -29,6 +29,7 @@ class Turn:
     start: Callable[[Turn], object]
     began: float | None = field(default=None)
     ended: float | None = field(default=None)
+    slot: int = field(default=0)
 
 
 class Turns:
@@ -136,6 +137,7 @@ class Turns:
             if line:
                 self._lines[visitor] = line
             turn.began = turn.seen = self.clock()
+            turn.slot = min(set(range(self.at_once)) - {t.slot for t in self._running})
             self._running.append(turn)
             turn.start(turn)
         self._changed.notify_all()
