@@ -76,7 +76,7 @@ class Gate:
             self.meters.wait_seconds.observe(max(0.0, (turn.began or 0.0) - turn.entered))
             for event in run.events(told_by):
                 if self.cores:
-                    _take(1)  # whoever draws it needs no helpers, and those of the device need cores
+                    _take(1)  # drawing needs no helpers, which would crowd the device's
                 yield event
             end = "done"
         except Exception as error:
