@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.report import put
 from explorer.attacks.image import PGD
 from explorer.attacks.run import run
 from explorer.fastconv import keep_memory
@@ -32,7 +33,6 @@ from explorer.pairs import Pairs, one_pair, open_image
 from explorer.ui.examples import load_examples
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "performance.md"
 APART = ROOT / ".venv" / "peers"  # see the Makefile
 HEAD = "## Beside other libraries"
 ATTACK = PGD(eps=1 / 255, step=1 / 255, steps=10)
@@ -251,24 +251,15 @@ def section(model: DualEncoder, folder: Path, cases: tuple[Case, ...] = CASES) -
         "|---|---|---|" + "---|" * (len(PEERS) + 2), *lines, ""])
 
 
-def replaced(page: str, part: str) -> str:
-    """The page with its section, if it has one, replaced, else added at the end."""
-    before, found, after = page.partition(HEAD + "\n")
-    if not found:
-        return f"{page.rstrip()}\n\n{part}"
-    rest = after.partition("\n## ")
-    return f"{before}{part}" + (f"\n## {rest[2]}" if rest[1] else "")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description="Times our PGD beside that of other libraries.")
-    parser.add_argument("--quick", action="store_true", help="pocket alone, few repeats")
+    parser.add_argument("--quick", action="store_true", help="few repeats, and no batch of the ViT")
     args = parser.parse_args()
     keep_memory()
     model = Library().load("pocket", "cpu")
-    cases = (("pocket", 1, 5), ("pocket", 32, 1)) if args.quick else CASES
+    cases = (("pocket", 1, 5), ("pocket", 32, 1), ("ViT-B-32", 1, 1)) if args.quick else CASES
     part = section(model, ASSETS / "models" / "pocket", cases)
-    PAGE.write_text(replaced(PAGE.read_text("utf-8"), part), encoding="utf-8")
+    put(part)
     print(part)
     return 0
 

@@ -234,6 +234,7 @@ def page(costs: Costs, batch: Batches, found: Found | None) -> str:
               f"([load.md](load.md)):\n\n| | simulated | measured | ratio |\n|---|---|---|---|\n"
               + checked(found, costs))
     one, four = batch.picture_s[1], batch.picture_s[4]
+    busy = most * habits.runs * costs.crowd_s / costs.at_once / 3600
     values = {
         "machine": f"{cores(len(os.sched_getaffinity(0)))}, {machine()}", "check": check,
         "hold": f"{hold:.2f}", "crowd": f"{costs.crowd_s:.2f}",
@@ -241,7 +242,7 @@ def page(costs: Costs, batch: Batches, found: Found | None) -> str:
         "run": f"{costs.run:.1f}", "resident": f"{costs.resident:,.0f}",
         "capacity": f"{most:.0f}", "runs": habits.runs, "think": f"{habits.think_s:.0f}",
         "peak": f"{PEAK:.0%}".replace("%", " %"), "wait": f"{WAIT_S:.0f}",
-        "busy": f"{most * habits.runs * costs.crowd_s / costs.at_once / 3600:.0%}".replace("%", " %"),
+        "busy": f"{busy:.0%}".replace("%", " %"),
         "needs": needs(costs, habits, most), "study": f"{STUDY:,}", "studies": studies(batch),
         "batches": as_rows([(n, f"{s:.3f}", f"{one / s:.1f}")
                             for n, s in batch.picture_s.items()]),

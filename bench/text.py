@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.peers import plain_tower
+from bench.report import put
 from explorer.attacks.run import run
 from explorer.attacks.search import TextLoss
 from explorer.attacks.text import BertAttack, Typo
@@ -32,7 +33,6 @@ from explorer.models import ASSETS, DualEncoder, Library
 from explorer.pairs import Pairs, one_pair, open_image
 from explorer.ui.examples import load_examples
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 HEAD = "## Beside TextAttack"
 ATTACKS: dict[str, TextAttack] = {"bert": BertAttack(objective="kl"), "typo": Typo(objective="kl")}
 PROMPTS = 200
@@ -229,15 +229,6 @@ def section(model: DualEncoder, folder: Path, n: int = 40, repeats: int = 3,
         f"{took:.1f} s (goal: 60 s for 200 on two cores).", ""])
 
 
-def replaced(page: str, part: str) -> str:
-    """The page with its section, if it has one, replaced, else added at the end."""
-    before, found, after = page.partition(HEAD + "\n")
-    if not found:
-        return f"{page.rstrip()}\n\n{part}"
-    rest = after.partition("\n## ")
-    return f"{before}{part}" + (f"\n## {rest[2]}" if rest[1] else "")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description="Times our text search beside TextAttack's.")
     parser.add_argument("--quick", action="store_true", help="fewer captions, one repeat; only "
@@ -247,7 +238,7 @@ def main() -> int:
     model, folder = Library().load("pocket", "cpu"), ASSETS / "models" / "pocket"
     part = section(model, folder, 8, 1) if args.quick else section(model, folder)
     if not args.quick:
-        PAGE.write_text(replaced(PAGE.read_text("utf-8"), part), encoding="utf-8")
+        put(part)
     print(part)
     return 0
 

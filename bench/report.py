@@ -1,0 +1,26 @@
+"""docs/performance.md, section by section."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+TOP = """# Performance
+
+Written by `make bench`; medians, everything in one run, jobs taking turns. Each section can be
+measured alone: `python -m bench.start`, `bench.peers`, `bench.text`, `bench.growth`.
+"""
+
+
+def put(part: str, page: Path = PAGE) -> None:
+    """Replaces the section that has the same heading, or adds it at the end. part: Markdown that
+    begins with its heading."""
+    text = page.read_text("utf-8") if page.is_file() else TOP
+    head = part.partition("\n")[0]
+    before, found, after = text.partition(head + "\n")
+    if found:
+        _, more, rest = after.partition("\n## ")
+        text = before + part.rstrip() + "\n" + (f"\n## {rest}" if more else "")
+    else:
+        text = f"{text.rstrip()}\n\n{part.rstrip()}\n"
+    page.write_text(text, encoding="utf-8")
