@@ -74,6 +74,7 @@ class DualEncoder:
         visual.to(memory_format=torch.channels_last)
         self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
         self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
+        self._look: Callable[[Tensor], Tensor] = self.clip.encode_image  # type: ignore[assignment]
         self.scale = float(self.clip.logit_scale.exp())  # type: ignore[operator]
         self._texts: OrderedDict[str, Tensor] = OrderedDict()
         self.dim = self.encode_text(["a photo"]).shape[1]
@@ -88,14 +89,24 @@ class DualEncoder:
         return digest.hexdigest()
 
     def settle(self) -> DualEncoder:
-        """Folds batch norms for reading and attacking: not for a model that is to be trained."""
+        """Folds batch norms for reading and attacking, and compiles the image tower where the
+        settings say so: not for a model that is to be trained. Raises InputError."""
         from explorer.fastconv import fold_norms
 
+        probe = torch.linspace(0, 1, 3 * self.size**2).reshape(1, 3, self.size, self.size)
         if any(isinstance(m, nn.BatchNorm2d) for m in self.clip.modules()):
             _ = self.fingerprint  # of the weights as they are on disk
-            probe = torch.linspace(0, 1, 3 * self.size**2).reshape(1, 3, self.size, self.size)
             with torch.no_grad():
                 fold_norms(self.clip, lambda: self.encode_image(probe))
+        backend = current().compile
+        if backend != "off":
+            self._look = torch.compile(self._look, backend=backend)
+            try:
+                self.encode_image(probe.requires_grad_(), fast=True).sum().backward()
+            except Exception as error:  # noqa: BLE001 -- a compiler may fail in any way
+                raise InputError(
+                    f"EXPLORER_COMPILE={backend} does not work here for {self.card.id} "
+                    f"({type(error).__name__}): set it to off") from None
         return self
 
     def _autocast(self, fast: bool) -> Any:
@@ -131,8 +142,7 @@ class DualEncoder:
     def _image_features(self, pixels: Tensor, fast: bool) -> Tensor:
         x = (pixels.to(self.device) - self.mean) / self.std
         with self._autocast(fast):
-            y = self.clip.encode_image(  # type: ignore[operator]
-                x.contiguous(memory_format=torch.channels_last))
+            y = self._look(x.contiguous(memory_format=torch.channels_last))
         return F.normalize(y.float(), dim=1)
 
     def tokens(self, captions: Sequence[str]) -> Tensor:

@@ -37,6 +37,9 @@ class Settings:
     caption_characters: int = whole(2_000, 10, 100_000, "longest caption, characters")
     steps: int = whole(1_000, 1, 100_000, "most steps of an attack")
     batch: int = whole(256, 1, 100_000, "most pictures in one batch")
+    compile: str = text("off", "torch.compile for image towers, for GPUs: a slow first run, faster "
+                        "ones after; aot_eager only looks for faults", "off", "inductor",
+                        "cudagraphs", "aot_eager")
 
     waiting: int = whole(64, 1, 10_000, "most runs that wait for the device")
     waiting_each: int = whole(4, 1, 1_000, "most runs of one visitor, waiting or running")

@@ -23,6 +23,7 @@ from explorer.fastconv import DepthwiseConv2d
 from explorer.loading import CONFIG, SAFE
 from explorer.models import ASSETS, DualEncoder, Library, describe_device, device_and_dtype
 from explorer.pairs import Pairs, to_image
+from explorer.settings import Settings
 
 WEIGHTS = SAFE[0]
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
@@ -422,3 +423,33 @@ def test_models_are_loaded_once_and_the_oldest_goes(vit: Path, tmp_path: Path) -
     library.load(names[2], "cpu")
     assert library.load(names[0], "cpu") is first
     assert library.load(names[1], "cpu") is not second
+
+
+def test_a_compiled_tower_sees_and_climbs_the_same(
+    vit: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain, images = load(vit), grid_images(2, 32)
+    monkeypatch.setattr("explorer.models.current", lambda: Settings(compile="aot_eager"))
+    compiled = load(vit)
+    assert compiled._look is not compiled.clip.encode_image
+    assert compiled.fingerprint == plain.fingerprint
+    found = []
+    for model in (plain, compiled):
+        x = images.clone().requires_grad_()
+        features = model.encode_image(x)
+        found.append((features.detach(), *torch.autograd.grad(features[:, 0].sum(), x)))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_compiler_that_fails_is_said(vit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(look: object, backend: str) -> Callable[[Tensor], Tensor]:
+        def fails(x: Tensor) -> Tensor:
+            raise RuntimeError("no compiler")
+
+        return fails
+
+    monkeypatch.setattr("explorer.models.current", lambda: Settings(compile="inductor"))
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(InputError, match="EXPLORER_COMPILE=inductor does not work here"):
+        load(vit)
