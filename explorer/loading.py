@@ -125,8 +125,17 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
     return state
 
 
+def _without_sklearn() -> None:
+    """transformers imports scikit-learn for a way to write text that no CLIP has: one second of
+    each start. A release without this switch imports it all the same."""
+    from transformers.utils import import_utils
+
+    import_utils._sklearn_available = False
+
+
 def _build(config: dict[str, Any], folder: Path) -> tuple[Any, Callable[[list[str]], Tensor]]:
     """The model with random weights, and its tokenizer; open_clip's config format."""
+    _without_sklearn()
     import open_clip
     from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 

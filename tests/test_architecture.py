@@ -116,3 +116,11 @@ def test_importing_the_library_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
                           check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_opening_a_model_leaves_out_what_no_clip_needs() -> None:
+    code = ("import sys; from explorer.models import Library; Library().load('pocket');"
+            "print(sorted({'sklearn', 'umap', 'textattack'} & sys.modules.keys()))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                          check=True)
+    assert done.stdout.strip() == "[]"
