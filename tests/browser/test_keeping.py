@@ -38,6 +38,7 @@ def test_a_bundle_brings_the_view_back(page: Page, server: str, tmp_path: Path) 
     finished(page, f"{server}?tab=attack&image=dog&kind=image&attack=fgsm&seed=3&goal=similarity"
              "&settings=%7B%22eps%22%3A0.00784313725490196%7D")
     expect(page.locator(".rx-facts").first).to_contain_text("L∞ 2/255", timeout=LONG)
+    expect(page.locator(".rx-status").first).to_have_text("Done.", timeout=LONG)  # the link's run
     said = page.locator(".rx-say").all_inner_texts()
     numbers = page.locator(".rx-bars .rx-num").all_inner_texts()
     words = page.locator("#rx-captions textarea").input_value()
