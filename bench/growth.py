@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bench.load import Watch, server, visit
 from bench.load_report import quantile
-from bench.peers import photos
+from bench.peers import photos, timed
 from bench.report import PAGE, put
 from explorer.attacks.image import PGD
 from explorer.attacks.run import run
@@ -51,21 +51,14 @@ class Curve:
         return statistics.linear_regression(x, y).slope
 
 
-def timed(jobs: dict[int, Callable[[], object]]) -> list[tuple[int, float]]:
-    """Median seconds of each job; they take turns, the first of each unmeasured."""
-    seconds: dict[int, list[float]] = {n: [] for n in jobs}
-    for turn in range(REPEATS + 1):
-        for n, job in jobs.items():
-            began = time.perf_counter()
-            job()
-            if turn:
-                seconds[n].append(time.perf_counter() - began)
-    return [(n, statistics.median(kept)) for n, kept in seconds.items()]
+def points(jobs: dict[int, Callable[[], object]]) -> list[tuple[int, float]]:
+    """How many, and the median seconds of that job; they take turns."""
+    return list(zip(jobs, timed(list(jobs.values()), REPEATS)[0], strict=True))
 
 
 def by_images(model: DualEncoder) -> Curve:
     made = {n: photos(model.size, n) for n in IMAGES}
-    return Curve("images", "PGD-4, all images", timed(
+    return Curve("images", "PGD-4, all images", points(
         {n: lambda pairs=pairs: run(PGD(steps=4), model, pairs)  # type: ignore[misc]
          for n, pairs in made.items()}))
 
@@ -85,18 +78,18 @@ def by_captions(model: DualEncoder) -> Curve:
         return attack
 
     return Curve("captions", "PGD-4 on one image, captions read anew",
-                 timed({n: job(n) for n in CAPTIONS}))
+                 points({n: job(n) for n in CAPTIONS}))
 
 
 def by_steps(model: DualEncoder) -> Curve:
     one = photos(model.size, 1)
-    return Curve("steps", "PGD on one image", timed(
+    return Curve("steps", "PGD on one image", points(
         {n: lambda n=n: run(PGD(steps=n), model, one) for n in STEPS}))  # type: ignore[misc]
 
 
 def by_visitors(port: int = 7993) -> Curve:
     """Each number of visitors meets the same warm server for a while."""
-    points, log = [], Path(tempfile.gettempdir()) / "explorer-growth.log"
+    found, log = [], Path(tempfile.gettempdir()) / "explorer-growth.log"
     with server(port, max(VISITORS), log) as (address, _):
         for n in (1, *VISITORS):  # the first time opens what is lazy
             watch, until = Watch(), time.monotonic() + LOADED
@@ -107,8 +100,8 @@ def by_visitors(port: int = 7993) -> Curve:
             for tab in tabs:
                 tab.join()
             assert watch.runs and not watch.errors, watch.errors
-            points.append((n, quantile(watch.runs, 0.5)))
-    return Curve("visitors", "from the press to the answer, both models", points[1:])
+            found.append((n, quantile(watch.runs, 0.5)))
+    return Curve("visitors", "from the press to the answer, both models", found[1:])
 
 
 def draw(curves: list[Curve], file: Path) -> None:

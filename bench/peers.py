@@ -16,9 +16,9 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,7 @@ APART = ROOT / ".venv" / "peers"  # see the Makefile
 HEAD = "## Beside other libraries"
 ATTACK = PGD(eps=1 / 255, step=1 / 255, steps=10)
 Job = Callable[[], Tensor]
+T = TypeVar("T")
 Case = tuple[str, int, int]  # model, batch, repeats
 CASES: tuple[Case, ...] = (("pocket", 1, 7), ("pocket", 32, 3), ("ViT-B-32", 1, 3),
                            ("ViT-B-32", 32, 1))
@@ -91,7 +92,7 @@ def photos(size: int, n: int) -> Pairs:
     return Pairs(on_grid, captions, torch.cat([ones[k].labels for k in rows]))
 
 
-def timed(jobs: list[Callable[[], Tensor]], repeats: int) -> tuple[list[float], list[Tensor]]:
+def timed(jobs: Sequence[Callable[[], T]], repeats: int) -> tuple[list[float], list[T]]:
     """Median seconds of each job, and what each returned; jobs take turns, the first unmeasured."""
     last = [job() for job in jobs]
     seconds: list[list[float]] = [[] for _ in jobs]

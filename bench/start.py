@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -24,6 +23,7 @@ import torch
 
 from bench.load import memory
 from bench.page import Page
+from bench.peers import timed
 from bench.report import put
 from explorer.attacks.image import PGD
 from explorer.attacks.run import run
@@ -37,23 +37,10 @@ HEAD = "## Start"
 PAPER = PGD(eps=1 / 255, step=1 / 255, steps=10)
 
 
-def medians(jobs: list[Callable[[], object]], repeats: int) -> list[float]:
-    """Median seconds of each job; the jobs take turns, so that drift hits them alike."""
-    for job in jobs:
-        job()
-    seconds: list[list[float]] = [[] for _ in jobs]
-    for _ in range(repeats):
-        for job, kept in zip(jobs, seconds, strict=True):
-            began = time.perf_counter()
-            job()
-            kept.append(time.perf_counter() - began)
-    return [statistics.median(kept) for kept in seconds]
-
-
 def both_models(library: Library, one: Pairs) -> float:
     """Seconds for PGD-10 on one photo by both models, warm."""
     pair = [library.load(name) for name in ("pocket", "pocket-robust")]
-    return medians([lambda: [run(PAPER, m, one, record=True) for m in pair]], 7)[0]
+    return timed([lambda: [run(PAPER, m, one, record=True) for m in pair]], 7)[0][0]
 
 
 @dataclass(frozen=True)
