@@ -22,14 +22,6 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 expect.set_options(timeout=30_000)  # milliseconds: what is waited for is there, not how fast
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test of a page is tried once more: on a busy machine its clicks and the server's answers
-    may cross. The report lists it as RERUN, and each is a race to be looked for."""
-    for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.flaky(reruns=1))
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
