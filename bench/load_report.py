@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 SHARE, PAGE_S, GROWTH = 0.8, 0.3, 10.0  # goals: of the device alone; seconds; MB a minute
-WARM = 1 / 2  # of the time, in which each visitor comes round; memory is judged after it
+WARM = 1 / 3  # of the time, in which caches fill; memory is judged after it
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """CLIP as two functions: pixels in [0, 1] and strings in, unit features out.
 
-`Library.load` turns a card into a `DualEncoder`. Weights load
-strictly: a model whose weights are missing or do not fit is refused, never left random.
+`Library.load` turns a card into a `DualEncoder`. Weights load strictly: a model whose weights are
+missing or do not fit is refused, never left random.
 """
 
 from __future__ import annotations

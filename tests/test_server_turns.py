@@ -319,6 +319,23 @@ def test_finished_pictures_are_drawn_though_the_run_goes_on() -> None:
     assert not _told_by(shown, plain) and not _told_by(("a", 1), plain)
 
 
+def test_a_run_that_stands_still_does_not_stop_the_next() -> None:
+    gate, go_on = Gate(Settings(at_once=1, stall_seconds=1)), threading.Event()
+
+    def stuck() -> Iterator[str]:
+        yield "one"
+        go_on.wait(60)
+        yield "two"
+
+    first = gate.pages(visitor("a"), stuck, str, 0.05)
+    assert next(first) == "one"
+    assert list(gate.pages(visitor("b"), lambda: iter(["three"]), str, 0.05))[-1] == "three"
+    go_on.set()
+    with pytest.raises(InputError, match="stood still for too long"):
+        list(first)
+    assert list(gate.pages(visitor("c"), lambda: iter(["four"]), str, 0.05)) == ["four"]
+
+
 def test_two_runs_share_the_cores() -> None:
     gate, both, threads = Gate(Settings(at_once=2)), threading.Barrier(2, timeout=20), list[int]()
     gate.cores = 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import torch
@@ -15,7 +14,7 @@ from explorer.memory import OutOfMemoryError, out_of_memory, release
 from explorer.server.logs import say
 from explorer.server.metrics import Meters
 from explorer.server.rate import Rate
-from explorer.server.run import Run
+from explorer.server.run import Run, Slot
 from explorer.server.turns import Turn, Turns
 from explorer.settings import Settings
 
@@ -45,7 +44,7 @@ class Gate:
                            settings.run_seconds, settings.stall_seconds, clock)
         # Steps run on threads of their own, one for each slot: OpenMP keeps helpers by thread, and
         # with more helpers than cores, as when each step comes on another thread, all slow down.
-        self.devices = [ThreadPoolExecutor(1, f"device-{k}") for k in range(self.at_once)]
+        self.slots = [Slot(f"device-{k}") for k in range(self.at_once)]
         self._over = threading.Event()
         self.meters.waiting.set_function(self.turns.waiting)
         self.meters.running.set_function(self.turns.running)
@@ -62,7 +61,7 @@ class Gate:
         """
         visitor, request_id = visitor_of(request), _request_id(request)
         self._hurry(visitor)
-        run = Run(work, self.devices, self.turns, self._goes_on)
+        run = Run(work, self.slots, self.turns, self._goes_on)
         try:
             turn = self.turns.enter(visitor, run.start)
         except InputError:
@@ -100,8 +99,8 @@ class Gate:
     def close(self) -> None:
         """Ends every run at its next step: the server stops."""
         self._over.set()
-        for device in self.devices:
-            device.shutdown(wait=False, cancel_futures=True)
+        for slot in self.slots:
+            slot.shut()
 
     def _goes_on(self, turn: Turn) -> bool:
         """Whether a run may take its next step, with its part of the cores: small batches do not

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from explorer.server.turns import Turn, Turns
 
@@ -17,17 +17,40 @@ T = TypeVar("T")
 PACE = 0.25  # seconds between two events of a run, where the later one tells the earlier one too
 
 
+class Slot:
+    """A thread of the device's. A run that stands still in a step and was given up keeps its
+    thread; the next one gets a new one."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self._last = name, threading.Event()
+        self._last.set()
+        self._pool = ThreadPoolExecutor(1, name)
+
+    def submit(self, run: Run[Any], turn: Turn) -> Future[None]:
+        """Makes the run's events. Raises RuntimeError when the slot was shut."""
+        if not self._last.is_set():
+            self._pool.shutdown(wait=False)
+            self._pool = ThreadPoolExecutor(1, self.name)
+        self._last = run.leaving
+        return self._pool.submit(run.make, turn)
+
+    def shut(self) -> None:
+        self._last.set()  # from now on nothing is taken
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
 class Run(Generic[T]):
     """Begins on a thread of the device's the moment its turn comes, and waits neither for who asked
-    nor for who draws. devices: one for each slot; goes_on: asked before each step, may raise."""
+    nor for who draws. goes_on: asked before each step, may raise."""
 
-    def __init__(self, work: Callable[[], Iterator[T]], devices: Sequence[Executor], turns: Turns,
+    def __init__(self, work: Callable[[], Iterator[T]], slots: Sequence[Slot], turns: Turns,
                  goes_on: Callable[[Turn], bool]) -> None:
-        self.work, self.devices, self.turns, self.goes_on = work, devices, turns, goes_on
+        self.work, self.slots, self.turns, self.goes_on = work, slots, turns, goes_on
         self._context = copy_context()
         self._made: SimpleQueue[tuple[T, ...]] = SimpleQueue()  # () comes last
         self._failed: list[BaseException] = []
         self._gone, self._ended = threading.Event(), threading.Event()
+        self.leaving = threading.Event()  # it has made its last event
 
     def start(self, turn: Turn) -> None:
         """Called by whoever makes room for it, so it only hands itself over."""
@@ -36,11 +59,14 @@ class Run(Generic[T]):
                 self._finish(turn)
 
         try:
-            self.devices[turn.slot].submit(
-                self._context.run, self._make, turn).add_done_callback(cancelled)
+            self.slots[turn.slot].submit(self, turn).add_done_callback(cancelled)
         except RuntimeError as error:
             self._failed.append(error)
             self._finish(turn)
+
+    def make(self, turn: Turn) -> None:
+        """On the device's thread, in the context of who asked."""
+        self._context.run(self._make, turn)
 
     def _make(self, turn: Turn) -> None:
         try:
@@ -63,6 +89,7 @@ class Run(Generic[T]):
             self._finish(turn)
 
     def _finish(self, turn: Turn) -> None:
+        self.leaving.set()
         self.turns.leave(turn)
         self._made.put(())
         self._ended.set()

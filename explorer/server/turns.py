@@ -21,7 +21,8 @@ ABANDONED = 60.0  # seconds after which a waiting turn that nobody asks about is
 @dataclass(eq=False)
 class Turn:
     """One run's place. seen: when its owner last asked; start: called when it gets the device,
-    which must not take long; began, ended: when it got the device and gave it back. Seconds."""
+    which must not take long; began, ended: when it got the device and gave it back, in seconds;
+    slot: which of the turns that may run together it is, from 0."""
 
     visitor: str
     entered: float
