@@ -74,7 +74,7 @@ class DualEncoder:
         visual.to(memory_format=torch.channels_last)
         self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
         self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
-        self._look: Callable[[Tensor], Tensor] = self.clip.encode_image  # type: ignore[assignment]
+        self._compiled: Callable[[Tensor], Tensor] | None = None
         self.scale = float(self.clip.logit_scale.exp())  # type: ignore[operator]
         self._texts: OrderedDict[str, Tensor] = OrderedDict()
         self.dim = self.encode_text(["a photo"]).shape[1]
@@ -100,7 +100,7 @@ class DualEncoder:
                 fold_norms(self.clip, lambda: self.encode_image(probe))
         backend = current().compile
         if backend != "off":
-            self._look = torch.compile(self._look, backend=backend)
+            self._compiled = torch.compile(self.clip.encode_image, backend=backend)
             try:
                 self.encode_image(probe.requires_grad_(), fast=True).sum().backward()
             except Exception as error:  # noqa: BLE001 -- a compiler may fail in any way
@@ -141,8 +141,9 @@ class DualEncoder:
 
     def _image_features(self, pixels: Tensor, fast: bool) -> Tensor:
         x = (pixels.to(self.device) - self.mean) / self.std
+        look = self._compiled or self.clip.encode_image
         with self._autocast(fast):
-            y = self._look(x.contiguous(memory_format=torch.channels_last))
+            y = look(x.contiguous(memory_format=torch.channels_last))  # type: ignore[operator]
         return F.normalize(y.float(), dim=1)
 
     def tokens(self, captions: Sequence[str]) -> Tensor:

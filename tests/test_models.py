@@ -431,7 +431,7 @@ def test_a_compiled_tower_sees_and_climbs_the_same(
     plain, images = load(vit), grid_images(2, 32)
     monkeypatch.setattr("explorer.models.current", lambda: Settings(compile="aot_eager"))
     compiled = load(vit)
-    assert compiled._look is not compiled.clip.encode_image
+    assert compiled._compiled is not None and plain._compiled is None
     assert compiled.fingerprint == plain.fingerprint
     found = []
     for model in (plain, compiled):
