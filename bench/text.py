@@ -74,11 +74,12 @@ def make_job(model: DualEncoder, attack: TextAttack, captions: tuple[str, ...]) 
     return Job(attack, captions, losses, options)
 
 
-def ours(model: DualEncoder, job: Job) -> Outcome:
+def ours(model: DualEncoder, job: Job, skim: bool = True) -> Outcome:
     """All captions side by side, texts remembered."""
     model._texts.clear()
     began = time.perf_counter()
-    *_, found = attack_captions(job.attack, job.captions, job.losses, model.encode_text)
+    *_, found = attack_captions(job.attack, job.captions, job.losses, model.encode_text,
+                                rough=model.skim_text if skim else None)
     took = time.perf_counter() - began
     return Outcome(took, sum(f.queries for f in found), statistics.mean(f.value for f in found))
 
@@ -167,6 +168,7 @@ def rows(model: DualEncoder, folder: Path, n: int, repeats: int) -> list[str]:
         job = make_job(model, attack, captions)
         jobs: dict[str, Callable[[Job], Outcome]] = {
             "ours": lambda j: ours(model, j),
+            "ours, float32 throughout": lambda j: ours(model, j, False),
             "TextAttack, model as open_clip loads it": lambda j: textattack_job(loaded, j),
             "TextAttack, our encoder": lambda j: textattack_job(own, j),
             "ours, one caption at a time": lambda j: one_by_one(own, j),

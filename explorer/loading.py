@@ -235,6 +235,8 @@ def _open_tag(rest: str) -> tuple[Any, ...]:
 class _TransformersCLIP(nn.Module):
     """transformers' CLIPModel behind the two methods of open_clip's."""
 
+    any_length = True  # of captions; the tokens are open_clip's, padded with 0
+
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model, self.visual, self.logit_scale = model, model.vision_model, model.logit_scale

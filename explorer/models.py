@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from explorer.cards import Card, card_of, card_of_folder, read_json
 from explorer.errors import InputError
 from explorer.memory import Room
+from explorer.reading import padding, read, without_padding
 from explorer.settings import current
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -76,7 +77,7 @@ class DualEncoder:
         self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
         self._compiled: Callable[[Tensor], Tensor] | None = None
         self.scale = float(self.clip.logit_scale.exp())  # type: ignore[operator]
-        self._texts: OrderedDict[str, Tensor] = OrderedDict()
+        self._texts: OrderedDict[tuple[str, bool], Tensor] = OrderedDict()
         self.dim = self.encode_text(["a photo"]).shape[1]
 
     @cached_property
@@ -100,7 +101,8 @@ class DualEncoder:
                 fold_norms(self.clip, lambda: self.encode_image(probe))
         backend = current().compile
         if backend != "off":
-            self._compiled = torch.compile(self.clip.encode_image, backend=backend)
+            look: Callable[[Tensor], Tensor] = self.clip.encode_image  # type: ignore[assignment]
+            self._compiled = torch.compile(look, backend=backend)
             try:
                 self.encode_image(probe.requires_grad_(), fast=True).sum().backward()
             except Exception as error:  # noqa: BLE001 -- a compiler may fail in any way
@@ -147,37 +149,46 @@ class DualEncoder:
         return F.normalize(y.float(), dim=1)
 
     def tokens(self, captions: Sequence[str]) -> Tensor:
-        """(K, L) token numbers on the device; columns of padding alone are left out for towers
-        that mask them."""
-        tokens = self.tokenize(list(captions)).to(self.device)
-        config = getattr(getattr(self.clip, "text", None), "config", None)
-        pad = getattr(config, "pad_token_id", None)
-        if pad is None:
-            return tokens
-        used = int((tokens != pad).any(0).nonzero().max()) + 1
-        return tokens[:, : max(1, used)]
+        """(K, L) token numbers on the device, without columns of padding that nothing looks at."""
+        return without_padding(self.tokenize(list(captions)), self._pad).to(self.device)
 
-    def encode_text(self, captions: Sequence[str], batch: int = 64) -> Tensor:
-        """Captions -> (K, dim) unit float32 features; remembered, no gradient."""
-        known = {c: row for c in dict.fromkeys(captions)
-                 if (row := self._texts.get(c)) is not None}  # other threads may empty the cache
+    @cached_property
+    def _pad(self) -> int | None:
+        return padding(self.clip)
+
+    def encode_text(self, captions: Sequence[str], batch: int = 64, fast: bool = False) -> Tensor:
+        """Captions -> (K, dim) unit float32 features; remembered, no gradient.
+
+        fast: read in the device's low precision; searches rank by it, scores never use it."""
+        fast = fast and self.fast_dtype is not None
+        known = {c: row for c in dict.fromkeys(captions)  # other threads may empty the cache
+                 if (row := self._texts.get((c, fast))) is not None}
         fresh = [c for c in dict.fromkeys(captions) if c not in known]
-        fresh.sort(key=len)  # captions of like length share a batch
-        for start in range(0, len(fresh), batch):
-            part = fresh[start : start + batch]
-            for caption, row in zip(part, self._text_features(part), strict=True):
-                known[caption] = self._texts[caption] = row
+        if fresh:
+            tokens = self.tokenize(fresh)
+            lengths = (tokens != (-1 if self._pad is None else self._pad)).sum(1)
+            for part in lengths.argsort(stable=True).split(batch):  # of like length, less padding
+                for row, feature in zip(part.tolist(), self._text_features(tokens[part], fast),
+                                        strict=True):
+                    known[fresh[row]] = self._texts[fresh[row], fast] = feature
         while len(self._texts) > TEXT_CACHE:
             self._texts.popitem(last=False)
         return torch.stack([known[c] for c in captions])
 
+    def skim_text(self, captions: Sequence[str]) -> Tensor:
+        """`encode_text` in low precision."""
+        return self.encode_text(captions, fast=True)
+
     @torch.no_grad()
-    def _text_features(self, captions: list[str]) -> Tensor:
-        def read(rows: slice) -> Tensor:
-            y: Tensor = self.clip.encode_text(self.tokens(captions[rows]))  # type: ignore[operator]
+    def _text_features(self, tokens: Tensor, fast: bool) -> Tensor:
+        tokens = without_padding(tokens, self._pad).to(self.device)
+
+        def part(rows: slice) -> Tensor:
+            with self._autocast(fast):
+                y = read(self.clip, tokens[rows])
             return F.normalize(y.float(), dim=1)
 
-        return self.reads.apart(len(captions), read)
+        return self.reads.apart(len(tokens), part)
 
 
 class Library:

@@ -113,6 +113,16 @@ def test_captions_are_remembered_up_to_a_number(monkeypatch: pytest.MonkeyPatch,
     torch.testing.assert_close(model.encode_text(captions), first)
 
 
+def test_captions_read_in_low_precision_are_near_and_kept_apart(pocket: DualEncoder) -> None:
+    captions = ["a striped heron at dusk", "a photo of a teapot"]
+    fast, again = pocket.skim_text(captions), pocket.skim_text(captions[::-1])
+    full = pocket.encode_text(captions)
+    assert torch.equal(fast, again.flip(0))
+    assert torch.equal(fast, full) == (pocket.fast_dtype is None)
+    assert float((fast * full).sum(1).min()) > 0.999
+    assert torch.equal(full, pocket.encode_text(captions))
+
+
 # --- refusals -------------------------------------------------------------------------------
 
 

@@ -167,7 +167,7 @@ class Matcher(Linear):
     def encode_image(self, pixels: Tensor, fast: bool = False) -> Tensor:
         return torch.nn.functional.normalize(super().encode_image(pixels), dim=1)
 
-    def encode_text(self, captions: object, batch: int = 64) -> Tensor:
+    def encode_text(self, captions: object, batch: int = 64, fast: bool = False) -> Tensor:
         assert isinstance(captions, list | tuple)
         images = self.encode_image(torch.stack([self.seen[text[0]] for text in captions]))
         return images.detach()

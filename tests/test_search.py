@@ -16,15 +16,17 @@ from text_helpers import Bag, bag_pairs
 from torch import Tensor, nn
 
 from explorer.attacks.run import run
-from explorer.attacks.search import Found, Gains, Probe, Search, Try, side_by_side
-from explorer.attacks.text import HotFlip, Typo
+from explorer.attacks.search import FEW, Found, Gains, Probe, Search, Try, side_by_side
+from explorer.attacks.text import TEXT_ATTACKS, HotFlip, Typo
 from explorer.attacks.tokens import TokenSlopes, token_table
 from explorer.attacks.turns import attack_captions
+from explorer.attacks.wording import drift_loss
 from explorer.cards import Card
 from explorer.errors import InputError
 from explorer.goals import make_goal
 from explorer.language.text import spans, swap
 from explorer.models import DualEncoder
+from explorer.reading import read
 
 TOKENIZER = SimpleTokenizer(context_length=16)
 VALUES = {"a": 0.0, "b": 1.0, "c": 3.0, "d": 2.0, "bad": 9.0}
@@ -106,6 +108,67 @@ def test_each_caption_has_its_own_loss() -> None:
     *_, found = side_by_side([search(), search()], ["a", "a"],
                              [loss, lambda f: -(f[:, 0] - 2).abs()], encode)
     assert [f.caption for f in found] == ["c", "d"]
+
+
+def test_a_rough_look_chooses_what_is_read() -> None:
+    """Of many candidates two are read; a rough look may be wrong, what is read may not."""
+    read: list[str] = []
+    told: list[Any] = []
+
+    def exact(texts: Sequence[str]) -> Tensor:
+        read.extend(texts)
+        return torch.tensor([[float(t)] for t in texts])
+
+    def rough(texts: Sequence[str]) -> Tensor:  # takes 7 for the best
+        return torch.tensor([[{"7": 99.0}.get(t, float(t))] for t in texts])
+
+    def search() -> Search:
+        told.append((yield Probe([str(n) for n in range(3, 20)])))
+        told.append((yield Try([str(n) for n in range(FEW + 1)])))
+        told.append((yield Try([str(n) for n in range(FEW)])))
+        return ""
+
+    *_, (found,) = side_by_side([search()], ["1"], [loss], exact, rough=rough)
+    probe, few = sorted(str(n) for n in range(3, 20)), sorted(str(n) for n in range(FEW))
+    assert read == ["1", *probe, "12", "7", *few]
+    assert told[0].tolist() == list(range(3, 20)) and told[2].tolist() == list(range(FEW))
+    assert told[1].tolist() == [*[6] * 7, 7, 6, 6, 6, 6, 12]  # not read: below all that were
+    assert (found.caption, found.value, found.trail) == ("12", 12.0, ["1", "12"])
+    assert (found.queries, found.tried, found.refused) == (17 + FEW + 1 + FEW, FEW + 1 + FEW, 0)
+
+
+def test_what_a_constraint_refuses_is_not_even_skimmed() -> None:
+    skimmed: list[str] = []
+
+    def rough(texts: Sequence[str]) -> Tensor:
+        skimmed.extend(texts)
+        return encode(texts)
+
+    def search() -> Search:
+        yield Try([*["bad", "b"] * FEW, "c"])
+        yield Try(["bad"] * (FEW + 1))
+        return ""
+
+    *_, (found,) = side_by_side([search()], ["a"], [loss], encode, [NoBad()], rough=rough)
+    assert skimmed == ["b", "c"] and found.caption == "c" and found.refused == 2 * FEW + 1
+
+
+@pytest.mark.parametrize("name", ["bert", "typo", "synonym", "character", "hotflip"])
+def test_searching_in_low_precision_finds_the_same(name: str, pocket: DualEncoder) -> None:
+    """On the embedded model: as harmful a caption as a search in full precision throughout."""
+    attack = TEXT_ATTACKS[name](objective="kl")
+    captions = ["a photo of a cat on a sofa", "two dogs running along the beach", "a red bus"]
+    losses = [drift_loss("kl", row) for row in pocket.encode_text(captions)]
+    slopes = TokenSlopes(pocket)
+    *_, full = attack_captions(attack, captions, losses, pocket.encode_text, slopes=slopes)
+    *_, fast = attack_captions(attack, captions, losses, pocket.encode_text, slopes=slopes,
+                               rough=pocket.skim_text)
+    for one, other in zip(full, fast, strict=True):
+        assert one.queries == other.queries and one.value > 0
+        assert other.value >= 0.98 * one.value
+        read = pocket.encode_text([other.caption])
+        assert drift_loss("kl", pocket.encode_text([other.clean])[0])(read)[0] == \
+            pytest.approx(other.value, rel=1e-3, abs=1e-7)
 
 
 def test_found_offers_keep_the_best() -> None:
@@ -226,7 +289,7 @@ def test_gains_are_the_slopes_of_the_loss(tiny: DualEncoder) -> None:
         hook = slopes.table.register_forward_hook(step)
         try:
             with torch.no_grad():
-                features = F.normalize(tiny.clip.encode_text(tokens), dim=1)  # type: ignore[operator]
+                features = F.normalize(read(tiny.clip, tokens), dim=1)
         finally:
             hook.remove()
         return float(aim(features)[0])

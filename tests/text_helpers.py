@@ -73,8 +73,9 @@ class OneByOne(DualEncoder):
     def encode_image(self, pixels: Tensor, fast: bool = False) -> Tensor:
         return torch.cat([super(OneByOne, self).encode_image(p[None], fast) for p in pixels])
 
-    def encode_text(self, captions: Sequence[str], batch: int = 64) -> Tensor:
-        return super().encode_text(captions, batch=1)
+    def encode_text(self, captions: Sequence[str], batch: int = 64,
+                    fast: bool = False) -> Tensor:
+        return super().encode_text(captions, batch=1, fast=fast)
 
 
 class Bag(DualEncoder):
@@ -91,7 +92,8 @@ class Bag(DualEncoder):
     def encode_image(self, pixels: Tensor, fast: bool = False) -> Tensor:
         return F.normalize(pixels.mean((2, 3)) - 0.4, dim=1)
 
-    def encode_text(self, captions: Sequence[str], batch: int = 64) -> Tensor:
+    def encode_text(self, captions: Sequence[str], batch: int = 64,
+                    fast: bool = False) -> Tensor:
         self.asked += captions
         return torch.stack([F.normalize(sum(
             (self._vector(w) for w in words(c)), torch.full((self.dim,), 1e-3)), dim=0)

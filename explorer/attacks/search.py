@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 
 Encode = Callable[[Sequence[str]], Tensor]
+FEW, CHECKED = 12, 2
+"""Of more than FEW candidates, the best CHECKED at a rough look are read in full precision."""
+
 TextLoss = Callable[[Tensor], Tensor]
 """(C, D) unit features of candidates -> (C,), larger is better for the attacker."""
 
@@ -27,7 +30,8 @@ class Probe:
 
 @dataclass(frozen=True)
 class Try:
-    """Scores of candidate captions; -inf for one that a constraint refuses."""
+    """Scores of candidate captions; -inf for one that a constraint refuses. Where candidates are
+    first looked at roughly, only the best are scored; the others come out below them."""
 
     texts: list[str]
 
@@ -98,11 +102,13 @@ class _Running:
 def side_by_side(
     searches: Sequence[Search], clean: Sequence[str], losses: Sequence[TextLoss], encode: Encode,
     constraints: Sequence[Constraint] = (), slopes: Slopes | None = None,
+    rough: Encode | None = None,
 ) -> Iterator[list[Found]]:
     """Runs one search a caption to its end; yields the state after each round of questions.
 
-    losses: of each caption. What comes out is the best candidate that was ever tried and
-    allowed, so a search cannot return anything that was not measured.
+    losses: of each caption; rough: a faster encoder that chooses which candidates `encode` reads.
+    What comes out is the best candidate that was ever read by `encode` and allowed, so a search
+    cannot return anything that was not measured.
     """
     starts = encode(clean)
     running = [_Running(s, loss, Found(text, float(loss(row[None])[0])))
@@ -113,7 +119,7 @@ def side_by_side(
     while active := [r for r in running if r.wants is not None]:
         _answer_gains([r for r in active if isinstance(r.wants, Gains)], slopes)
         _answer_scores([r for r in active if isinstance(r.wants, (Probe, Try))], encode,
-                       constraints)
+                       constraints, rough)
         yield found
     yield found
 
@@ -130,32 +136,49 @@ def _answer_gains(asking: list[_Running], slopes: Slopes | None) -> None:
         one.advance(words)
 
 
-def _answer_scores(asking: list[_Running], encode: Encode,
-                   constraints: Sequence[Constraint]) -> None:
+def _answer_scores(asking: list[_Running], encode: Encode, constraints: Sequence[Constraint],
+                   rough: Encode | None) -> None:
     wanted = [r.wants for r in asking if isinstance(r.wants, (Probe, Try))]
-    allowed = _allowed(asking, wanted, constraints)
-    asked = {t for w, ok in zip(wanted, allowed, strict=True)
-             for t, good in zip(w.texts, ok, strict=True) if good}
-    if not asked and not asking:
-        return
-    texts = sorted(asked)
-    place = {t: i for i, t in enumerate(texts)}
-    features = encode(texts) if texts else None
-    for one, want, ok in zip(asking, wanted, allowed, strict=True):
+    allowed = [torch.tensor(ok, dtype=torch.bool).nonzero()[:, 0]
+               for ok in _allowed(asking, wanted, constraints)]
+    chosen = allowed if rough is None else _promising(asking, wanted, allowed, rough)
+    for one, want, fine, rows, scores in zip(asking, wanted, allowed, chosen, _scores(
+            asking, wanted, chosen, encode), strict=True):
         values = torch.full((len(want.texts),), -torch.inf)
-        rows = [i for i, good in enumerate(ok) if good]
-        if rows and features is not None:
-            picked = features[[place[want.texts[i]] for i in rows]]
-            values[rows] = one.loss(picked).float().cpu()
-        one.found.queries += len(rows)
+        if len(rows):
+            values[fine] = scores.min() - 1
+            values[rows] = scores
+        one.found.queries += len(fine)
         if isinstance(want, Try):
             one.found.tried += len(want.texts)
-            one.found.refused += len(want.texts) - len(rows)
-            best = int(values.argmax()) if rows else -1
-            if best >= 0:
+            one.found.refused += len(want.texts) - len(fine)
+            if len(rows):
+                best = int(values.argmax())
                 one.found.offer(want.texts[best], float(values[best]))
         one.wants = None
         one.advance(values)
+
+
+def _promising(asking: list[_Running], wanted: Sequence[Probe | Try], allowed: Sequence[Tensor],
+               rough: Encode) -> list[Tensor]:
+    """All texts of a Probe and of a short Try, and of a long one the best at a rough look."""
+    many = [rows if isinstance(want, Try) and len(rows) > FEW else rows[:0]
+            for want, rows in zip(wanted, allowed, strict=True)]
+    return [skimmed[scores.topk(CHECKED).indices] if len(skimmed) else rows
+            for rows, skimmed, scores in zip(
+                allowed, many, _scores(asking, wanted, many, rough), strict=True)]
+
+
+def _scores(asking: list[_Running], wanted: Sequence[Probe | Try], rows: Sequence[Tensor],
+            encode: Encode) -> list[Tensor]:
+    """The scores of these texts of each question; all are encoded at once, each once."""
+    picked = [[want.texts[i] for i in few.tolist()]
+              for want, few in zip(wanted, rows, strict=True)]
+    texts = sorted({text for few in picked for text in few})
+    place = {text: i for i, text in enumerate(texts)}
+    features = encode(texts) if texts else torch.empty(0)
+    return [one.loss(features[[place[text] for text in few]]).float().cpu() if few
+            else torch.empty(0) for one, few in zip(asking, picked, strict=True)]
 
 
 def _allowed(asking: list[_Running], wanted: Sequence[Probe | Try],

@@ -19,6 +19,7 @@ from explorer.attacks.search import TextLoss
 from explorer.errors import InputError
 from explorer.language.text import spans
 from explorer.models import DualEncoder
+from explorer.reading import read
 
 
 def token_table(clip: nn.Module) -> nn.Embedding:
@@ -79,7 +80,7 @@ class TokenSlopes:
         hook = self.table.register_forward_hook(catch)
         try:
             with torch.enable_grad():
-                raw = self.model.clip.encode_text(tokens)  # type: ignore[operator]
+                raw = read(self.model.clip, tokens)
                 features = F.normalize(raw.float(), dim=1)
                 total = torch.stack([loss(row[None])[0] for loss, row in
                                      zip(losses, features, strict=True)]).sum()

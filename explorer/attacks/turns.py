@@ -16,7 +16,7 @@ from torch import Tensor
 from explorer.attacks.climbing import Climb, Log, Step
 from explorer.attacks.image import ImageAttack, Noise
 from explorer.attacks.objective import Objective
-from explorer.attacks.search import Found, TextLoss, side_by_side
+from explorer.attacks.search import Encode, Found, TextLoss, side_by_side
 from explorer.attacks.tokens import TokenSlopes
 from explorer.attacks.wording import TextAttack, drift_loss
 from explorer.goals import Drift, Goal, Match, Unmatch
@@ -181,7 +181,7 @@ class Turns:
         slopes = TokenSlopes(on.model) if attack.needs_slopes else None
         yield from attack_captions(
             attack, captions, [loss for _, _, loss in jobs], on.model.encode_text, on.seed,
-            on.pairs.captions, slopes)
+            on.pairs.captions, slopes, on.model.skim_text)
 
     def _worded(self, rows: list[list[str]], found: dict[tuple[int, int], Found],
                 wanted: list[tuple[int, ...]], shared: bool) -> Wording:
@@ -206,21 +206,22 @@ class Turns:
 
 def attack_captions(
     attack: TextAttack, captions: Sequence[str], losses: Sequence[TextLoss],
-    encode: object, seed: int = 0, everything: Sequence[str] = (),
-    slopes: TokenSlopes | None = None,
+    encode: Encode, seed: int = 0, everything: Sequence[str] = (),
+    slopes: TokenSlopes | None = None, rough: Encode | None = None,
 ) -> Iterator[list[Found]]:
     """Attacks captions side by side; yields the state after each round of questions.
 
     encode: captions -> (K, D) unit features of the victim; losses: of each caption; everything:
-    all captions that are compared (default: these), from which class words are known.
+    all captions that are compared (default: these), from which class words are known; rough: a
+    faster encoder that chooses which candidates are read.
     """
     random = [Random(f"{seed} {text}") for text in captions]
     options = [[[w for w in row if len(spans(w)) == 1] for row in rows]  # two would shift the rest
                for rows in attack.proposals(captions, random)]
     searches = [attack.search(text, new, rng)
                 for text, new, rng in zip(captions, options, random, strict=True)]
-    yield from side_by_side(searches, captions, losses, encode,  # type: ignore[arg-type]
-                            attack.constraints(everything or captions), slopes)
+    yield from side_by_side(searches, captions, losses, encode,
+                            attack.constraints(everything or captions), slopes, rough)
 
 
 def _about(aim: Goal, row: int, column: int, on: Scene) -> Goal:

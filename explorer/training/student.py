@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from explorer.errors import InputError
 from explorer.models import DualEncoder
+from explorer.reading import padding, read, without_padding
 from explorer.training.attention import features_and_patches
 
 MOST_SCALE = 100.0  # of the logits (Radford et al. 2021, arXiv 2103.00020, section 2.5)
@@ -28,7 +29,7 @@ class Student(nn.Module):
     std: Tensor
 
     def __init__(self, clip: Any, mean: Tensor, std: Tensor, pad: int | None) -> None:
-        """pad: the token that only fills up a row, where the text tower masks it out."""
+        """pad: the token that only fills up a row, see explorer.reading."""
         super().__init__()
         self.clip, self.pad = clip, pad
         self.register_buffer("mean", mean, persistent=False)
@@ -46,16 +47,9 @@ class Student(nn.Module):
             else:
                 out["image"] = self.clip.encode_image(x)
         if tokens is not None:
-            out["text"] = self.clip.encode_text(self._shorter(tokens))
+            out["text"] = read(self.clip, without_padding(tokens, self.pad))
         out = {key: value.float() for key, value in out.items()}
         return {**out, "scale": self.clip.logit_scale.exp()}
-
-    def _shorter(self, tokens: Tensor) -> Tensor:
-        """Without the columns that are all padding: several times faster for short captions."""
-        if self.pad is None:
-            return tokens
-        used = int((tokens != self.pad).any(0).nonzero().max()) + 1
-        return tokens[:, :used]
 
     @property
     def towers(self) -> dict[str, list[nn.Parameter]]:
@@ -86,7 +80,7 @@ def student_of(model: DualEncoder) -> Student:
     if getattr(clip, "logit_bias", None) is not None:
         raise InputError(f"{model.card.id} is trained with a sigmoid loss (SigLIP), which these "
                          "methods do not use: choose another base")
-    return Student(clip, model.mean, model.std, _padding(clip))
+    return Student(clip, model.mean, model.std, padding(clip))
 
 
 class Shown(DualEncoder):
@@ -98,16 +92,6 @@ class Shown(DualEncoder):
             self.clip.load_state_dict(clip.state_dict())
         self.scale = float(self.clip.logit_scale.exp())  # type: ignore[operator]
         self._texts.clear()
-
-
-def _padding(clip: Any) -> int | None:
-    """The padding token of a Hugging Face text tower, which masks it; None for others."""
-    from open_clip.hf_model import HFTextEncoder
-
-    text = getattr(clip, "text", None)
-    if not isinstance(text, HFTextEncoder) or text.output_tokens:
-        return None
-    return int(text.config.pad_token_id)
 
 
 @contextmanager
