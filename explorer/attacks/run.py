@@ -129,9 +129,11 @@ def _measure(on: _Asked, pictures: Pictures, wording: Wording, log: Log) -> Resu
     now, words = pictures.features, wording.features
     success = aim.reached(now, words)
     raw_success = success.clone()
-    if isinstance(attack, ImageAttack) and not bool(success.all()):
+    missed = (~success).nonzero()[:, 0]
+    if isinstance(attack, ImageAttack) and len(missed):
         with torch.no_grad():
-            raw_success |= aim.reached(model.encode_image(pictures.raw), text)
+            unrounded = model.encode_image(pictures.raw[missed])
+        raw_success[missed] = aim.subset(missed).reached(unrounded, text)
     moved = (pictures.pixels - scene.clean).cpu()
     return Result(
         model=model.card.id, kind=kind_of(attack), attack=name_of(attack),
