@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from explorer import fastattention
 from explorer.cards import Card, card_of, card_of_folder, read_json
 from explorer.errors import InputError
 from explorer.memory import Room
@@ -66,10 +67,11 @@ class DualEncoder:
         self.card, self.size, self.tokenize = card, size, tokenize
         self.device, self.fast_dtype = device_and_dtype(device)
         self.clip = clip.eval().requires_grad_(False).to(self.device)
+        fastattention.speed_up(self.clip)
         if self.device.type == "cpu":
-            from explorer.fastconv import speed_up
+            from explorer import fastconv
 
-            speed_up(self.clip)
+            fastconv.speed_up(self.clip)
         visual = self.clip.visual
         assert isinstance(visual, nn.Module)
         visual.to(memory_format=torch.channels_last)

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = [  # upstream first; modules of one line may import each other
     {"errors", "settings", "randomness", "budgets", "goals", "fastconv", "hub", "nltk_data", "crew",
-     "memory", "reading"},
+     "memory", "reading", "fastattention"},
     {"pairs"},
     {"cards", "models", "loading"},
     {"language", "edits"},
