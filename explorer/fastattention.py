@@ -2,7 +2,7 @@
 
 torch's matmul folds a batch into one product where the input's memory is in order, or the weight is
 trained. Inside a frozen, batch-first nn.MultiheadAttention neither holds: the weight is copied for
-each position of the row, and in bfloat16 a ViT's attack takes four times as long.
+each position of the row: with 8 pictures in bfloat16, a ViT-B/32 takes four times as long.
 """
 
 from __future__ import annotations
