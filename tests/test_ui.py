@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,6 +49,9 @@ def test_a_run_yields_each_step_and_a_full_page(two: Library) -> None:
     assert last.text == "Done." and isinstance(last.outcome, Outcome)
     page = draw(last.outcome)
     assert page.count('class="rx-say"') == 2 and page.count("rx-noise") == 2
+    said = re.findall('class="rx-say">(.*?)</p>', page)
+    assert all(re.findall(r"\S+ %", re.sub("<.*?>", "", s)) == re.findall(
+        r'"rx-unit">(\S+ %)</span>', s) != [] for s in said)  # no line ends between the two
     assert len(last.outcome.grid) == 4 and page.count("made on") == 2
     assert "Smallest ε" in page or "No ε up to" in page or "before any change" in page
 

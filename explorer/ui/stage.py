@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 
 from explorer.cards import Card
 from explorer.result import Result
@@ -82,9 +83,10 @@ def _verdict(result: Result) -> str:
     if bool(result.raw_success[0] & ~result.success[0] & result.changed[0]):
         undone = ('<p class="rx-note">It worked before rounding to 8 bits; '
                   "the picture as saved does not.</p>")
+    said = re.sub(r"\S+ %", r'<span class="rx-unit">\g<0></span>', esc(sentence))
     return (f'<p class="rx-verdict rx-{kind}" aria-live="polite">'
             f'<span class="rx-mark" aria-hidden="true">{MARK[kind]}</span>'
-            f'<span class="rx-say">{esc(sentence)}</span></p>{undone}')
+            f'<span class="rx-say">{said}</span></p>{undone}')
 
 
 def _offer(result: Result, live: bool) -> str:
