@@ -272,9 +272,10 @@ class AttackTab:
         yield from self._attacked(request, ticket, asked)
 
     def _while_held(self, request: gr.Request, ticket: int, work: Callable[[], Iterator[T]],
-                    draw: Callable[[T], tuple[Any, Any]]) -> Drawn:
+                    draw: Callable[[T], tuple[Any, Any]],
+                    left: Callable[[], Any] = gr.skip) -> Drawn:
         """What `work` finds in the visitor's turn on the device, drawn, until the ticket is gone;
-        mistakes as one sentence."""
+        mistakes as one sentence. left: what is to be seen of a run that did not come to its end."""
         try:
             if self.tickets.holds(request, ticket):
                 found = self.gate.pages(request, work, InLine, told_by=_told_by)
@@ -286,22 +287,27 @@ class AttackTab:
                                else draw(event))
                     else:
                         return
-            yield STOPPED, gr.skip()
+            yield STOPPED, left()
         except InputError as error:
-            yield failure(sentence(error)), gr.skip()
+            yield failure(sentence(error)), left()
         except Exception:
             LOG.exception("a run failed")
-            yield failure(OURS), gr.skip()
+            yield failure(OURS), left()
         finally:
             self.tickets.done(request, ticket)
 
     def _attacked(self, request: gr.Request, ticket: int, asked: Callable[[], Request]) -> Drawn:
         """The status line and the page after each step of a run."""
+        last: Outcome | None = None
+
         def drawn(progress: Progress) -> tuple[Any, Any]:
+            nonlocal last
             if progress.outcome is None:
                 return status(progress), gr.skip()
-            self.store.put(str(request.session_hash), progress.outcome.light())
-            return status(progress), draw(progress.outcome)
+            last = progress.outcome
+            self.store.put(str(request.session_hash), last.light())
+            return status(progress), draw(last if last.bundle else last.sketch())
 
         yield from self._while_held(
-            request, ticket, lambda: attack_both(self.library, asked()), drawn)
+            request, ticket, lambda: attack_both(self.library, asked()), drawn,
+            lambda: gr.skip() if last is None else draw(last))

@@ -43,6 +43,14 @@ class Outcome:
 
     def light(self) -> Outcome:
         """A copy without the pictures of every step, to be kept for the other tabs."""
-        parts = [replace(p, result=p.result and replace(p.result, frames=None))
-                 for p in self.parts]
-        return Outcome(self.alt, parts)
+        return Outcome(self.alt, [replace(p, result=_without_frames(p)) for p in self.parts])
+
+    def sketch(self) -> Outcome:
+        """What is drawn while the run goes on: without the steps and the files to save, which are
+        most of a page and would be sent again with every piece of news."""
+        parts = [replace(p, result=_without_frames(p), files=False) for p in self.parts]
+        return replace(self, parts=parts)
+
+
+def _without_frames(part: Part) -> Result | None:
+    return part.result and replace(part.result, frames=None, frame_steps=())

@@ -1,0 +1,72 @@
+"""What the Attack tab sends while a run goes on, at its end, and when it ends early."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import gradio as gr
+import pytest
+
+import explorer.ui.attack_tab as attack_tab
+from explorer.attacks.image import PGD
+from explorer.errors import InputError
+from explorer.models import Library
+from explorer.ui.attack_tab import AttackTab
+from explorer.ui.examples import FOLDER
+from explorer.ui.session import ANY_WRONG, Progress, Request, attack_both
+
+ASKED = Request(str(FOLDER / "cat.jpg"), ("a cat", "a dog", "a red car"), "a cat", ANY_WRONG,
+                "classification", PGD(eps=2 / 255, steps=3), ("pocket", "pocket-robust"), 0)
+HEAVY = ("rx-trail", 'class="rx-step"', "Attacked PNG")
+
+
+@pytest.fixture
+def tab() -> Iterator[AttackTab]:
+    with gr.Blocks(analytics_enabled=False) as demo:
+        yield AttackTab(demo, Library(), ("pocket", "pocket-robust"))
+
+
+def drawn(tab: AttackTab, stop_at: str = "") -> tuple[list[str], list[str]]:
+    """Status lines and pages of a run; stop_at: Stop is pressed when the status says this."""
+    visitor = cast(gr.Request, SimpleNamespace(session_hash="me", headers={}, query_params={}))
+    ticket, said, pages = tab.tickets.take(visitor), [], []
+    for status, page in tab._attacked(visitor, ticket, lambda: ASKED):
+        said.append(status)
+        pages += [page] if isinstance(page, str) else []
+        if stop_at and stop_at in status:
+            tab._stop(visitor)
+    return said, cast(Any, pages)
+
+
+def test_pages_on_the_way_leave_out_what_only_the_last_one_needs(tab: AttackTab) -> None:
+    _, pages = drawn(tab)
+    assert len(pages) >= 3
+    for page in pages[:-1]:
+        assert not any(mark in page for mark in HEAVY)
+        assert 'class="rx-adv"' in page and "rx-verdict" in page
+    assert all(pages[-1].count(mark) == 2 for mark in HEAVY)
+    assert max(map(len, pages[:-1])) < len(pages[-1]) / 2
+
+
+def test_a_run_that_is_stopped_leaves_all_that_it_had_finished(tab: AttackTab) -> None:
+    said, pages = drawn(tab, stop_at="Attacked pocket")
+    assert "Stopped" in said[-1]
+    assert all(pages[-1].count(mark) == 1 for mark in HEAVY)  # of the first model
+    assert "Waiting for its turn" in pages[-1]
+
+
+def test_a_run_that_fails_leaves_all_that_it_had_finished(
+    tab: AttackTab, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failing(library: Library, asked: Request) -> Iterator[Progress]:
+        for event in attack_both(library, asked):
+            yield event
+            if event.outcome is not None:
+                raise InputError("no more")
+
+    monkeypatch.setattr(attack_tab, "attack_both", failing)
+    said, pages = drawn(tab)
+    assert "No more." in said[-1]
+    assert all(pages[-1].count(mark) == 1 for mark in HEAVY)
