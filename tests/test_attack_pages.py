@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,7 +20,8 @@ from explorer.ui.session import ANY_WRONG, Progress, Request, attack_both
 
 ASKED = Request(str(FOLDER / "cat.jpg"), ("a cat", "a dog", "a red car"), "a cat", ANY_WRONG,
                 "classification", PGD(eps=2 / 255, steps=3), ("pocket", "pocket-robust"), 0)
-HEAVY = ("rx-trail", 'class="rx-step"', "Attacked PNG")
+HEAVY = ("rx-trail", "Attacked PNG")
+OFF = r'class="rx-step"[^>]* disabled'
 
 
 @pytest.fixture
@@ -46,6 +48,8 @@ def test_pages_on_the_way_leave_out_what_only_the_last_one_needs(tab: AttackTab)
     for page in pages[:-1]:
         assert not any(mark in page for mark in HEAVY)
         assert 'class="rx-adv"' in page and "rx-verdict" in page
+        assert len(re.findall(OFF, page)) == page.count('class="rx-step"') > 0
+    assert not re.search(OFF, pages[-1])
     assert all(pages[-1].count(mark) == 2 for mark in HEAVY)
     assert max(map(len, pages[:-1])) < len(pages[-1]) / 2
 

@@ -44,7 +44,8 @@ def test_the_robust_model_hides_no_gradient_and_holds_more_words() -> None:
     assert pgd["n"] == strong["n"] == BOTH
     assert pgd["accuracy"] - 0.03 <= strong["accuracy"] <= pgd["accuracy"]
     held, fell = (numbers["tiny_imagenet_val/text"]["accuracy"] for numbers in (robust, plain))
-    assert held > fell
+    assert held - fell >= 0.10
+    assert robust["tiny_imagenet_val/joint"]["accuracy"] >= 0.15
 
 
 def test_the_report_shows_the_cards_numbers() -> None:
@@ -69,18 +70,21 @@ def test_the_folders_name_no_machine() -> None:
             assert "/work" not in text and "/root" not in text and "/home" not in text
 
 
+CLAIMS = [(part, kind) for part in ATTACKED for kind in ("clean", "pgd")] + [
+    (next(iter(ATTACKED)), kind) for kind in OTHERS]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the image sets in {DATA} (EXPLORER_DATA)")
-@pytest.mark.parametrize("kind", ["clean", "pgd"])
-@pytest.mark.parametrize("part", list(ATTACKED))
+@pytest.mark.parametrize(("part", "kind"), CLAIMS)
 @pytest.mark.parametrize("name", ["pocket", "pocket-robust"])
 def test_the_cards_numbers_are_earned_again(name: str, part: str, kind: str) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(os.cpu_count() or 1)
     library = Library()
     try:
-        attack = PGD10 if kind == "pgd" else None
-        limit = ATTACKED[part] if attack else None
+        attack = {"clean": None, "pgd": PGD10, **OTHERS}[kind]
+        limit = BOTH if kind in OTHERS else ATTACKED[part] if attack else None
         row = measure(library.load(name), DATA / f"{part}.parquet", attack, limit)
     finally:
         torch.set_num_threads(threads)

@@ -31,7 +31,7 @@ PLANS: Mapping[int, Plan] = {
     3: Plan(noise, "cat", ("1", "2", "4")),
     4: Plan(flip, "cat", ("pgd", "fgsm")),
     5: Plan(wording, "cat", ("free", "protect")),
-    6: Plan(both, "cat", ("synonym", "typo", "bert")),
+    6: Plan(both, "bee", ("synonym", "typo", "bert")),
     7: Plan(compare, "cat", ("measure",), tuple(f"train-{m}" for m in METHODS)),
     8: Plan(fooling, "cat", ("8", "4", "2")),
 }

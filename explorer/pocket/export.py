@@ -26,8 +26,8 @@ ABOUT: dict[str, dict[str, str | None]] = {
         "id": "pocket-robust", "title": "pocket-robust (robust)",
         "kind": "robust", "base": "pocket",
         "about": "pocket, its image tower fine-tuned against perturbed images (TeCoA's loss with "
-                 "FARE's anchor), its text tower against exchanged and misspelt words (the text "
-                 "half of MMCoA's loss with LEAF's anchor).",
+                 "FARE's anchor), then its text tower against exchanged and misspelt words (the "
+                 "text half of MMCoA's loss with LEAF's anchor), on clean and perturbed images.",
     },
 }
 
@@ -70,9 +70,10 @@ def export(name: str, work: Path, folder: Path) -> None:
         "logit_scale": final["log_scale"].reshape(()),
     }
     card = {**ABOUT[name], "recipe": stage["recipe"], "steps": stage["step"]}
-    if name == "pocket-robust" and (tuned := work / "robust-text.pt").exists():
+    if name == "pocket-robust" and (tuned := work / "robust-text.final.pt").exists():
         hardened = torch.load(tuned, map_location="cpu", weights_only=True)
-        weights.update({f"text.{k}": v for k, v in hardened["ema"].items()})
+        weights.update({f"text.{k}": v for k, v in hardened["weights"].items()})
+        weights["logit_scale"] = torch.tensor(hardened["recipe"]["scale"]).log()
         card["text_recipe"] = {**hardened["recipe"], "steps": hardened["step"]}
     folder.mkdir(parents=True, exist_ok=True)
     halved = {k: (v.half() if v.is_floating_point() else v).contiguous()

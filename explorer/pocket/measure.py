@@ -25,11 +25,12 @@ from explorer.models import DualEncoder, Library
 SETS = ("tiny_imagenet_val", "imagenet_sample", "cifar10_test")
 PGD10 = PGD(eps=1 / 255, step=1 / 255, steps=10)
 ATTACKED = {"tiny_imagenet_val": 1000, "imagenet_sample": 500, "cifar10_test": 500}
-BOTH = 100  # images of the first set for what attacks words as well, or takes long
+BOTH = 200  # images of the first set for what attacks words as well, or takes long
 TEXT = BertAttack(objective="kl", captions="all")  # as the paper attacks captions
+OWN = BertAttack(objective="goal", captions="true")
 OTHERS: dict[str, Attack] = {
     "pgd, same images": PGD10, "strong": Strong(eps=1 / 255), "text": TEXT,
-    "joint": Separate(image=PGD10, text=TEXT)}
+    "text, own caption": OWN, "joint": Separate(image=PGD10, text=TEXT)}
 
 
 def measure(model: DualEncoder, file: Path, attack: Attack | None, limit: int | None) -> Row:
@@ -78,7 +79,8 @@ def report(cards: dict[str, dict[str, Any]]) -> str:
         lines.append(f"| {kind} | " + " | ".join(
             _cell(card["numbers"][f"{SETS[0]}/{kind}"]) for card in cards.values()) + " |")
     lines.append("\nstrong: APGD, targeted APGD and Square in turn; text: BERT-Attack, 1 word, on "
-                 "all class captions at once, away from their clean embedding; joint: that and "
+                 "all class captions at once, away from their clean embedding; text, own caption: "
+                 "on the picture's own class caption alone, against that picture; joint: text and "
                  "PGD-10. All at 1/255.")
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     lines.append(f"\nZero-shot top-1 with \"{TEMPLATE}\", 95 % Wilson intervals, seed 0, "

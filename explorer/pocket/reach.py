@@ -8,7 +8,7 @@ from pathlib import Path
 from explorer.attacks.text import BertAttack
 from explorer.attacks.wording import replace
 from explorer.datasets import TEMPLATE
-from explorer.pocket.harden import class_names, names_of
+from explorer.pocket.words import class_names, names_of
 
 
 def counts(names: list[str], classes: list[str]) -> dict[str, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -100,8 +101,8 @@ def virtual_images(teacher: Teacher, n: int, rng: torch.Generator) -> tuple[Tens
     return F.normalize(gain * teacher.directions[labels] + teacher.residuals[rows], dim=1), labels
 
 
-def fgsm(image: nn.Module, pixels: Tensor, texts: Tensor, target: Tensor, eps: float,
-         scale: Tensor, rng: torch.Generator) -> Tensor:
+def fgsm(image: Callable[[Tensor], Tensor], pixels: Tensor, texts: Tensor, target: Tensor,
+         eps: float, scale: Tensor, rng: torch.Generator) -> Tensor:
     """One signed step of size eps from a random start (Wong et al. 2020, arXiv 2001.03994).
 
     target: (N,) labels or (N, K) probabilities, whose cross-entropy is maximised.

@@ -50,6 +50,24 @@ def load_classes(data: Path) -> dict[str, dict[str, list[str]]]:
     return classes
 
 
+def names_of(data: Path) -> list[str]:
+    """Every name and narrow hypernym of the classes, each once."""
+    owners: dict[str, set[int]] = {}
+    for index, entry in enumerate(load_classes(data).values()):
+        for word in entry["names"] + entry["hypernyms"]:
+            owners.setdefault(word, set()).add(index)
+    return [word for word, own in owners.items() if len(own) <= WIDEST_HYPERNYM]
+
+
+def class_names(data: Path) -> list[str]:
+    """First names of the classes that the training set has, in the order of their numbers."""
+    import pyarrow.parquet as pq
+
+    present = pq.read_table(data / "tiny_imagenet_train.parquet", columns=["wnid"])["wnid"]
+    have = set(present.unique().to_pylist())
+    return [entry["names"][0] for wnid, entry in load_classes(data).items() if wnid in have]
+
+
 def vocabulary(data: Path, minilm: Path) -> Vocabulary:
     """Reads wordnet_classes.json and embeds every word in every template."""
     classes = load_classes(data)

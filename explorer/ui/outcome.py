@@ -53,4 +53,4 @@ class Outcome:
 
 
 def _without_frames(part: Part) -> Result | None:
-    return part.result and replace(part.result, frames=None, frame_steps=())
+    return part.result and replace(part.result, frames=None)

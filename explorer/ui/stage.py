@@ -107,8 +107,9 @@ def _slider(result: Result, role: str) -> str:
     total = max(result.frame_steps, default=0)
     if not result.frame_steps:
         return ""
+    off = " disabled" if result.frames is None else ""  # while the run goes on
     return f"""<div class="rx-steps"><label>Step <output>{total}</output> of {total}
- <input type="range" class="rx-step" min="0" max="{last}" value="{last}" step="1"
+ <input type="range" class="rx-step" min="0" max="{last}" value="{last}" step="1"{off}
   aria-label="Step of the attack on the {role} model"></label></div>"""
 
 
