@@ -30,10 +30,10 @@ def main() -> int:
     args = arguments()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from explorer.errors import InputError
-    from explorer.models import Library
+    from explorer.base.errors import InputError
+    from explorer.models.library import Library
     from explorer.server.serve import open_port
-    from explorer.settings import current
+    from explorer.base.settings import current
     from explorer.ui.shell import run
 
     try:

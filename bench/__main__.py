@@ -6,8 +6,8 @@ import sys
 
 from bench import growth, peers, start, text
 from bench.report import put
-from explorer.fastconv import keep_memory
-from explorer.models import ASSETS, Library
+from explorer.models.fast.convolution import keep_memory
+from explorer.models.library import ASSETS, Library
 
 
 def main() -> int:

@@ -19,17 +19,17 @@ from pathlib import Path
 
 import torch
 
-from explorer.attacks.image import PGD
+from explorer.attacks.image.classic import PGD
 from explorer.attacks.run import run
-from explorer.datasets import Examples
-from explorer.evaluation.keep import Store
-from explorer.evaluation.plan import Asked, Plan
-from explorer.evaluation.run import Evaluation
-from explorer.evaluation.sets import open_all
-from explorer.fastconv import keep_memory
-from explorer.models import DualEncoder, Library, describe_device
-from explorer.pairs import Pairs
-from explorer.result import Reading
+from explorer.data.sets import Examples
+from explorer.analysis.evaluation.keep import Store
+from explorer.analysis.evaluation.plan import Asked, Plan
+from explorer.analysis.evaluation.run import Evaluation
+from explorer.analysis.evaluation.sets import open_all
+from explorer.models.fast.convolution import keep_memory
+from explorer.models.library import DualEncoder, Library, describe_device
+from explorer.data.pairs import Pairs
+from explorer.attacks.result import Reading
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "evaluate.md"

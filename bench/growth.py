@@ -23,11 +23,11 @@ from bench.load import Watch, server, visit
 from bench.load_report import quantile
 from bench.peers import photos, timed
 from bench.report import PAGE, put
-from explorer.attacks.image import PGD
+from explorer.attacks.image.classic import PGD
 from explorer.attacks.run import run
-from explorer.fastconv import keep_memory
-from explorer.models import DualEncoder, Library
-from explorer.pairs import Pairs
+from explorer.models.fast.convolution import keep_memory
+from explorer.models.library import DualEncoder, Library
+from explorer.data.pairs import Pairs
 
 HEAD = "## Growth"
 FIGURE = PAGE.parent / "growth.svg"

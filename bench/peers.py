@@ -24,13 +24,13 @@ import torch
 from torch import Tensor, nn
 
 from bench.report import put
-from explorer.attacks.image import PGD
+from explorer.attacks.image.classic import PGD
 from explorer.attacks.run import run
-from explorer.fastconv import keep_memory
-from explorer.goals import Misclassify
-from explorer.models import ASSETS, DualEncoder, Library
-from explorer.pairs import Pairs, one_pair, open_image
-from explorer.ui.examples import load_examples
+from explorer.models.fast.convolution import keep_memory
+from explorer.attacks.goals import Misclassify
+from explorer.models.library import ASSETS, DualEncoder, Library
+from explorer.data.pairs import Pairs, one_pair, open_image
+from explorer.data.examples import load_examples
 
 ROOT = Path(__file__).resolve().parent.parent
 APART = ROOT / ".venv" / "peers"  # see the Makefile

@@ -1,7 +1,7 @@
 """A simulation of visitors before the device, with the server's own scheduler in it.
 
 Visits arrive at random (or a fixed number of visitors stays); each presses Attack, waits for the
-device by `explorer.server.turns.Turns`, holds it, reads the answer, and presses again.
+device by `explorer.server.scheduler.Turns`, holds it, reads the answer, and presses again.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import simpy
 
 from bench.load_report import quantile
-from explorer.errors import InputError
-from explorer.server.turns import Turn, Turns
+from explorer.base.errors import InputError
+from explorer.server.scheduler import Turn, Turns
 
 Events = Generator[simpy.Event, None, None]
 WARM = 0.2  # of the time, before anything is counted

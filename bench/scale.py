@@ -30,7 +30,7 @@ from bench.load_report import Found, quantile
 from bench.page import Page
 from bench.queueing import Habits, Seen, Server, as_rows, capacity, drawn
 from explorer.server.gate import Gate
-from explorer.settings import Settings
+from explorer.base.settings import Settings
 
 DAYS = (10, 1_000, 100_000)  # visitors
 PEAK = 0.15  # of a day's visitors come in its busiest hour
@@ -146,12 +146,12 @@ class Batches:
 
 
 def batches(repeats: int) -> Batches:
-    from explorer.attacks.image import PGD
+    from explorer.attacks.image.classic import PGD
     from explorer.attacks.run import run
-    from explorer.fastconv import keep_memory
-    from explorer.models import Library
-    from explorer.pairs import Pairs, one_pair, open_image
-    from explorer.ui.examples import load_examples
+    from explorer.models.fast.convolution import keep_memory
+    from explorer.models.library import Library
+    from explorer.data.pairs import Pairs, one_pair, open_image
+    from explorer.data.examples import load_examples
 
     keep_memory()
     model = Library().load("pocket")

@@ -25,12 +25,12 @@ from bench.load import memory
 from bench.page import Page
 from bench.peers import timed
 from bench.report import put
-from explorer.attacks.image import PGD
+from explorer.attacks.image.classic import PGD
 from explorer.attacks.run import run
-from explorer.fastconv import keep_memory
-from explorer.models import ASSETS, Library, describe_device
-from explorer.pairs import Pairs, one_pair, open_image
-from explorer.ui.examples import load_examples
+from explorer.models.fast.convolution import keep_memory
+from explorer.models.library import ASSETS, Library, describe_device
+from explorer.data.pairs import Pairs, one_pair, open_image
+from explorer.data.examples import load_examples
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = "## Start"

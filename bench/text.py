@@ -23,15 +23,15 @@ from torch import Tensor
 from bench.peers import plain_tower
 from bench.report import put
 from explorer.attacks.run import run
-from explorer.attacks.search import TextLoss
-from explorer.attacks.text import BertAttack, Typo
-from explorer.attacks.turns import attack_captions
-from explorer.attacks.wording import TextAttack, drift_loss, words_of
-from explorer.fastconv import keep_memory
-from explorer.language.text import stop_words
-from explorer.models import ASSETS, DualEncoder, Library
-from explorer.pairs import Pairs, one_pair, open_image
-from explorer.ui.examples import load_examples
+from explorer.attacks.text.search import TextLoss
+from explorer.attacks.text.classic import BertAttack, Typo
+from explorer.attacks.engine import attack_captions
+from explorer.attacks.text.base import TextAttack, drift_loss, words_of
+from explorer.models.fast.convolution import keep_memory
+from explorer.base.words import stop_words
+from explorer.models.library import ASSETS, DualEncoder, Library
+from explorer.data.pairs import Pairs, one_pair, open_image
+from explorer.data.examples import load_examples
 
 HEAD = "## Beside TextAttack"
 ATTACKS: dict[str, TextAttack] = {"bert": BertAttack(objective="kl"), "typo": Typo(objective="kl")}
@@ -121,7 +121,7 @@ def textattack_job(encode: Encode, job: Job) -> Outcome:
             found: list[str] = state["options"].get(word, [])
             return found
 
-    from explorer.attacks.recipes import _goal
+    from explorer.attacks.text.recipes import _goal
 
     goal = _goal(None)
     goal.model = Victim()
@@ -191,8 +191,8 @@ def rows(model: DualEncoder, folder: Path, n: int, repeats: int) -> list[str]:
 def prompts(model: DualEncoder, n: int) -> float:
     """Seconds for attacking n class prompts at once by `bert`, as the paper does, the language
     model's reading included, on one photo."""
-    from explorer.language.masked import _loaded, masked_lm
-    from explorer.language.thesaurus import thesaurus
+    from explorer.attacks.language.masked import _loaded, masked_lm
+    from explorer.attacks.language.thesaurus import thesaurus
 
     masked_lm()
     book = thesaurus()
@@ -213,7 +213,7 @@ def prompts(model: DualEncoder, n: int) -> float:
 def section(model: DualEncoder, folder: Path, n: int = 40, repeats: int = 3,
             many: int = PROMPTS) -> str:
     """The part of the page, heading first."""
-    from explorer.attacks.recipes import _package
+    from explorer.attacks.text.recipes import _package
 
     _package()
     threads = torch.get_num_threads()

@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the app is run from its folder, not installed
 
 import explorer  # noqa: E402
-from explorer.errors import InputError  # noqa: E402
-from explorer.pairs import to_image  # noqa: E402
+from explorer.base.errors import InputError  # noqa: E402
+from explorer.data.pairs import to_image  # noqa: E402
 
 
 def arguments() -> argparse.Namespace:

@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from explorer.notebook import attack as attack
-    from explorer.notebook import evaluate as evaluate
-    from explorer.notebook import project as project
+    from explorer.actions.notebook import attack as attack
+    from explorer.actions.notebook import evaluate as evaluate
+    from explorer.actions.notebook import project as project
 
 __version__ = "0.1.0"
 
@@ -16,5 +16,5 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """`explorer.attack` and the others open the library when they are first used."""
     if name in ("attack", "evaluate", "project"):
-        return getattr(import_module("explorer.notebook"), name)
+        return getattr(import_module("explorer.actions.notebook"), name)
     raise AttributeError(f"module 'explorer' has no attribute '{name}'")

@@ -3,7 +3,7 @@
 import io
 import sys
 
-from explorer.cli import main
+from explorer.actions.cli import main
 
 for stream in (sys.stdout, sys.stderr):
     if isinstance(stream, io.TextIOWrapper):  # a caption must not fail on a terminal's encoding

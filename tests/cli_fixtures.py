@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from explorer import cli
-from explorer.models import ASSETS
+from explorer.actions import cli
+from explorer.models.library import ASSETS
 
 CAT = str(ASSETS / "examples" / "cat.jpg")
 WORDS = ["a cat", "a dog", "a red car"]

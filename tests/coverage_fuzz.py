@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TRACED = ("explorer.archives", "explorer.bundle", "explorer.csvfile", "explorer.pairs",
-          "explorer.replay", "explorer.server", "explorer.settings")
+TRACED = ("explorer.data.archives", "explorer.results.bundle", "explorer.data.tables", "explorer.data.pairs",
+          "explorer.results.replay", "explorer.server", "explorer.base.settings")
 
 
 def follow(name: str, runs: int) -> None:

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from explorer.cards import Card
-from explorer.models import DualEncoder
+from explorer.models.cards import Card
+from explorer.models.library import DualEncoder
 
 TINY = {
     "embed_dim": 16,

@@ -25,9 +25,9 @@ from PIL import Image
 from serving import Running, app
 
 from bench.page import API, Page
-from explorer.settings import Settings
-from explorer.ui.api import is_open
-from explorer.ui.examples import FOLDER
+from explorer.base.settings import Settings
+from explorer.ui.api.endpoints import is_open
+from explorer.data.examples import FOLDER
 
 DOG, PHOTO = FOLDER / "dog.jpg", (FOLDER / "parrot.jpg").read_bytes()
 WORDS = ["a photo of a spaniel", "a photo of a cat", "a photo of a sheep"]

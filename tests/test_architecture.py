@@ -80,7 +80,7 @@ def read(file: Path, late: bool) -> list[str]:
 def test_imports_point_upstream(file: Path) -> None:
     own = place(part_of(file))
     if part_of(file) == "models":  # Library.load is the one door to the loaders beside it
-        assert "explorer.loading" in read(file, True)
+        assert "explorer.models.loaders" in read(file, True)
     for name in read(file, True):
         if name.startswith("explorer.") and name != "explorer.__version__":
             assert place(name.split(".")[1]) <= own, f"{file.name} imports {name}, downstream of it"
@@ -104,14 +104,14 @@ def test_the_reader_of_imports_sees_them_all() -> None:
               "if TYPE_CHECKING:\n    import open_clip\n"
               "def f():\n    from explorer.ui.shell import g\n")
     body = ast.parse(source).body
-    early = ["timm.models", "explorer.cli", "gradio", "umap", "plotly"]
+    early = ["timm.models", "explorer.actions.cli", "gradio", "umap", "plotly"]
     assert list(imports(body, False)) == early
     assert list(imports(body, True)) == [*early, "explorer.ui.shell"]
     assert place("cli") > place("metrics") > place("attacks") > place("models") > place("pairs")
 
 
 def test_importing_the_library_loads_nothing_heavy() -> None:
-    code = ("import sys, explorer.attacks.run, explorer.metrics, explorer.models, explorer.loading;"
+    code = ("import sys, explorer.attacks.run, explorer.analysis.metrics, explorer.models.library, explorer.models.loaders;"
             f"print(sorted({HEAVY!r} & sys.modules.keys()))")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
                           check=True)
@@ -119,7 +119,7 @@ def test_importing_the_library_loads_nothing_heavy() -> None:
 
 
 def test_opening_a_model_leaves_out_what_no_clip_needs() -> None:
-    code = ("import sys; from explorer.models import Library; Library().load('pocket');"
+    code = ("import sys; from explorer.models.library import Library; Library().load('pocket');"
             "print(sorted({'sklearn', 'umap', 'textattack'} & sys.modules.keys()))")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
                           check=True)

@@ -10,13 +10,13 @@ from typing import Any, cast
 import gradio as gr
 import pytest
 
-import explorer.ui.attack_tab as attack_tab
-from explorer.attacks.image import PGD
-from explorer.errors import InputError
-from explorer.models import Library
-from explorer.ui.attack_tab import AttackTab
-from explorer.ui.examples import FOLDER
-from explorer.ui.session import ANY_WRONG, Progress, Request, attack_both
+import explorer.ui.attack.tab as attack_tab
+from explorer.attacks.image.classic import PGD
+from explorer.base.errors import InputError
+from explorer.models.library import Library
+from explorer.ui.attack.tab import AttackTab
+from explorer.data.examples import FOLDER
+from explorer.actions.session import ANY_WRONG, Progress, Request, attack_both
 
 ASKED = Request(str(FOLDER / "cat.jpg"), ("a cat", "a dog", "a red car"), "a cat", ANY_WRONG,
                 "classification", PGD(eps=2 / 255, steps=3), ("pocket", "pocket-robust"), 0)

@@ -10,14 +10,14 @@ from attack_helpers import build, finish, objective, parabola, steps_of
 from helpers import grid_images
 from torch import Tensor
 
-from explorer.attacks.apgd import wrong_captions
-from explorer.attacks.image import APGD, APGDDLR, APGDT, PGD
+from explorer.attacks.image.apgd import wrong_captions
+from explorer.attacks.image.classic import APGD, APGDDLR, APGDT, PGD
 from explorer.attacks.objective import ask, dlr, goal_score, margin, part_of
 from explorer.attacks.run import run
-from explorer.goals import GOALS, Misclassify, Towards
-from explorer.models import DualEncoder
-from explorer.pairs import Pairs
-from explorer.randomness import PerImage
+from explorer.attacks.goals import GOALS, Misclassify, Towards
+from explorer.models.library import DualEncoder
+from explorer.data.pairs import Pairs
+from explorer.base.randomness import PerImage
 
 LOGITS = torch.tensor([[4.0, 3.0, 1.0, 0.5], [1.0, 3.0, 4.0, 0.5]])
 

@@ -8,11 +8,11 @@ from attack_helpers import finish, objective, parabola, steps_of
 from helpers import grid_images
 from torch import Tensor
 
-from explorer.attacks.blackbox import bump, hill, share_of, side_of
-from explorer.attacks.image import Square
-from explorer.models import DualEncoder
-from explorer.pairs import Pairs
-from explorer.randomness import PerImage
+from explorer.attacks.image.square import bump, hill, share_of, side_of
+from explorer.attacks.image.classic import Square
+from explorer.models.library import DualEncoder
+from explorer.data.pairs import Pairs
+from explorer.base.randomness import PerImage
 
 
 def test_the_papers_schedule() -> None:

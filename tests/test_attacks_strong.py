@@ -6,11 +6,11 @@ import torch
 from attack_helpers import finish, objective, parabola
 from helpers import grid_images
 
-from explorer.attacks.image import APGD, APGDT, PGD, Square, Strong
+from explorer.attacks.image.classic import APGD, APGDT, PGD, Square, Strong
 from explorer.attacks.run import run
-from explorer.models import DualEncoder
-from explorer.pairs import Pairs
-from explorer.randomness import PerImage
+from explorer.models.library import DualEncoder
+from explorer.data.pairs import Pairs
+from explorer.base.randomness import PerImage
 
 
 def small(eps: float, norm: str = "linf") -> Strong:

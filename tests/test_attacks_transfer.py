@@ -9,11 +9,11 @@ from attack_helpers import finish, objective, parabola, parabola_slope, steps_of
 from helpers import Linear, grid_images
 from torch import Tensor
 
-from explorer.attacks.image import EOT, MIFGSM, PGD, Transfer
-from explorer.attacks.transfer import gaussian_kernel, placed
-from explorer.models import DualEncoder
-from explorer.pairs import Pairs
-from explorer.randomness import PerImage
+from explorer.attacks.image.classic import EOT, MIFGSM, PGD, Transfer
+from explorer.attacks.image.transfer import gaussian_kernel, placed
+from explorer.models.library import DualEncoder
+from explorer.data.pairs import Pairs
+from explorer.base.randomness import PerImage
 
 ONE = torch.ones(1)
 

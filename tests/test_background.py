@@ -11,22 +11,13 @@ from typing import Any
 
 import pytest
 
-from explorer.background import (
-    DONE,
-    FAILED,
-    RUNNING,
-    STOPPED,
-    WAITING,
-    Background,
-    Progress,
-    Work,
-)
-from explorer.errors import InputError
-from explorer.models import Library
+from explorer.jobs.background import (DONE, FAILED, RUNNING, STOPPED, WAITING, Background, Progress, Work)
+from explorer.base.errors import InputError
+from explorer.models.library import Library
 from explorer.server.gate import Gate
-from explorer.settings import Settings
-from explorer.ui.works import open_works, turn
-from explorer.workrecord import EACH
+from explorer.base.settings import Settings
+from explorer.ui.shared.works import open_works, turn
+from explorer.jobs.workrecord import EACH
 
 
 def counting(work: Work) -> Iterator[Progress]:

@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from training_helpers import write_tiny
 
-from explorer import brought
-from explorer.brought import bring
-from explorer.errors import InputError
-from explorer.loading import CONFIG, SAFE, sha256_of
-from explorer.models import ASSETS, Library
+from explorer.models import uploads as brought
+from explorer.models.uploads import bring
+from explorer.base.errors import InputError
+from explorer.models.loaders import CONFIG, SAFE, sha256_of
+from explorer.models.library import ASSETS, Library
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from explorer.budgets import NORMS, Ball, norm_of, parse_eps
-from explorer.errors import InputError
-from explorer.randomness import PerImage
+from explorer.attacks.budgets import NORMS, Ball, norm_of, parse_eps
+from explorer.base.errors import InputError
+from explorer.base.randomness import PerImage
 
 QUICK = settings(max_examples=60, deadline=None)
 seeds = st.integers(0, 10_000)

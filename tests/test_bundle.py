@@ -15,16 +15,16 @@ import torch
 from helpers import CAPTIONS
 
 from explorer.attacks.build import attack_of
-from explorer.attacks.image import IMAGE_ATTACKS, PGD
+from explorer.attacks.image.classic import IMAGE_ATTACKS, PGD
 from explorer.attacks.joint import JOINT_ATTACKS
 from explorer.attacks.run import Attack, kind_of, name_of, run, settings_of
-from explorer.attacks.text import TEXT_ATTACKS, Typo
-from explorer.bundle import MAIN, bundle_bytes, read_bundle
-from explorer.errors import InputError
-from explorer.models import DualEncoder, Library
-from explorer.pairs import Pairs
-from explorer.replay import Check, replay
-from explorer.result import Result
+from explorer.attacks.text.classic import TEXT_ATTACKS, Typo
+from explorer.results.bundle import MAIN, bundle_bytes, read_bundle
+from explorer.base.errors import InputError
+from explorer.models.library import DualEncoder, Library
+from explorer.data.pairs import Pairs
+from explorer.results.replay import Check, replay
+from explorer.attacks.result import Result
 
 EVERY: list[Attack] = [kind() for registry in (IMAGE_ATTACKS, TEXT_ATTACKS, JOINT_ATTACKS)
                        for kind in registry.values()]

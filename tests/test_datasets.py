@@ -18,10 +18,10 @@ import torch
 from PIL import Image
 from sets import files_of, picture, write_folder, write_tar, write_zip
 
-from explorer import datasets
-from explorer.datasets import read_examples, read_retrieval
-from explorer.errors import InputError
-from explorer.pairs import MAX_CAPTIONS, open_image
+from explorer.data import sets as datasets
+from explorer.data.sets import read_examples, read_retrieval
+from explorer.base.errors import InputError
+from explorer.data.pairs import MAX_CAPTIONS, open_image
 
 LABELS = ["red_fox", "sea", "red_fox", "Zebra's", "sea", "sea"]
 CAPTIONS = ("a photo of a red fox", "a photo of a sea", "a photo of a Zebra's")
@@ -446,7 +446,7 @@ def test_a_data_set_of_the_hub(tmp_path: Path) -> None:
     """The real library's own object, as load_dataset hands it over."""
     from datasets import ClassLabel, Image, List, Value
 
-    from explorer.hubsets import from_dataset
+    from explorer.data.hub import from_dataset
 
     images = [{"bytes": picture(i), "path": None} for i in range(3)]
     rows = hub_rows({"img": images, "fine_label": [1, 0, 1]},

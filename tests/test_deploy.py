@@ -22,7 +22,7 @@ from serving import ROOT, Running, app
 from bench.page import Page
 from deploy.advisories import judge
 from deploy.proof import Stage, copy_context, ignored, stages
-from explorer.settings import Settings, variable
+from explorer.base.settings import Settings, variable
 
 
 @pytest.fixture(scope="module")

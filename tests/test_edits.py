@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explorer.edits import MOST_CHARACTERS, MOST_WORDS, Edits
-from explorer.errors import InputError
-from explorer.language.text import characters_changed, words_changed
+from explorer.attacks.edits import MOST_CHARACTERS, MOST_WORDS, Edits
+from explorer.base.errors import InputError
+from explorer.base.words import characters_changed, words_changed
 
 CLEAN = "a photo of a cat"
 

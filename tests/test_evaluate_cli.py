@@ -13,15 +13,15 @@ from cli_fixtures import assert_refused
 from PIL import Image
 from test_evaluation import ATTACKS, numbers, plan, write_set
 
-from explorer import cli
-from explorer.attacks.image import PGD
-from explorer.background import Background, Progress
-from explorer.errors import InputError
-from explorer.evaluation.plan import Plan
-from explorer.evaluation.work import carry_out, table_of, wish_of
-from explorer.models import Library
-from explorer.places import PHOTOS, UPLOAD
-from explorer.ui.evaluate_form import EvaluateForm, absent, here
+from explorer.actions import cli
+from explorer.attacks.image.classic import PGD
+from explorer.jobs.background import Background, Progress
+from explorer.base.errors import InputError
+from explorer.analysis.evaluation.plan import Plan
+from explorer.analysis.evaluation.work import carry_out, table_of, wish_of
+from explorer.models.library import Library
+from explorer.data.registry import PHOTOS, UPLOAD
+from explorer.ui.evaluate.form import EvaluateForm, absent, here
 
 pytest_plugins = ["cli_fixtures"]
 

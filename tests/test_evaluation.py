@@ -11,21 +11,21 @@ import pytest
 from helpers import grid_images
 from sets import write_folder
 
-from explorer import metrics
-from explorer.attacks.image import FGSM, PGD
+from explorer.analysis import metrics
+from explorer.attacks.image.classic import FGSM, PGD
 from explorer.attacks.joint import Separate
-from explorer.attacks.text import Typo
-from explorer.datasets import read_examples, read_retrieval
-from explorer.errors import InputError
-from explorer.evaluation.cost import Cost, duration, estimate
-from explorer.evaluation.keep import Store
-from explorer.evaluation.plan import Asked, Plan, read_budgets, spread, with_eps
-from explorer.evaluation.rows import Row, Table
-from explorer.evaluation.run import Evaluation
-from explorer.evaluation.sets import digest_of, known_sets, open_all, split_names
-from explorer.models import Library
-from explorer.pairs import to_image
-from explorer.retrieval import evaluate_retrieval
+from explorer.attacks.text.classic import Typo
+from explorer.data.sets import read_examples, read_retrieval
+from explorer.base.errors import InputError
+from explorer.analysis.evaluation.cost import Cost, duration, estimate
+from explorer.analysis.evaluation.keep import Store
+from explorer.analysis.evaluation.plan import Asked, Plan, read_budgets, spread, with_eps
+from explorer.analysis.evaluation.rows import Row, Table
+from explorer.analysis.evaluation.run import Evaluation
+from explorer.analysis.evaluation.sets import digest_of, known_sets, open_all, split_names
+from explorer.models.library import Library
+from explorer.data.pairs import to_image
+from explorer.analysis.retrieval import evaluate_retrieval
 
 pytest_plugins = ["cli_fixtures"]
 NAMES = ("cat", "dog", "red car")

@@ -14,8 +14,8 @@ from helpers import grid_images
 from sets import write_folder
 from training_helpers import write_tiny
 
-from explorer import cli
-from explorer.pairs import to_image
+from explorer.actions import cli
+from explorer.data.pairs import to_image
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1",

@@ -15,7 +15,7 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
-from explorer.bundle import read_bundle
+from explorer.results.bundle import read_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK, SCRIPT = ROOT / "examples" / "first_attack.ipynb", ROOT / "examples" / "attack_photo.py"

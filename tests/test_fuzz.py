@@ -27,25 +27,25 @@ from hypothesis import strategies as st
 from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
 
-from explorer.archives import open_archive
-from explorer.attacks.image import PGD
+from explorer.data.archives import open_archive
+from explorer.attacks.image.classic import PGD
 from explorer.attacks.joint import JOINT_ATTACKS
 from explorer.attacks.run import run
-from explorer.attacks.text import Typo
-from explorer.bundle import MAIN, bundle_bytes, read_bundle
-from explorer.cards import Card
-from explorer.csvfile import parse_table
-from explorer.errors import InputError
-from explorer.models import DualEncoder, Library
-from explorer.pairs import Pairs, clean_captions, one_pair, open_image
-from explorer.replay import restored
-from explorer.result import Result
+from explorer.attacks.text.classic import Typo
+from explorer.results.bundle import MAIN, bundle_bytes, read_bundle
+from explorer.models.cards import Card
+from explorer.data.tables import parse_table
+from explorer.base.errors import InputError
+from explorer.models.library import DualEncoder, Library
+from explorer.data.pairs import Pairs, clean_captions, one_pair, open_image
+from explorer.results.replay import restored
+from explorer.attacks.result import Result
 from explorer.server.answers import page_policy
 from explorer.server.auth import Accounts
 from explorer.server.bodies import Refused, check
 from explorer.server.rules import file_refusal, host_refusal, listed, origin_refusal
 from explorer.server.visit import read, route_of
-from explorer.settings import Settings, variable
+from explorer.base.settings import Settings, variable
 
 CASES = int(os.environ.get("FUZZ", "0"))
 KINDS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "ICO")

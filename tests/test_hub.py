@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from explorer import hub
-from explorer.errors import InputError
+from explorer.base import hub
+from explorer.base.errors import InputError
 
 
 @pytest.fixture

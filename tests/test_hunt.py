@@ -13,22 +13,22 @@ import torch
 from helpers import grid_images
 from PIL import Image
 
-from explorer import cases as single
-from explorer import study
-from explorer.attacks.image import PGD
+from explorer.analysis.failures import cases as single
+from explorer.analysis.failures import hunt as study
+from explorer.attacks.image.classic import PGD
 from explorer.attacks.joint import Separate
 from explorer.attacks.run import Attack, run
-from explorer.attacks.text import Typo
-from explorer.background import Progress
-from explorer.bundle import read_bundle
-from explorer.errors import InputError
-from explorer.failures import Found, View, chosen, quantity, read_study
-from explorer.models import DualEncoder, Library
-from explorer.pairs import Pairs, to_image, to_pixels
-from explorer.places import UPLOAD
-from explorer.study import BATCH, Wish, hunt
-from explorer.ui.failures_cards import Sheet, gallery
-from explorer.ui.failures_report import attack_words, report
+from explorer.attacks.text.classic import Typo
+from explorer.jobs.background import Progress
+from explorer.results.bundle import read_bundle
+from explorer.base.errors import InputError
+from explorer.analysis.failures.slices import Found, View, chosen, quantity, read_study
+from explorer.models.library import DualEncoder, Library
+from explorer.data.pairs import Pairs, to_image, to_pixels
+from explorer.data.registry import UPLOAD
+from explorer.analysis.failures.hunt import BATCH, Wish, hunt
+from explorer.ui.failures.cards import Sheet, gallery
+from explorer.ui.failures.report import attack_words, report
 
 MANY = BATCH + 3
 KINDS = ("a cat", "a dog", "a red car")

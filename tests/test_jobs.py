@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 from training_helpers import write_parquet, write_tiny
 
-from explorer import jobs as jobs_module
-from explorer.errors import InputError
-from explorer.jobs import Jobs
-from explorer.models import Library
-from explorer.runlog import MOST_STEPS, RunLog, tail
+from explorer.jobs import training as jobs_module
+from explorer.base.errors import InputError
+from explorer.jobs.training import Jobs
+from explorer.models.library import Library
+from explorer.jobs.runlog import MOST_STEPS, RunLog, tail
 
 CHILD = '''
 import argparse, json, os, sys, time
@@ -207,7 +207,7 @@ def test_a_run_that_does_not_listen_can_be_ended(tmp_path: Path, data: Path) -> 
 
 def test_a_run_outlives_the_app_that_started_it(tmp_path: Path, data: Path, gate: Path) -> None:
     command = make(tmp_path).command
-    code = (f"from pathlib import Path; from explorer.jobs import Jobs\n"
+    code = (f"from pathlib import Path; from explorer.jobs.training import Jobs\n"
             f"jobs = Jobs(Path({str(tmp_path / 'runs')!r}), {command!r})\n"
             f"print(jobs.submit(['--gate', {str(gate)!r}], Path({str(data)!r})), "
             f"jobs.submit([], Path({str(data)!r})), flush=True)\n"

@@ -20,17 +20,18 @@ from transformers import (
     RobertaTokenizerFast,
 )
 
-from explorer.errors import InputError
-from explorer.language import encoder as encoders
-from explorer.language import filling, train
-from explorer.language.build import PACKAGE, original_minilm, save_head
-from explorer.language.corpus import Captions, Sentence
-from explorer.language.embedded import HEAD, EmbeddedLM, load_head
-from explorer.language.encoder import SentenceEncoder, sentence_encoder
-from explorer.language.head import Head
-from explorer.language.hublm import HubLM
-from explorer.language.masked import MaskedLM, masked_lm
-from explorer.language.text import spans
+from explorer.base.errors import InputError
+from explorer.attacks.language import encoder as encoders
+from explorer.attacks.language import filling
+from tools.language import train
+from tools.language.build import PACKAGE, original_minilm, save_head
+from tools.language.corpus import Captions, Sentence
+from explorer.attacks.language.embedded import HEAD, EmbeddedLM, load_head
+from explorer.attacks.language.encoder import SentenceEncoder, sentence_encoder
+from explorer.attacks.language.head import Head
+from explorer.attacks.language.hublm import HubLM
+from explorer.attacks.language.masked import MaskedLM, masked_lm
+from explorer.base.words import spans
 
 NEXT = {"red": "blue", "dog": "cat", "bird": "fish", "on": "under", "sofa": "chair",
         "[MASK]": "zebra", "[CLS]": "wrong", "[SEP]": "wrong", "##s": "wrong", "the": "a"}

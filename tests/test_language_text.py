@@ -12,22 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explorer.errors import InputError
-from explorer.language import compile, inflect, thesaurus, wordnet
-from explorer.language.text import (
-    Piece,
-    Span,
-    char_diff,
-    characters_changed,
-    class_words,
-    is_stop,
-    spans,
-    stop_words,
-    swap,
-    word_diff,
-    words,
-    words_changed,
-)
+from explorer.base.errors import InputError
+from tools.language import compile
+from explorer.attacks.language import inflect
+from explorer.attacks.language import thesaurus
+from tools.language import wordnet
+from explorer.base.words import (Piece, Span, char_diff, characters_changed, class_words, is_stop, spans, stop_words, swap, word_diff, words, words_changed)
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = st.text("ab \u0301-',é猫\x00", max_size=14)
@@ -118,8 +108,8 @@ def test_class_words(captions: list[str], found: list[set[str]]) -> None:
 
 
 def test_importing_the_texts_loads_no_model_code() -> None:
-    code = ("import sys, explorer.language.text, explorer.language.thesaurus,"
-            "explorer.language.masked;"
+    code = ("import sys, explorer.base.words, explorer.attacks.language.thesaurus,"
+            "explorer.attacks.language.masked;"
             "print(sorted({'torch', 'transformers'} & sys.modules.keys()))")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
                           check=True)

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.attacks.turns import Step
-from explorer.errors import InputError
-from explorer.jobs import Jobs
+from explorer.attacks.engine import Step
+from explorer.base.errors import InputError
+from explorer.jobs.training import Jobs
 from explorer.lessons import draw
 from explorer.lessons.bench import Asked, Bench, photos
 from explorer.lessons.demos import PLANS, demo
@@ -26,12 +26,12 @@ from explorer.lessons.learning import METHODS, UPDATES, learned, train
 from explorer.lessons.quiz import right
 from explorer.lessons.record import FOLDER, Record, load, save
 from explorer.lessons.texts import COUNT, HERE, LANGUAGES, texts
-from explorer.models import Library
+from explorer.models.library import Library
 from explorer.server.gate import Gate
-from explorer.settings import Settings
-from explorer.ui.learn_live import LiveRuns
-from explorer.ui.learn_state import Progress, answered, finished, read
-from explorer.views import esc
+from explorer.base.settings import Settings
+from explorer.ui.learn.live import LiveRuns
+from explorer.ui.learn.state import Progress, answered, finished, read
+from explorer.results.views import esc
 
 PAIR = ("pocket", "pocket-robust")
 NUMBERS = range(1, COUNT + 1)

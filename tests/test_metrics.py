@@ -7,13 +7,13 @@ import torch
 from helpers import CAPTIONS, Linear, grid_images, tiny_clip
 from open_clip.tokenizer import SimpleTokenizer
 
-from explorer.attacks.image import FGSM, PGD, Noise
+from explorer.attacks.image.classic import FGSM, PGD, Noise
 from explorer.attacks.run import run
-from explorer.attacks.turns import Step
-from explorer.cards import Card
-from explorer.metrics import Flip, evaluate, evaluate_row, read_by, row, smallest_flip, wilson
-from explorer.models import DualEncoder
-from explorer.pairs import Pairs
+from explorer.attacks.engine import Step
+from explorer.models.cards import Card
+from explorer.analysis.metrics import (Flip, evaluate, evaluate_row, read_by, row, smallest_flip, wilson)
+from explorer.models.library import DualEncoder
+from explorer.data.pairs import Pairs
 
 
 @pytest.mark.parametrize(("hits", "n", "low", "high"), [

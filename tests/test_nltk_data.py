@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.nltk_data import FOLDER, private_copy, use_own_nltk_data
+from explorer.base.nltk_data import FOLDER, private_copy, use_own_nltk_data
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -13,15 +13,15 @@ import pytest
 from helpers import CAPTIONS, grid_images
 
 import explorer
-from explorer import notebook
-from explorer.bundle import read_bundle
-from explorer.cards import Card
-from explorer.errors import InputError
-from explorer.landmarks import concepts
-from explorer.models import DualEncoder, Library
-from explorer.pairs import to_image
-from explorer.space import LANDMARK, Anchors
-from explorer.ui.space_state import Spaces
+from explorer.actions import notebook
+from explorer.results.bundle import read_bundle
+from explorer.models.cards import Card
+from explorer.base.errors import InputError
+from explorer.analysis.embedding.landmarks import concepts
+from explorer.models.library import DualEncoder, Library
+from explorer.data.pairs import to_image
+from explorer.analysis.embedding.shift import LANDMARK, Anchors
+from explorer.analysis.embedding.state import Spaces
 
 PHOTO = to_image(grid_images(1, 32)[0])
 

@@ -9,20 +9,10 @@ import pytest
 from helpers import grid_images
 from sets import picture, write_folder
 
-from explorer.datasets import Examples, RetrievalSet
-from explorer.errors import InputError
-from explorer.pairs import to_image
-from explorer.places import (
-    CATALOGUE,
-    KINDS,
-    NAMES,
-    PHOTOS,
-    SERVER,
-    UPLOAD,
-    listed,
-    open_place,
-    shipped,
-)
+from explorer.data.sets import Examples, RetrievalSet
+from explorer.base.errors import InputError
+from explorer.data.pairs import to_image
+from explorer.data.registry import (CATALOGUE, KINDS, NAMES, PHOTOS, SERVER, UPLOAD, listed, open_place, shipped)
 
 
 def test_the_shipped_sets_open(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from explorer.attacks.text import BertAttack
-from explorer.models import ASSETS, Library
-from explorer.pocket.measure import ATTACKED, BOTH, OTHERS, PGD10, measure
-from explorer.pocket.reach import counts
+from explorer.attacks.text.classic import BertAttack
+from explorer.models.library import ASSETS, Library
+from tools.pocket.measure import ATTACKED, BOTH, OTHERS, PGD10, measure
+from tools.pocket.reach import counts
 
 ROOT = ASSETS.parent
 DATA = Path(os.environ.get("EXPLORER_DATA", ROOT.parent / "shared" / "data"))

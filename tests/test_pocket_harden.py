@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from explorer.attacks.text import BertAttack
-from explorer.language.text import words_changed
-from explorer.models import Library
-from explorer.pocket import harden
-from explorer.pocket.harden import Exchanges, TextRecipe, TextStage, one_moved, slip
-from explorer.pocket.words import class_names
+from explorer.attacks.text.classic import BertAttack
+from explorer.base.words import words_changed
+from explorer.models.library import Library
+from tools.pocket import harden
+from tools.pocket.harden import Exchanges, TextRecipe, TextStage, one_moved, slip
+from tools.pocket.words import class_names
 
 CLASSES = {"n01": ("goldfish", "fish"), "n02": ("tabby cat", "cat"), "n03": ("lamp", "light"),
            "n04": ("zebra", "animal")}

@@ -9,16 +9,16 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from explorer.attacks.image import FGSM, PGD
+from explorer.attacks.image.classic import FGSM, PGD
 from explorer.attacks.joint import JOINT_ATTACKS, Alternating
 from explorer.attacks.run import Attack, name_of
-from explorer.attacks.text import TEXT_ATTACKS, BertAttack
-from explorer.errors import InputError
+from explorer.attacks.text.classic import TEXT_ATTACKS, BertAttack
+from explorer.base.errors import InputError
 from explorer.lessons.bench import photos
 from explorer.lessons.preset import Preset, from_file, from_query, to_query
-from explorer.models import Library
-from explorer.ui.examples import load_examples
-from explorer.ui.session import Request, link
+from explorer.models.library import Library
+from explorer.data.examples import load_examples
+from explorer.actions.session import Request, link
 
 MODELS = Library().cards()
 

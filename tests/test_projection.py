@@ -12,18 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explorer import diskcache
-from explorer.errors import InputError
-from explorer.projection import (
-    Axes,
-    Centres,
-    attack_plane,
-    fit_pca,
-    flip_to,
-    length_kept,
-    trustworthiness,
-)
-from explorer.umapping import FEWEST, Maps, UmapSettings, fit_umap
+from explorer.base import diskcache
+from explorer.base.errors import InputError
+from explorer.analysis.embedding.projection import (Axes, Centres, attack_plane, fit_pca, flip_to, length_kept, trustworthiness)
+from explorer.analysis.embedding.umaps import FEWEST, Maps, UmapSettings, fit_umap
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = UmapSettings(neighbours=8)
@@ -252,7 +244,7 @@ def test_old_cached_files_go(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_importing_the_app_imports_neither_umap_nor_numba() -> None:
-    code = ("import sys, explorer.ui.shell, explorer.ui.space_tab;"
+    code = ("import sys, explorer.ui.shell, explorer.ui.embedding.tab;"
             "print(sorted({'umap', 'numba', 'sklearn', 'plotly'} & sys.modules.keys()))")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
                           check=True)

@@ -10,8 +10,8 @@ import torch
 from helpers import CAPTIONS, TINY, tiny_clip
 from torch import Tensor
 
-from explorer.models import DualEncoder
-from explorer.reading import padding, read, without_padding
+from explorer.models.library import DualEncoder
+from explorer.models.fast.padding import padding, read, without_padding
 
 
 @pytest.fixture

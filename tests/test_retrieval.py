@@ -11,28 +11,17 @@ from PIL import Image
 from sets import write_folder, write_zip
 from torch import Tensor
 
-from explorer import retrieval
-from explorer.attacks.image import PGD, Noise
+from explorer.analysis import retrieval
+from explorer.attacks.image.classic import PGD, Noise
 from explorer.attacks.joint import SetGuided
-from explorer.attacks.text import Character
-from explorer.attacks.turns import Step
-from explorer.datasets import RetrievalSet, read_retrieval
-from explorer.errors import InputError
-from explorer.metrics import wilson
-from explorer.models import DualEncoder
-from explorer.pairs import to_image
-from explorer.retrieval import (
-    Progress,
-    Ranks,
-    Recall,
-    Success,
-    evaluate_retrieval,
-    image_ranks,
-    recalls,
-    stream_retrieval,
-    successes,
-    text_ranks,
-)
+from explorer.attacks.text.classic import Character
+from explorer.attacks.engine import Step
+from explorer.data.sets import RetrievalSet, read_retrieval
+from explorer.base.errors import InputError
+from explorer.analysis.metrics import wilson
+from explorer.models.library import DualEncoder
+from explorer.data.pairs import to_image
+from explorer.analysis.retrieval import (Progress, Ranks, Recall, Success, evaluate_retrieval, image_ranks, recalls, stream_retrieval, successes, text_ranks)
 
 
 def ranks(rows: list[list[float]], owner: list[int]) -> tuple[list[int], list[int]]:

@@ -10,18 +10,11 @@ import torch
 from helpers import Linear, grid_images
 from torch import Tensor
 
-from explorer.errors import InputError
-from explorer.figures import blend
-from explorer.models import DualEncoder
-from explorer.pairs import Pairs
-from explorer.saliency import (
-    METHODS,
-    Saliency,
-    gradient_map,
-    ninths,
-    occlusion_map,
-    saliency,
-)
+from explorer.base.errors import InputError
+from explorer.analysis.embedding.figures import blend
+from explorer.models.library import DualEncoder
+from explorer.data.pairs import Pairs
+from explorer.analysis.embedding.saliency import (METHODS, Saliency, gradient_map, ninths, occlusion_map, saliency)
 
 
 def end(progress: Generator[tuple[int, int], None, Tensor]) -> Tensor:

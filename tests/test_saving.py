@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from explorer import saving
-from explorer.errors import InputError
-from explorer.result import Reading, Result
+from explorer.results import saving
+from explorer.base.errors import InputError
+from explorer.attacks.result import Reading, Result
 
 
 def made_up(n: int = 2, size: int = 5, target: bool = False) -> Result:

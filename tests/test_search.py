@@ -16,17 +16,17 @@ from text_helpers import Bag, bag_pairs
 from torch import Tensor, nn
 
 from explorer.attacks.run import run
-from explorer.attacks.search import FEW, Found, Gains, Probe, Search, Try, side_by_side
-from explorer.attacks.text import TEXT_ATTACKS, HotFlip, Typo
-from explorer.attacks.tokens import TokenSlopes, token_table
-from explorer.attacks.turns import attack_captions
-from explorer.attacks.wording import drift_loss
-from explorer.cards import Card
-from explorer.errors import InputError
-from explorer.goals import make_goal
-from explorer.language.text import spans, swap
-from explorer.models import DualEncoder
-from explorer.reading import read
+from explorer.attacks.text.search import FEW, Found, Gains, Probe, Search, Try, side_by_side
+from explorer.attacks.text.classic import TEXT_ATTACKS, HotFlip, Typo
+from explorer.attacks.text.tokens import TokenSlopes, token_table
+from explorer.attacks.engine import attack_captions
+from explorer.attacks.text.base import drift_loss
+from explorer.models.cards import Card
+from explorer.base.errors import InputError
+from explorer.attacks.goals import make_goal
+from explorer.base.words import spans, swap
+from explorer.models.library import DualEncoder
+from explorer.models.fast.padding import read
 
 TOKENIZER = SimpleTokenizer(context_length=16)
 VALUES = {"a": 0.0, "b": 1.0, "c": 3.0, "d": 2.0, "bad": 9.0}

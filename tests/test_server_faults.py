@@ -20,14 +20,14 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from bench.page import API, Page
-from explorer.errors import InputError
-from explorer.loading import sha256_of
-from explorer.models import ASSETS, DualEncoder, Library
+from explorer.base.errors import InputError
+from explorer.models.loaders import sha256_of
+from explorer.models.library import ASSETS, DualEncoder, Library
 from explorer.server.gate import Gate
 from explorer.server.serve import Health
-from explorer.settings import Settings
-from explorer.ui.attack_tab import AttackTab
-from explorer.ui.examples import FOLDER
+from explorer.base.settings import Settings
+from explorer.ui.attack.tab import AttackTab
+from explorer.data.examples import FOLDER
 from explorer.ui.shell import TEMPORARY, mount, warm
 
 PHOTO = (FOLDER / "parrot.jpg").read_bytes()

@@ -18,12 +18,12 @@ import pytest
 from serving import Running, app
 
 from bench.page import API, Page, PageError
-from explorer.attacks.image import PGD
+from explorer.attacks.image.classic import PGD
 from explorer.attacks.run import run
-from explorer.bundle import MAIN, bundle_bytes
-from explorer.models import ASSETS, DualEncoder
-from explorer.pairs import Pairs
-from explorer.ui.examples import FOLDER
+from explorer.results.bundle import MAIN, bundle_bytes
+from explorer.models.library import ASSETS, DualEncoder
+from explorer.data.pairs import Pairs
+from explorer.data.examples import FOLDER
 
 PHOTO = (FOLDER / "parrot.jpg").read_bytes()
 CALL = httpx.Client(timeout=60, verify=False)  # nobody's browser
@@ -55,7 +55,7 @@ def declared(answer: httpx.Response) -> str:
 
 @pytest.mark.parametrize("path", [
     "/etc/passwd", "../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/etc/passwd",
-    "....//....//etc/passwd", "/proc/self/environ", "app.py", "explorer/settings.py",
+    "....//....//etc/passwd", "/proc/self/environ", "app.py", "explorer/base/settings.py",
     "requirements.txt", ".git/config", "assets/models/pocket/card.json", "/tmp",
     "C:/windows/win.ini",
     "assets/examples/../../app.py", "assets/examples/..\\..\\app.py", "\x00", "%00/etc/passwd",

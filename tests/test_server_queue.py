@@ -16,11 +16,11 @@ from gradio.state_holder import SessionState
 from serving import served
 
 from bench.page import API, Page
-from explorer.errors import InputError
+from explorer.base.errors import InputError
 from explorer.server.gate import Gate
 from explorer.server.serve import Health
-from explorer.server.turns import place_words
-from explorer.settings import Settings
+from explorer.server.scheduler import place_words
+from explorer.base.settings import Settings
 from explorer.ui.shell import mount
 
 STEP = 0.1  # seconds

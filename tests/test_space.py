@@ -10,34 +10,21 @@ import numpy as np
 import pytest
 import torch
 
-from explorer import diskcache
-from explorer.attacks.image import PGD, Noise
+from explorer.base import diskcache
+from explorer.attacks.image.classic import PGD, Noise
 from explorer.attacks.run import run
-from explorer.errors import InputError
-from explorer.figures import INKS, MANY, figure, panel, short
-from explorer.landmarks import concepts, fingerprint, landmark_features
-from explorer.mapping import PROJECTIONS, Chosen, View, lay_out, mirrored
-from explorer.models import DualEncoder
-from explorer.pairs import Pairs
-from explorer.result import Result
-from explorer.space import (
-    EXAMPLE,
-    LANDMARK,
-    OWN,
-    Anchors,
-    Attacked,
-    angle,
-    attacked,
-    caption_ranks,
-    nearest,
-    overlap,
-    rank,
-    shifts,
-)
-from explorer.ui.space_near import lassoed, picked
-from explorer.ui.space_state import SetAttack
-from explorer.ui.space_words import numbers, sentence, set_table
-from explorer.umapping import Maps
+from explorer.base.errors import InputError
+from explorer.analysis.embedding.figures import INKS, MANY, figure, panel, short
+from explorer.analysis.embedding.landmarks import concepts, fingerprint, landmark_features
+from explorer.analysis.embedding.layout import PROJECTIONS, Chosen, View, lay_out, mirrored
+from explorer.models.library import DualEncoder
+from explorer.data.pairs import Pairs
+from explorer.attacks.result import Result
+from explorer.analysis.embedding.shift import (EXAMPLE, LANDMARK, OWN, Anchors, Attacked, angle, attacked, caption_ranks, nearest, overlap, rank, shifts)
+from explorer.ui.embedding.near import lassoed, picked
+from explorer.analysis.embedding.state import SetAttack
+from explorer.analysis.embedding.words import numbers, sentence, set_table
+from explorer.analysis.embedding.umaps import Maps
 
 
 @pytest.fixture(autouse=True)

@@ -14,21 +14,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from explorer.attacks.image import PGD, Noise
+from explorer.attacks.image.classic import PGD, Noise
 from explorer.attacks.run import run
-from explorer.errors import InputError
-from explorer.models import DualEncoder, Library
-from explorer.pairs import Pairs
+from explorer.base.errors import InputError
+from explorer.models.library import DualEncoder, Library
+from explorer.data.pairs import Pairs
 from explorer.server.gate import Gate
-from explorer.settings import Settings
-from explorer.ui import space_state
-from explorer.ui.examples import load_examples
-from explorer.ui.outcome import Outcome, Part
-from explorer.ui.space_jobs import LASSO, SAMPLE, SpaceJobs
-from explorer.ui.space_saliency import saliency_job
-from explorer.ui.space_scene import Scene
-from explorer.ui.space_state import CELL, Spaces, columns, drain
-from explorer.ui.store import Store
+from explorer.base.settings import Settings
+from explorer.analysis.embedding import state as space_state
+from explorer.data.examples import load_examples
+from explorer.results.outcome import Outcome, Part
+from explorer.ui.embedding.jobs import LASSO, SAMPLE, SpaceJobs
+from explorer.ui.embedding.saliency import saliency_job
+from explorer.ui.embedding.scene import Scene
+from explorer.analysis.embedding.state import CELL, Spaces, columns, drain
+from explorer.base.store import Store
 
 PAIR = ("plain", "hard")
 VIEW = ("pca", 2, False, 15, 0.1, "cosine", 0, 10)

@@ -27,25 +27,16 @@ from text_helpers import (
 from torch import Tensor
 
 from explorer.attacks.run import run, stream
-from explorer.attacks.text import (
-    LETTERS,
-    SIGNS,
-    TEXT_ATTACKS,
-    BertAttack,
-    Character,
-    Synonym,
-    Typo,
-    edit,
-    typos,
-)
-from explorer.attacks.turns import Step
-from explorer.attacks.wording import alike, drift_loss, replace, words_of
-from explorer.language import masked, thesaurus
-from explorer.language.text import words, words_changed
-from explorer.models import DualEncoder
-from explorer.pairs import Pairs
-from explorer.result import Result
-from explorer.verdicts import verdict
+from explorer.attacks.text.classic import (LETTERS, SIGNS, TEXT_ATTACKS, BertAttack, Character, Synonym, Typo, edit, typos)
+from explorer.attacks.engine import Step
+from explorer.attacks.text.base import alike, drift_loss, replace, words_of
+from explorer.attacks.language import masked
+from explorer.attacks.language import thesaurus
+from explorer.base.words import words, words_changed
+from explorer.models.library import DualEncoder
+from explorer.data.pairs import Pairs
+from explorer.attacks.result import Result
+from explorer.results.verdicts import verdict
 
 
 @pytest.mark.parametrize(("objective", "captions", "goal", "targeted"), CASES)

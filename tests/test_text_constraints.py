@@ -18,24 +18,17 @@ from text_helpers import (
 )
 from torch import Tensor
 
-from explorer.attacks.constraints import KeepWords, NoNewWord, SimilarSentence, WithinEdits
+from explorer.attacks.text.constraints import KeepWords, NoNewWord, SimilarSentence, WithinEdits
 from explorer.attacks.run import name_of, run, stream
-from explorer.attacks.text import (
-    TEXT_ATTACKS,
-    BertAttack,
-    Character,
-    HotFlip,
-    Synonym,
-    Typo,
-)
-from explorer.attacks.turns import Step
-from explorer.errors import InputError
-from explorer.language import thesaurus
-from explorer.language.encoder import sentence_encoder
-from explorer.language.text import class_words, is_stop, spans, words
-from explorer.models import DualEncoder
-from explorer.pairs import Pairs
-from explorer.verdicts import verdict
+from explorer.attacks.text.classic import (TEXT_ATTACKS, BertAttack, Character, HotFlip, Synonym, Typo)
+from explorer.attacks.engine import Step
+from explorer.base.errors import InputError
+from explorer.attacks.language import thesaurus
+from explorer.attacks.language.encoder import sentence_encoder
+from explorer.base.words import class_words, is_stop, spans, words
+from explorer.models.library import DualEncoder
+from explorer.data.pairs import Pairs
+from explorer.results.verdicts import verdict
 
 # --- constraints --------------------------------------------------------------------------------
 

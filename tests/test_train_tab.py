@@ -14,28 +14,20 @@ import gradio as gr
 import pytest
 from helpers import grid_images
 
-from explorer.cli import parser
-from explorer.costs import Cost, measure
-from explorer.errors import InputError
-from explorer.jobs import Jobs
-from explorer.models import Library
-from explorer.pairs import to_image
-from explorer.runlog import Story
-from explorer.runrecord import Job, Record
-from explorer.ui.attack_tab import AttackTab
+from explorer.actions.cli import parser
+from explorer.training.costs import Cost, measure
+from explorer.base.errors import InputError
+from explorer.jobs.training import Jobs
+from explorer.models.library import Library
+from explorer.data.pairs import to_image
+from explorer.jobs.runlog import Story
+from explorer.jobs.runrecord import Job, Record
+from explorer.ui.attack.tab import AttackTab
 from explorer.ui.shell import PAIR, build
-from explorer.ui.train_charts import MOST_POINTS, Series, line_chart, thin, ticks
-from explorer.ui.train_form import (
-    FIVE_MINUTES,
-    NAMES,
-    OWN,
-    PASSES,
-    TrainForm,
-    cost_sentence,
-    read,
-)
-from explorer.ui.train_tab import TrainTab, _buttons, _chosen, open_jobs
-from explorer.ui.train_views import duration, gallery, panel, run_list, sentence
+from explorer.ui.train.charts import MOST_POINTS, Series, line_chart, thin, ticks
+from explorer.ui.train.form import (FIVE_MINUTES, NAMES, OWN, PASSES, TrainForm, cost_sentence, read)
+from explorer.ui.train.tab import TrainTab, _buttons, _chosen, open_jobs
+from explorer.ui.train.views import duration, gallery, panel, run_list, sentence
 
 COST = Cost(start_s=10, step_s=2, probe_s=15, pictures=1000, batch=32)
 

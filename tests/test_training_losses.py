@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from explorer.errors import InputError
+from explorer.base.errors import InputError
 from explorer.training import losses
 from explorer.training.attention import attention_map
 from explorer.training.methods import METHODS

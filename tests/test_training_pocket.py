@@ -10,9 +10,9 @@ import pytest
 import torch
 from training_helpers import SMALL, tiny_model, upper_case, write_parquet
 
-from explorer.language.text import words_changed
-from explorer.loading import open_model
-from explorer.models import ASSETS, Library
+from explorer.base.words import words_changed
+from explorer.models.loaders import open_model
+from explorer.models.library import ASSETS, Library
 from explorer.training.data import open_training
 from explorer.training.export import _kept_in_half, base_config, export, place, write_card
 from explorer.training.recipe import Recipe

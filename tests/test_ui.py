@@ -13,24 +13,24 @@ import pytest
 import torch
 from text_helpers import four_sentences
 
-from explorer.attacks.image import IMAGE_ATTACKS, PGD
+from explorer.attacks.image.classic import IMAGE_ATTACKS, PGD
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack, Separate
 from explorer.attacks.run import Attack, kind_of, run
-from explorer.attacks.text import TEXT_ATTACKS, Character, HotFlip, Typo
-from explorer.attacks.wording import TextAttack
-from explorer.errors import InputError
-from explorer.language.text import words_changed
-from explorer.models import DualEncoder, Library
-from explorer.ui.attack_tab import AttackTab
-from explorer.ui.choice import AttackChoice
-from explorer.ui.compare import _carried
-from explorer.ui.examples import FOLDER, load_examples, strip
-from explorer.ui.forms import AttackForm, own_fields, read
-from explorer.ui.outcome import Outcome
-from explorer.ui.runs import Tickets
-from explorer.ui.session import ANY_WRONG, Progress, Request, attack_both, check
-from explorer.ui.stage import draw
-from explorer.views import esc
+from explorer.attacks.text.classic import TEXT_ATTACKS, Character, HotFlip, Typo
+from explorer.attacks.text.base import TextAttack
+from explorer.base.errors import InputError
+from explorer.base.words import words_changed
+from explorer.models.library import DualEncoder, Library
+from explorer.ui.attack.tab import AttackTab
+from explorer.ui.shared.choice import AttackChoice
+from explorer.results.compare import _carried
+from explorer.data.examples import FOLDER, load_examples, strip
+from explorer.ui.shared.forms import AttackForm, own_fields, read
+from explorer.results.outcome import Outcome
+from explorer.ui.shared.runs import Tickets
+from explorer.actions.session import ANY_WRONG, Progress, Request, attack_both, check
+from explorer.results.stage import draw
+from explorer.results.views import esc
 
 CAPTIONS = ("a cat", "a dog", "a red car")
 

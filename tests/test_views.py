@@ -12,32 +12,18 @@ import pytest
 import torch
 from PIL import Image
 
-from explorer.attacks.image import FGSM, PGD, Noise
+from explorer.attacks.image.classic import FGSM, PGD, Noise
 from explorer.attacks.joint import JointAttack, Separate
 from explorer.attacks.run import run
-from explorer.attacks.text import Typo
-from explorer.attacks.wording import TextAttack
-from explorer.metrics import Flip
-from explorer.models import DualEncoder
-from explorer.pairs import Pairs
-from explorer.result import Result
-from explorer.ui.trail import trail_data
-from explorer.verdicts import class_word_note, flip_sentence, verdict
-from explorer.views import (
-    caption_diff,
-    counted,
-    diff_words,
-    esc,
-    levels,
-    percent,
-    perturbation,
-    png_uri,
-    settings_line,
-    shared_start,
-    shown_captions,
-    signed,
-    table,
-)
+from explorer.attacks.text.classic import Typo
+from explorer.attacks.text.base import TextAttack
+from explorer.analysis.metrics import Flip
+from explorer.models.library import DualEncoder
+from explorer.data.pairs import Pairs
+from explorer.attacks.result import Result
+from explorer.results.trail import trail_data
+from explorer.results.verdicts import class_word_note, flip_sentence, verdict
+from explorer.results.views import (caption_diff, counted, diff_words, esc, levels, percent, perturbation, png_uri, settings_line, shared_start, shown_captions, signed, table)
 
 
 @pytest.mark.parametrize(("p", "text"), [

@@ -10,8 +10,8 @@ from pathlib import Path
 from bench.reproduce import config as settings
 from bench.reproduce.report import write
 from bench.reproduce.work import cells
-from explorer.errors import InputError
-from explorer.fastconv import keep_memory
+from explorer.base.errors import InputError
+from explorer.models.fast.convolution import keep_memory
 
 ROOT = Path(__file__).resolve().parents[2]
 

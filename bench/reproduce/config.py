@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from explorer.errors import InputError
-from explorer.hubsets import PREFIX
+from explorer.base.errors import InputError
+from explorer.data.hub import PREFIX
 from explorer.training.recipe import Recipe
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import torch
 
 from bench.reproduce.config import Config, Row, located
-from explorer.attacks.image import PGD, default_step
+from explorer.attacks.image.classic import PGD, default_step
 from explorer.attacks.joint import JOINT_ATTACKS
 from explorer.attacks.run import run
-from explorer.attacks.text import BertAttack
-from explorer.datasets import Examples, read_examples
-from explorer.models import DualEncoder, Library
-from explorer.pairs import Pairs
-from explorer.runrecord import write_text
+from explorer.attacks.text.classic import BertAttack
+from explorer.data.sets import Examples, read_examples
+from explorer.models.library import DualEncoder, Library
+from explorer.data.pairs import Pairs
+from explorer.jobs.runrecord import write_text
 from explorer.training.events import End
 from explorer.training.run import Plan
 from explorer.training.run import run as train

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from explorer.attacks.run import KINDS, REGISTRIES, Attack
-from explorer.errors import InputError
+from explorer.base.errors import InputError
 
 RECIPE = "textattack:"
 
@@ -32,7 +32,7 @@ def attack_of(kind: str, name: str, settings: Mapping[str, Any]) -> Attack:
 
 def _class(kind: str, name: str) -> type[Any]:
     if kind == "text" and name.startswith(RECIPE):
-        from explorer.attacks.recipes import Recipe
+        from explorer.attacks.text.recipes import Recipe
 
         return Recipe
     if name not in REGISTRIES[kind]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from explorer.attacks.base import Loss
-from explorer.goals import Classification, Drift, Goal
-from explorer.models import DualEncoder
-from explorer.randomness import PerImage
+from explorer.attacks.image.base import Loss
+from explorer.attacks.goals import Classification, Drift, Goal
+from explorer.models.library import DualEncoder
+from explorer.base.randomness import PerImage
 
 Measure = Callable[[Goal, Tensor, Tensor], Tensor]
 """(goal, image features, text features) -> (N,), larger is better for the attacker."""

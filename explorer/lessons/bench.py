@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 
 from explorer.attacks.run import Attack, stream
-from explorer.attacks.turns import Step
-from explorer.errors import InputError
-from explorer.models import ASSETS, DualEncoder, Library
-from explorer.pairs import Pairs, clean_captions, one_pair, open_image
-from explorer.result import Result
+from explorer.attacks.engine import Step
+from explorer.base.errors import InputError
+from explorer.models.library import ASSETS, DualEncoder, Library
+from explorer.data.pairs import Pairs, clean_captions, one_pair, open_image
+from explorer.attacks.result import Result
 
 EXAMPLES = ASSETS / "examples"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from explorer.errors import InputError
+from explorer.base.errors import InputError
 from explorer.lessons.bench import Asked, Bench, photo
 from explorer.lessons.captions import both, wording
 from explorer.lessons.honest import fooling

@@ -8,7 +8,7 @@ from typing import Any
 from explorer.lessons.quiz import right
 from explorer.lessons.record import Bars, Cell, Record, Table
 from explorer.lessons.texts import COUNT, Lesson, Question, Texts
-from explorer.views import caption_diff, esc, percent, png_uri, signed
+from explorer.results.views import caption_diff, esc, percent, png_uri, signed
 
 MINUTES = 4
 STEPS = ("idea", "predict", "look", "live", "keep")

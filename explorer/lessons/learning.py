@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from explorer.attacks.turns import Step
-from explorer.errors import InputError
-from explorer.jobs import Jobs
+from explorer.attacks.engine import Step
+from explorer.base.errors import InputError
+from explorer.jobs.training import Jobs
 from explorer.lessons.bench import Asked, Bench, Count
 from explorer.lessons.pixels import STEPS, Demo, models_of, pgd
 from explorer.lessons.record import Cell, Record, Table, weights, word
-from explorer.runrecord import LIVE
-from explorer.samples import SAMPLES, by_kind
+from explorer.jobs.runrecord import LIVE
+from explorer.data.samples import SAMPLES, by_kind
 
 PHOTOS = 12
 CARD = "tiny_imagenet_val"

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from explorer.attacks.image import FGSM, PGD, ImageAttack, Noise, default_step
-from explorer.attacks.turns import Step
-from explorer.goals import probabilities
+from explorer.attacks.image.classic import FGSM, PGD, ImageAttack, Noise, default_step
+from explorer.attacks.engine import Step
+from explorer.attacks.goals import probabilities
 from explorer.lessons.bench import Asked, Bench, Count
 from explorer.lessons.record import Bars, Cell, Record, Table, chance, cosine, weights, word
-from explorer.metrics import Flip, smallest_flip
-from explorer.models import DualEncoder
-from explorer.result import Reading, Result
-from explorer.views import levels, percent, perturbation, signed
+from explorer.analysis.metrics import Flip, smallest_flip
+from explorer.models.library import DualEncoder
+from explorer.attacks.result import Reading, Result
+from explorer.results.views import levels, percent, perturbation, signed
 
 Demo = Iterator[Step | Record]
 STEPS = 10

@@ -15,12 +15,12 @@ from urllib.parse import urlencode
 
 from explorer.attacks.build import attack_of
 from explorer.attacks.run import Attack, kind_of, name_of, settings_of
-from explorer.errors import InputError
-from explorer.goals import GOALS
-from explorer.language.masked import BERT, EMBEDDED
+from explorer.base.errors import InputError
+from explorer.attacks.goals import GOALS
+from explorer.attacks.language.masked import BERT, EMBEDDED
 from explorer.lessons.bench import photos
 from explorer.lessons.texts import COUNT, LANGUAGES
-from explorer.pairs import MAX_CAPTION, clean_captions
+from explorer.data.pairs import MAX_CAPTION, clean_captions
 
 TABS = ("attack", "space", "train", "failures", "evaluate", "learn")
 LIST = "|"  # between captions in an address

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from explorer.errors import InputError
-from explorer.models import ASSETS, DualEncoder
-from explorer.result import versions
+from explorer.base.errors import InputError
+from explorer.models.library import ASSETS, DualEncoder
+from explorer.attacks.result import versions
 
 FOLDER = ASSETS / "lessons"
 Cell = str | Mapping[str, Any]  # text as it is, or one of the cells below

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from explorer.errors import InputError
+from explorer.base.errors import InputError
 
 HERE = Path(__file__).parent
 LANGUAGES = {"en": "English", "zh": "中文"}

@@ -12,7 +12,7 @@ from typing import Any
 from explorer.server.logs import say
 from explorer.server.metrics import Meters
 from explorer.server.visit import API, COOKIE, Visit
-from explorer.settings import Settings
+from explorer.base.settings import Settings
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]

@@ -13,8 +13,8 @@ import hmac
 from collections.abc import Mapping
 from pathlib import Path
 
-from explorer.errors import InputError
-from explorer.settings import Settings
+from explorer.base.errors import InputError
+from explorer.base.settings import Settings
 
 REALM = 'Basic realm="CLIP robustness explorer", charset="UTF-8"'
 

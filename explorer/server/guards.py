@@ -20,16 +20,10 @@ from explorer.server.gate import ADDRESS, REQUEST_ID, VISITOR
 from explorer.server.logs import LOG, REQUEST
 from explorer.server.metrics import Meters
 from explorer.server.rate import LockOut, Rate
-from explorer.server.rules import (
-    LOOPBACK,
-    file_refusal,
-    host_refusal,
-    listed,
-    origin_refusal,
-)
+from explorer.server.rules import LOOPBACK, file_refusal, host_refusal, listed, origin_refusal
 from explorer.server.visit import API, Visit, read
 from explorer.server.visitors import Visitors
-from explorer.settings import Settings
+from explorer.base.settings import Settings
 
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 STREAMS = (f"{API}/heartbeat", f"{API}/queue/data", f"{API}/upload_progress")

@@ -10,7 +10,7 @@ import re
 from urllib.parse import urlsplit
 
 from explorer.server.visit import API, Visit
-from explorer.settings import Settings
+from explorer.base.settings import Settings
 
 NAME = r"[A-Za-z0-9_-]{1,80}"
 READ = re.compile("|".join((

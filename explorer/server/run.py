@@ -11,7 +11,7 @@ from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from explorer.server.turns import Turn, Turns
+from explorer.server.scheduler import Turn, Turns
 
 T = TypeVar("T")
 PACE = 0.25  # seconds between two events of a run, where the later one tells the earlier one too

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.errors import InputError
+from explorer.base.errors import InputError
 
 
 def require_attention(visual: nn.Module) -> None:

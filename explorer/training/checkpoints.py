@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from explorer.errors import InputError
+from explorer.base.errors import InputError
 
 NAME = re.compile(r"step-(\d+)-([0-9a-f]{8})\.pt")
 KEPT = 2

@@ -7,8 +7,8 @@ import dataclasses
 import sys
 from typing import Any
 
-from explorer.budgets import parse_eps
-from explorer.errors import InputError
+from explorer.attacks.budgets import parse_eps
+from explorer.base.errors import InputError
 from explorer.training.errors import TrainingError
 from explorer.training.events import End, Event, Note, Probe
 from explorer.training.events import Step as TrainingStep

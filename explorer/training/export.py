@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from explorer.cards import Card, read_json
-from explorer.errors import InputError
-from explorer.loading import CONFIG, SAFE, sha256_of
-from explorer.models import DualEncoder
+from explorer.models.cards import Card, read_json
+from explorer.base.errors import InputError
+from explorer.models.loaders import CONFIG, SAFE, sha256_of
+from explorer.models.library import DualEncoder
 from explorer.training.checkpoints import sync_folder
 from explorer.training.errors import TrainingError
 

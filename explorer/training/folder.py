@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from explorer.errors import InputError
-from explorer.pairs import to_image
-from explorer.saving import json_bytes, write_files
+from explorer.base.errors import InputError
+from explorer.data.pairs import to_image
+from explorer.results.saving import json_bytes, write_files
 from explorer.training.errors import TrainingError
 from explorer.training.events import End, Event, Note, Probe, Sample, Step
 

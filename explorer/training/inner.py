@@ -12,8 +12,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from explorer.attacks.image import PGD, Loss, default_step
-from explorer.randomness import PerImage
+from explorer.attacks.image.classic import PGD, Loss, default_step
+from explorer.base.randomness import PerImage
 from explorer.training.gather import gather_objects, world
 from explorer.training.recipe import Recipe
 
@@ -37,9 +37,9 @@ def caption_attack(recipe: Recipe) -> TextInner:
     bert: MMCoA's KL over the embedding (Zhou et al. 2024, arXiv 2404.19287); character, and LEAF
     always: the distance of LEAF (Rocamora et al. 2025, arXiv 2506.03355), here of unit features.
     """
-    from explorer.attacks.text import BertAttack, Character
-    from explorer.attacks.turns import attack_captions
-    from explorer.attacks.wording import TextAttack, drift_loss
+    from explorer.attacks.text.classic import BertAttack, Character
+    from explorer.attacks.engine import attack_captions
+    from explorer.attacks.text.base import TextAttack, drift_loss
 
     attack: TextAttack
     if recipe.text_attack == "character" or recipe.kind.leads_from_frozen:

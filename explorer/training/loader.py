@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from explorer.archives import Tar
-from explorer.errors import InputError
-from explorer.hubsets import HubSet
-from explorer.pairs import open_image, to_pixels
-from explorer.sources import Boxed, Files, Picture, Source
+from explorer.data.archives import Tar
+from explorer.base.errors import InputError
+from explorer.data.hub import HubSet
+from explorer.data.pairs import open_image, to_pixels
+from explorer.data.sources import Boxed, Files, Picture, Source
 from explorer.training.attacker import Batch
 from explorer.training.data import TrainingSet
 from explorer.training.inner import mix

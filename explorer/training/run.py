@@ -9,13 +9,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from explorer.cards import Card
-from explorer.datasets import Examples, read_examples
-from explorer.errors import InputError
-from explorer.loading import open_model
-from explorer.models import Library
-from explorer.result import versions
-from explorer.saving import check_writable
+from explorer.models.cards import Card
+from explorer.data.sets import Examples, read_examples
+from explorer.base.errors import InputError
+from explorer.models.loaders import open_model
+from explorer.models.library import Library
+from explorer.attacks.result import versions
+from explorer.results.saving import check_writable
 from explorer.training import checkpoints
 from explorer.training.data import TrainingSet, open_training
 from explorer.training.errors import TrainingError

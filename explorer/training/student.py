@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.errors import InputError
-from explorer.models import DualEncoder
-from explorer.reading import padding, read, without_padding
+from explorer.base.errors import InputError
+from explorer.models.library import DualEncoder
+from explorer.models.fast.padding import padding, read, without_padding
 from explorer.training.attention import features_and_patches
 
 MOST_SCALE = 100.0  # of the logits (Radford et al. 2021, arXiv 2103.00020, section 2.5)
@@ -29,7 +29,7 @@ class Student(nn.Module):
     std: Tensor
 
     def __init__(self, clip: Any, mean: Tensor, std: Tensor, pad: int | None) -> None:
-        """pad: the token that only fills up a row, see explorer.reading."""
+        """pad: the token that only fills up a row, see explorer.models.fast.padding."""
         super().__init__()
         self.clip, self.pad = clip, pad
         self.register_buffer("mean", mean, persistent=False)

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from explorer.errors import InputError
-from explorer.fastconv import speed_up
-from explorer.models import DualEncoder
+from explorer.base.errors import InputError
+from explorer.models.fast.convolution import speed_up
+from explorer.models.library import DualEncoder
 from explorer.training.attacker import Batch
 from explorer.training.data import TrainingSet
 from explorer.training.errors import TrainingError

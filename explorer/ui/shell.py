@@ -23,12 +23,12 @@ from fastapi import FastAPI
 from gradio.processing_utils import save_file_to_cache
 from gradio.state_holder import SessionState
 
-from explorer.background import Background
-from explorer.calls.service import Service
-from explorer.errors import InputError
-from explorer.fastconv import keep_memory
-from explorer.jobs import Jobs
-from explorer.models import Library, describe_device
+from explorer.jobs.background import Background
+from explorer.actions.service import Service
+from explorer.base.errors import InputError
+from explorer.models.fast.convolution import keep_memory
+from explorer.jobs.training import Jobs
+from explorer.models.library import Library, describe_device
 from explorer.server.auth import Accounts
 from explorer.server.gate import Gate
 from explorer.server.guards import Guard, served_names
@@ -36,20 +36,20 @@ from explorer.server.logs import QuietTraceback, configure, say
 from explorer.server.rules import keeper_alone
 from explorer.server.serve import Health, end_tidily, serve
 from explorer.server.visitors import Visitors
-from explorer.settings import Settings, unknown
-from explorer.ui.api import Api, is_open
-from explorer.ui.attack_tab import AttackTab
-from explorer.ui.evaluate_tab import EvaluateTab
-from explorer.ui.examples import FOLDER
-from explorer.ui.failures_tab import FailuresTab
-from explorer.ui.learn_preset import Arrival
-from explorer.ui.learn_tab import LearnTab
-from explorer.ui.mcp_tools import Tools
-from explorer.ui.runs import PLAIN
-from explorer.ui.space_tab import SpaceTab
-from explorer.ui.train_tab import TrainTab, open_jobs
-from explorer.ui.works import open_works
-from explorer.views import esc
+from explorer.base.settings import Settings, unknown
+from explorer.ui.api.endpoints import Api, is_open
+from explorer.ui.attack.tab import AttackTab
+from explorer.ui.evaluate.tab import EvaluateTab
+from explorer.data.examples import FOLDER
+from explorer.ui.failures.tab import FailuresTab
+from explorer.ui.learn.preset import Arrival
+from explorer.ui.learn.tab import LearnTab
+from explorer.ui.api.mcp import Tools
+from explorer.ui.shared.runs import PLAIN
+from explorer.ui.embedding.tab import SpaceTab
+from explorer.ui.train.tab import TrainTab, open_jobs
+from explorer.ui.shared.works import open_works
+from explorer.results.views import esc
 
 HERE = Path(__file__).parent
 PAIR = ("pocket", "pocket-robust")

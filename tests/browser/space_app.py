@@ -13,15 +13,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import gradio as gr
 import torch
 
-from explorer.attacks.image import PGD, Noise
+from explorer.attacks.image.classic import PGD, Noise
 from explorer.attacks.run import run
-from explorer.models import Library
-from explorer.pairs import one_pair, open_image
-from explorer.ui.examples import load_examples
-from explorer.ui.outcome import Outcome, Part
+from explorer.models.library import Library
+from explorer.data.pairs import one_pair, open_image
+from explorer.data.examples import load_examples
+from explorer.results.outcome import Outcome, Part
 from explorer.ui.shell import PAIR, launch_options
-from explorer.ui.space_tab import SpaceTab
-from explorer.ui.store import Store
+from explorer.ui.embedding.tab import SpaceTab
+from explorer.base.store import Store
 
 
 def attacked(library: Library, eps: float = 4 / 255) -> Outcome:

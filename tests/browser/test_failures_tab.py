@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from serving import ROOT, app
 from test_accessibility import told, violations  # type: ignore[import-not-found]
 
-from explorer.bundle import read_bundle
+from explorer.results.bundle import read_bundle
 
 expect.set_options(timeout=60_000)
 PHOTOS = ROOT / "assets" / "examples"

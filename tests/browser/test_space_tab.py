@@ -20,11 +20,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from explorer.figures import figure
-from explorer.mapping import Chosen, View, lay_out
-from explorer.space import EXAMPLE, LANDMARK, OWN, Anchors
-from explorer.ui.space_tab import plotly_js
-from explorer.umapping import Maps
+from explorer.analysis.embedding.figures import figure
+from explorer.analysis.embedding.layout import Chosen, View, lay_out
+from explorer.analysis.embedding.shift import EXAMPLE, LANDMARK, OWN, Anchors
+from explorer.ui.embedding.tab import plotly_js
+from explorer.analysis.embedding.umaps import Maps
 
 HERE = Path(__file__).parent
 ZOOM = HERE.parents[1] / "explorer" / "ui" / "space_flat.js"

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from explorer.errors import InputError
-from explorer.jobs import Jobs
+from explorer.base.errors import InputError
+from explorer.jobs.training import Jobs
 
 expect.set_options(timeout=60_000)
 ROOT = Path(__file__).resolve().parents[2]

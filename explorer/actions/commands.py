@@ -1,0 +1,136 @@
+"""What the commands of the command line do, from parsed flags to files and words."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from explorer.results import saving
+from explorer.attacks.run import run
+from explorer.results.bundle import bundle_bytes, read_bundle
+from explorer.base.errors import InputError
+from explorer.actions.evaluate_command import compare, evaluate
+from explorer.models.fast.convolution import keep_memory
+from explorer.actions.flags import make_attack
+from explorer.models.library import Library
+from explorer.data.pairs import clean_captions, one_pair, open_image
+from explorer.results.replay import replay as replay_checks
+from explorer.attacks.result import Result, versions
+from explorer.actions.terminal import device_named, load_models, print_table
+from explorer.results.verdicts import verdict
+
+__all__ = ["attack", "compare", "evaluate", "models", "replay", "sentence", "train"]
+
+PLAIN = str.maketrans({"“": "'", "”": "'", "→": "->", "∞": "inf"})
+
+
+def models(args: argparse.Namespace) -> None:
+    """Lists the models, as a table or as JSON."""
+    library = Library(args.models_dir)
+    cards = list(library.cards().values())
+    if args.json:
+        listed = [dataclasses.asdict(card) for card in cards]
+        print(saving.json_bytes({"models": listed, "pairs": library.pairs()}).decode(), end="")
+    else:
+        head = ("model", "kind", "fine-tuned from", "architecture", "licence")
+        print_table([head, *((c.id, c.kind, c.base or "-", c.architecture or "-", c.licence)
+                              for c in cards)])
+
+
+def attack(args: argparse.Namespace) -> None:
+    """Attacks one image for each model; writes result.json and the pictures."""
+    setting = make_attack(args, args.kind, args.attack)
+    captions = list(clean_captions(args.captions))
+    target = None if args.target is None else _target(args, captions)
+    if args.out.is_file():
+        raise InputError(f"{args.out} is a file: --out must be a folder")
+    saving.check_writable(args.out)
+    image = open_image(args.image)
+    encoders = load_models(args)
+    runs: list[dict[str, Any]] = []
+    results: list[Result] = []
+    contents: dict[str, bytes] = {}
+    for model in encoders:
+        pairs = one_pair(image, captions, args.label, model.size)
+        result = run(setting, model, pairs, args.goal, target, args.seed)
+        names, files = saving.picture_files(result, _stem(model.card.id, contents))
+        runs.append(saving.as_dict(result, files=names))
+        contents.update(files)
+        results.append(result)
+        print(sentence(result))
+    contents["result.json"] = saving.json_bytes({
+        "runs": runs, "image": Path(args.image).name, "captions": captions, "label": args.label,
+        "seed": args.seed, "versions": versions()})
+    contents["bundle.zip"] = bundle_bytes(
+        results, {m.card.id: m.fingerprint for m in encoders}, Path(args.image).name)
+    saving.write_files(args.out, contents)
+
+
+def replay(args: argparse.Namespace) -> int:
+    """Scores a bundle again; 0 when all holds, 1 when something does not."""
+    bundle = read_bundle(args.bundle)
+    keep_memory()
+    library = Library(args.models_dir)
+    failed = 0
+    for check in replay_checks(bundle, library, args.rerun, device_named(args.device)):
+        mark = {True: "ok", False: "DIFFERS", None: "-"}[check.holds]
+        failed += check.holds is False
+        print(f"{check.model}: {mark}: {check.sentence}")
+    print("the numbers hold" if not failed else f"{failed} checks do not hold")
+    return 1 if failed else 0
+
+
+def train(args: argparse.Namespace) -> None:
+    """Fine-tunes a model against attacks, in a folder of its own."""
+    from explorer.training import command
+
+    keep_memory()
+    command.train(args)
+
+
+def _target(args: argparse.Namespace, captions: list[str]) -> torch.Tensor:
+    """(1,) number of the target; it joins `captions` when it is not among them."""
+    if args.goal == "embedding":
+        raise InputError("the goal embedding has no target: it only leads away from the image")
+    (target,) = clean_captions([args.target])
+    if not 0 <= args.label < len(captions):  # else the target itself could be taken for the truth
+        raise InputError(f"a label must be a caption's number, 0 to {len(captions) - 1}")
+    if target not in captions:
+        captions.append(target)
+    return torch.tensor([captions.index(target)])
+
+
+def _stem(model: str, taken: dict[str, bytes]) -> str:
+    """A file name's start for a model that no model before it has."""
+    stem, number = saving.file_stem(model), 2
+    while f"{stem}-clean.png" in taken:
+        stem, number = f"{saving.file_stem(model)}-{number}", number + 1
+    return stem
+
+
+def sentence(result: Result) -> str:
+    """What happened to image 0 in one plain line, with the achieved distance and the time."""
+    head, _, tail = verdict(result)[1].rstrip(".").partition(": ")
+    words = f"{head[0].lower()}{head[1:]}, {tail}".translate(PLAIN) if tail else head
+    if result.settings.get("eps") == 0 and result.kind == "image":
+        words = "nothing changed, as eps is 0"
+    return f"{result.model}: {words} ({_size(result)}, {result.seconds:.1f} s)"
+
+
+def _size(result: Result) -> str:
+    """What was changed, by how much."""
+    said = []
+    if result.kind != "text":
+        linf = result.settings["norm"] == "linf"
+        said.append(f"L-inf {int(result.linf_255[0])}/255" if linf else
+                    f"L2 {float(result.l2[0]):.3g}")
+        steps = result.settings.get("steps", 1)
+        said.append(f"{steps} step{'s' * (steps > 1)}")
+    if result.kind != "image":
+        clean, now = result.own_captions()
+        said.append(f"caption '{now}'" if now != clean else "caption unchanged")
+    return ", ".join(said)

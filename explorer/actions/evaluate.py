@@ -1,0 +1,177 @@
+"""The call `evaluate`: the accuracy of models on a set of pictures, clean and under attacks."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from explorer.analysis import metrics
+from explorer.attacks.run import REGISTRIES, Attack, name_of, settings_of
+from explorer.actions.attack import USUAL, tuned
+from explorer.data.sets import Examples
+from explorer.base.errors import InputError
+from explorer.analysis.metrics import Row
+from explorer.models.library import Library
+from explorer.attacks.result import versions
+from explorer.results.saving import json_bytes, write_files
+from explorer.actions.session import Progress
+from explorer.results.views import esc, table
+
+BATCH = 8  # small, so that a run can be ended soon
+FEW = 100
+MOST_ATTACKS = 12
+Attacks = dict[str, Attack | None]
+HEAD = ("model", "attack", "budget", "right", "accuracy", "95 % interval", "seconds")
+
+
+def named_attacks(names: Sequence[str], settings: Mapping[str, Any] | None = None) -> Attacks:
+    """The attacks of a list by the names they were asked by: "clean", a kind ("image", "text",
+    "joint": the usual one of it) or a registry name. Each takes those settings that it has.
+
+    Raises InputError for unknown names, names given twice, and settings that none of them has.
+    """
+    if not 1 <= len(names) <= MOST_ATTACKS or len(set(names)) < len(names):
+        raise InputError(f"attacks must be 1 to {MOST_ATTACKS} different names, such as clean and "
+                         "image")
+    left, found = dict(settings or {}), Attacks()
+    for name in names:
+        if name == "clean":
+            found[name] = None
+            continue
+        kind, own = _kind(name), None if name in USUAL else name
+        has = settings_of(tuned(kind, own, {}))
+        found[name] = tuned(kind, own, {k: v for k, v in (settings or {}).items() if k in has})
+        for key in has:
+            left.pop(key, None)
+    if left:
+        raise InputError(f"none of these attacks has a setting {', '.join(sorted(left))}")
+    return found
+
+
+def _kind(name: str) -> str:
+    if name in USUAL:
+        return name
+    for kind, registry in REGISTRIES.items():
+        if name in registry:
+            return kind
+    known = ["clean", *USUAL, *(name for registry in REGISTRIES.values() for name in registry)]
+    raise InputError(f"there is no attack '{name[:60]}'; known are {', '.join(known)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Rows, one a model and attack, and what they were measured on. captions: how many answers
+    there were to choose from; left_out: what of the set was not used, in sentences."""
+
+    rows: tuple[Row, ...]
+    data: str
+    captions: int
+    left_out: tuple[str, ...]
+    attacks: dict[str, dict[str, Any]]
+    seed: int
+
+    def __getitem__(self, place: tuple[str, str]) -> Row:
+        """evaluation["pocket", "image"]; KeyError when it was not asked for."""
+        for row in self.rows:
+            if (row.model, row.attack) == place:
+                return row
+        raise KeyError(place)
+
+    def sentence(self) -> str:
+        """What came out, in plain words, and how sure it is."""
+        first = self.rows[0]
+        said = [f"Of {first.n} picture{'s' if first.n > 1 else ''} and {self.captions} captions to "
+                "choose from:"]
+        for model in dict.fromkeys(row.model for row in self.rows):
+            parts = [f"{round(row.accuracy * row.n)} "
+                     f"{'clean' if row.attack == 'clean' else f'under {row.attack}'}"
+                     for row in self.rows if row.model == model]
+            said.append(f"{model} is right on {', '.join(parts)}.")
+        if first.n < FEW:
+            said.append("So few pictures leave wide intervals: read them before comparing.")
+        return " ".join([*said, *self.left_out])
+
+    def lines(self) -> list[list[str]]:
+        """The table as text, one line a row, in the order of HEAD."""
+        return [[row.model, row.attack, self._budget(row), f"{round(row.accuracy * row.n)} of "
+                 f"{row.n}", f"{row.accuracy:.1%}", f"{row.ci95[0]:.1%} to {row.ci95[1]:.1%}",
+                 f"{row.seconds:.1f}"] for row in self.rows]
+
+    def _budget(self, row: Row) -> str:
+        """ "1/255", "L2 0.5", "1 word", or a dash."""
+        own, said = self.attacks[row.attack], []
+        if "eps" in own:
+            linf = own["norm"] == "linf"
+            said.append(f"{row.eps_255:g}/255" if linf else f"L2 {own['eps']:.3g}")
+        for unit in ("words", "characters"):
+            if unit in own:
+                said.append(f"{own[unit]} {unit if own[unit] != 1 else unit[:-1]}")
+        return ", ".join(said) or "–"
+
+    def plain(self) -> dict[str, Any]:
+        return {"sentence": self.sentence(), "rows": [asdict(row) for row in self.rows],
+                "data": self.data, "captions": self.captions, "left_out": list(self.left_out),
+                "attacks": self.attacks, "seed": self.seed, "versions": versions()}
+
+    def __repr__(self) -> str:
+        return self.sentence()
+
+    def _repr_html_(self) -> str:
+        drawn = table([h.capitalize() for h in HEAD], self.lines(), f"Accuracy on {self.data}")
+        return f"<p>{esc(self.sentence())}</p>{drawn}"
+
+    def save(self, file: str | Path) -> None:
+        """Writes the table as .json, .csv or .md (Markdown)."""
+        path = Path(file)
+        made = {".json": lambda: json_bytes(self.plain()), ".csv": self._csv, ".md": self._markdown}
+        if path.suffix not in made:
+            raise InputError(f"an evaluation is saved as .json, .csv or .md, not as {path.name}")
+        write_files(path.parent, {path.name: made[path.suffix]()})
+
+    def _csv(self) -> bytes:
+        out = io.StringIO()
+        write = csv.writer(out)
+        write.writerow(("model", "attack", "eps_255", "n", "accuracy", "low95", "high95",
+                        "seconds"))
+        for r in self.rows:
+            write.writerow((r.model, r.attack, r.eps_255, r.n, r.accuracy, *r.ci95, r.seconds))
+        return out.getvalue().encode()
+
+    def _markdown(self) -> bytes:
+        lines = [HEAD, ["---"] * len(HEAD), *self.lines()]
+        return "".join(f"| {' | '.join(line)} |\n" for line in lines).encode()
+
+
+def measure(library: Library, models: Sequence[str], attacks: Attacks, examples: Examples,
+            seed: int = 0) -> Iterator[Progress | Evaluation]:
+    """Measures every model under every attack, saying how far it is; at last the Evaluation.
+    Each batch is decoded once for all attacks of a model."""
+    total, done, rows = len(examples) * len(models) * len(attacks), 0, list[Row]()
+    for name in models:
+        yield Progress(f"Opening {name} …")
+        model = library.load(name)
+        hits: dict[str, list[torch.Tensor]] = {key: [] for key in attacks}
+        seconds = dict.fromkeys(attacks, 0.0)
+        model.encode_text(examples.captions)  # so that no attack's time holds the captions'
+        for pairs in examples.batches(model.size, BATCH):
+            for key, attack in attacks.items():
+                yield Progress(f"Measuring {name}, {key}", done, total)
+                began = time.perf_counter()
+                hits[key] += [good for _, good in metrics.evaluate(model, attack, [pairs], seed)]
+                seconds[key] += time.perf_counter() - began
+                done += len(pairs)
+        rows += [metrics.row(name, key, metrics.eps_of(attack), torch.cat(hits[key]), seconds[key])
+                 for key, attack in attacks.items()]
+    lost = len(examples) - rows[0].n
+    unread = (f"{lost} of {len(examples)} pictures cannot be read.",) if lost else ()
+    settings = {key: {} if attack is None else {"name": name_of(attack), **settings_of(attack)}
+                for key, attack in attacks.items()}
+    yield Evaluation(tuple(rows), examples.name, len(examples.captions),
+                     (*examples.report.sentences(), *unread), settings, seed)

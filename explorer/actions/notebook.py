@@ -1,0 +1,183 @@
+"""The library in a few lines, for notebooks and scripts: attack, evaluate, project, look, keep.
+
+    import explorer
+    case = explorer.attack("cat.jpg", ["a photo of a cat", "a photo of a dog"])
+    case                      # a notebook draws it as the app does
+    explorer.project(case)    # where its embeddings went
+    explorer.evaluate("sample:photos", eps="2/255")
+"""
+
+from __future__ import annotations
+
+import html
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from PIL import Image
+
+from explorer.results.bundle import bundle_bytes
+from explorer.actions import attack as attacking
+from explorer.actions import evaluate as evaluating
+from explorer.actions import project as projecting
+from explorer.actions.evaluate import Evaluation
+from explorer.actions.values import PAIR
+from explorer.actions.project import Map
+from explorer.data.sets import Examples, read_examples
+from explorer.base.errors import InputError
+from explorer.analysis.embedding.layout import View
+from explorer.models.library import Library
+from explorer.data.registry import open_place
+from explorer.attacks.result import Result
+from explorer.results.saving import write_files
+from explorer.data.examples import load_examples
+from explorer.results.outcome import Outcome, Part
+from explorer.actions.session import Progress
+from explorer.analysis.embedding.state import Spaces
+from explorer.results.stage import draw
+
+T = TypeVar("T")
+LOOK = Path(__file__).parent / "ui"
+EXAMPLE = "example:"
+_library: list[Library] = []
+_spaces: list[Spaces] = []
+
+
+def library() -> Library:
+    """The models, opened once a process."""
+    if not _library:
+        from explorer.models.fast.convolution import keep_memory
+
+        # tqdm asks notebooks for widgets, with the path of its file, before it draws anything.
+        warnings.filterwarnings("ignore", "IProgress not found")
+        keep_memory()
+        _library.append(Library())
+    return _library[0]
+
+
+def spaces() -> Spaces:
+    """The fixed points of the maps, read once a process."""
+    if not _spaces:
+        _spaces.append(Spaces(library(), load_examples()))
+    return _spaces[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One photo and its captions, attacked on one or more models; case["pocket"] is a Result."""
+
+    results: dict[str, Result]
+    alt: str
+
+    def __getitem__(self, model: str) -> Result:
+        return self.results[model]
+
+    def _outcome(self, small: bool) -> Outcome:
+        """small: without what makes a page heavy, the pictures of every step and the files."""
+        return Outcome(self.alt, [
+            Part(library().card(name), _last(result) if small else result, flip_searched=False,
+                 files=not small, live=False) for name, result in self.results.items()])
+
+    @property
+    def sentences(self) -> list[str]:
+        """What happened on each model."""
+        return [attacking.sentence(result) for result in self.results.values()]
+
+    def html(self, small: bool = False) -> str:
+        """A page of its own that needs no other file. small: without steps and downloads."""
+        style = (LOOK / "style.css").read_text(encoding="utf-8")
+        script = (LOOK / "script.js").read_text(encoding="utf-8")
+        look = f"body {{ font-family: system-ui, sans-serif }} {style}"
+        return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
+                "<title>CLIP robustness explorer: a case</title>"
+                f'<style id="rx-look">{look}</style></head><body>{draw(self._outcome(small))}'
+                f'<script id="rx-code">{script}</script></body></html>')
+
+    def __repr__(self) -> str:
+        return "\n".join(self.sentences)
+
+    def _repr_html_(self) -> str:
+        inside = html.escape(self.html(small=True), quote=True)
+        return (f'<iframe srcdoc="{inside}" title="Attack on {html.escape(self.alt)}" '
+                'style="width:100%;height:660px;border:0"></iframe>')
+
+    def save(self, file: str | Path) -> None:
+        """Writes a bundle (.zip, see `python -m explorer replay`) or a page (.html)."""
+        path = Path(file)
+        if path.suffix == ".html":
+            content = self.html().encode()
+        elif path.suffix == ".zip":
+            marks = {name: library().load(name).fingerprint for name in self.results}
+            content = bundle_bytes(list(self.results.values()), marks, self.alt)
+        else:
+            raise InputError(f"a case is saved as .zip or .html, not as {path.name}")
+        write_files(path.parent, {path.name: content})
+
+
+def _last(result: Result) -> Result:
+    return replace(result, frames=None, frame_steps=(), frame_captions=(), trail=None)
+
+
+def attack(image: str | Path | Image.Image, captions: Sequence[str] = (), true: int = 0,
+           kind: str = "image", name: str | None = None, models: Sequence[str] = PAIR,
+           goal: str = "classification", target: str | None = None, seed: int = 0,
+           **settings: Any) -> Case:
+    """Attacks one photo, its captions, or both (kind "image", "text", "joint").
+
+    image: a file, a PIL image, or "example:cat" and the like, which brings captions of its own.
+    true: number of the true caption; name: of the attack's registry; settings: the attack's own,
+    such as eps="4/255" or words=2. Raises InputError in one sentence for wrong input.
+    """
+    if isinstance(image, str) and image.startswith(EXAMPLE):
+        examples, wanted = load_examples(), image.removeprefix(EXAMPLE)
+        if wanted not in examples:
+            raise InputError(f"there is no example '{wanted}'; known are {', '.join(examples)}")
+        image = examples[wanted].path
+        if not captions:
+            captions, true = examples[wanted].captions, examples[wanted].true
+    call = attacking.prepare(image, captions, true, kind, name, models, goal, target, seed,
+                             settings)
+    return Case(_end(attacking.run_call(library(), call, record=True)), call.captions[call.true])
+
+
+def evaluate(data: str | Path | Examples = "sample:photos", models: Sequence[str] = PAIR,
+             attacks: Sequence[str] = ("clean", "image"), limit: int | None = None, seed: int = 0,
+             **settings: Any) -> Evaluation:
+    """Accuracy of models on labelled pictures, clean and under attacks, with 95 % intervals.
+
+    data: a folder with one sub-folder a class, an archive, a .csv or .parquet file, or a set that
+    comes with the app ("sample:photos", "sample:emoji", "sample:emoji-kinds"). attacks: "clean",
+    kinds or registry names; each takes the settings that it has. Raises InputError.
+    """
+    chosen = evaluating.named_attacks(attacks, settings)
+    if isinstance(data, Examples):
+        examples = data
+    elif isinstance(data, str) and data.startswith("sample:"):
+        found = open_place(data, None, limit, seed, Path(tempfile.gettempdir()))
+        assert isinstance(found, Examples)
+        examples = found
+    else:
+        examples = read_examples(data, limit, seed)
+    return _end(evaluating.measure(library(), models, chosen, examples, seed))
+
+
+def project(case: Case, projection: str = "plane", centre: bool = False, neighbours: int = 10,
+            ) -> Map:
+    """Where an attack took the embeddings: a map of each model, and the numbers of the true space.
+
+    projection: "plane", through the clean point, the attacked one and the true caption, or "pca".
+    The first call reads about 1,000 concepts on each model: seconds. Raises InputError.
+    """
+    view = View(projection, 2, centre)
+    return _end(projecting.lay(library(), spaces(), case.results, view, neighbours))
+
+
+def _end(events: Iterator[Progress | T]) -> T:
+    """What comes after the progress."""
+    for event in events:
+        if not isinstance(event, Progress):
+            return event
+    raise AssertionError("a call ended without its result")

@@ -1,0 +1,158 @@
+"""What an evaluation measures: models x attacks x sets x budgets, as plain frozen data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from explorer.attacks.build import attack_of
+from explorer.attacks.image.classic import ImageAttack, default_step
+from explorer.attacks.joint import JointAttack
+from explorer.attacks.run import Attack, kind_of, name_of, settings_of
+from explorer.attacks.budgets import parse_eps
+from explorer.data.catalogue import CLASSES, RETRIEVAL
+from explorer.base.errors import InputError
+from explorer.analysis.metrics import eps_of
+
+CLEAN = "clean"
+MOST_BUDGETS, MOST_CELLS = 20, 2_000
+FORMAT = 1  # of kept cells: another number for numbers that would come out differently
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One column of the table. name: as it was asked for; attack: None is no attack."""
+
+    name: str
+    attack: Attack | None = None
+
+    @property
+    def kind(self) -> str:
+        return CLEAN if self.attack is None else kind_of(self.attack)
+
+    @property
+    def eps(self) -> float:
+        """The pixel budget, in [0, 1]; 0 where pixels stay as they are."""
+        return eps_of(self.attack)
+
+    @property
+    def norm(self) -> str:
+        """"linf" or "l2"; "" where pixels stay as they are."""
+        half = pixel_half(self.attack)
+        return half.norm if half is not None else ""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        if self.attack is None:
+            return {}
+        return {"name": name_of(self.attack), **settings_of(self.attack)}
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "kind": self.kind, "settings": self.settings}
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any]) -> Asked:
+        if raw["kind"] == CLEAN:
+            return cls(str(raw["name"]))
+        settings = dict(raw["settings"])
+        return cls(str(raw["name"]), attack_of(raw["kind"], settings.pop("name"), settings))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """sets: names as `sets.open_set` takes them; limit: images drawn of each, None for all;
+    batch: images at a time, which changes no number but by rounding."""
+
+    sets: tuple[str, ...]
+    models: tuple[str, ...]
+    asked: tuple[Asked, ...]
+    task: str = CLASSES
+    limit: int | None = None
+    seed: int = 0
+    batch: int = 32
+
+    def __post_init__(self) -> None:
+        for what, names in (("an image set", self.sets), ("a model", self.models),
+                            ("an attack, or clean", self.asked)):
+            if not names:
+                raise InputError(f"choose {what} at least")
+            if len(set(names)) < len(names):
+                raise InputError(f"{what} is named twice")
+        if self.task not in (CLASSES, RETRIEVAL):
+            raise InputError(f"the task must be {CLASSES} or {RETRIEVAL}, not '{self.task[:40]}'")
+        if self.limit is not None and self.limit < (2 if self.task == RETRIEVAL else 1):
+            raise InputError(f"the limit must be at least {2 if self.task == RETRIEVAL else 1}, "
+                             f"not {self.limit}")
+        if self.batch < 1:
+            raise InputError(f"a batch must have at least 1 image, not {self.batch}")
+        cells = len(self.sets) * len(self.models) * len(self.asked)
+        if cells > MOST_CELLS:
+            raise InputError(f"that makes {cells:,} numbers, and at most {MOST_CELLS:,} are "
+                             "measured in one evaluation: leave sets, models or budgets out")
+
+    def as_dict(self) -> dict[str, Any]:
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**own, "asked": [one.as_dict() for one in self.asked]}
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any]) -> Plan:
+        """The way back from `as_dict`, over JSON too."""
+        return cls(**{**raw, "sets": tuple(raw["sets"]), "models": tuple(raw["models"]),
+                      "asked": tuple(Asked.read(one) for one in raw["asked"])})
+
+    def key(self, asked: Asked, fingerprint: str, digest: str) -> str:
+        """The name of one cell, from all that its number depends on: the model's weights, the
+        set's content, the attack and the draw."""
+        about = [FORMAT, self.task, self.seed, asked.kind, asked.settings,
+                 fingerprint, digest]
+        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def pixel_half(attack: Attack | None) -> ImageAttack | None:
+    """The part of an attack that changes the image, if any."""
+    half = attack.image if isinstance(attack, JointAttack) else attack
+    return half if isinstance(half, ImageAttack) else None
+
+
+def with_eps(attack: Attack, eps: float) -> Attack:
+    """An attack at another pixel budget; a step size too small to cross it grows with it."""
+    if isinstance(attack, JointAttack):
+        image = with_eps(attack.image, eps)
+        assert isinstance(image, ImageAttack)
+        return replace(attack, image=image)
+    if not isinstance(attack, ImageAttack):
+        return attack
+    changes: dict[str, Any] = {"eps": eps}
+    own, steps = getattr(attack, "step", None), getattr(attack, "steps", 1)
+    if own is not None:
+        changes["step"] = max(own, default_step(eps, attack.norm, steps))
+    return replace(attack, **changes)
+
+
+def spread(name: str, attack: Attack | None, budgets: Sequence[float]) -> list[Asked]:
+    """One column for each budget, or one alone where there are no pixels to change."""
+    if attack is None or pixel_half(attack) is None:
+        return [Asked(name, attack)]
+    return [Asked(name, with_eps(attack, eps)) for eps in budgets]
+
+
+def read_budgets(text: str, grey: bool = False) -> list[float]:
+    """"1/255, 2/255" -> the numbers in [0, 1]; grey: "1, 2" are grey levels of 255.
+
+    Raises InputError with one sentence for anything else, for none, and for one given twice.
+    """
+    parts = [part.strip() for part in text.replace(";", ",").split(",")]
+    if not any(parts):
+        raise InputError("give a budget ε at least, such as 1")
+    if not all(parts):
+        raise InputError("the budgets ε must be numbers with one comma between them, such as "
+                         f"{'1, 2, 4' if grey else '1/255,2/255'}")
+    if len(parts) > MOST_BUDGETS:
+        raise InputError(f"at most {MOST_BUDGETS} budgets ε are measured at once, not {len(parts)}")
+    found = [parse_eps(f"{part}/255" if grey and "/" not in part else part) for part in parts]
+    if len(set(found)) < len(found):
+        raise InputError("a budget ε is given twice")
+    return found

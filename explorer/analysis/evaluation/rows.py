@@ -1,0 +1,223 @@
+"""The numbers of an evaluation: one row a model, set and attack, and the table of them all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from explorer.data.catalogue import CLASSES, RETRIEVAL
+from explorer.base.errors import InputError
+from explorer.analysis.evaluation.plan import CLEAN, Plan
+from explorer.data.listings import parse_json
+from explorer.analysis.metrics import wilson
+from explorer.analysis.retrieval import KS, Retrieval
+
+ACCURACY = "accuracy"
+WAYS = {"text": "TR", "image": "IR"}  # what is found: captions by image, images by caption
+
+
+@dataclass(frozen=True)
+class Score:
+    """hits of n; share and its 95 % Wilson interval, in [0, 1]."""
+
+    hits: int
+    n: int
+
+    @property
+    def share(self) -> float:
+        return self.hits / self.n if self.n else 0.0
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        return wilson(self.hits, self.n)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model on one set under one attack. attack: the name it was asked for by; kind: clean,
+    image, text or joint; eps: in [0, 1]; norm: "" where pixels stay; n: images measured of those
+    drawn; seconds: of computing, over all processes; detail: all of a Retrieval; whole: whether
+    all images are in."""
+
+    data: str
+    model: str
+    attack: str
+    kind: str
+    eps: float
+    norm: str
+    n: int
+    drawn: int
+    scores: Mapping[str, Score]
+    seconds: float
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    whole: bool = True
+
+    @property
+    def place(self) -> tuple[str, str, str, float]:
+        """Which cell of its table it is."""
+        return self.data, self.model, self.attack, self.eps
+
+    @property
+    def budget(self) -> str:
+        """"2/255" (L-inf), "0.5" (L2), or "" where pixels stay."""
+        if not self.norm:
+            return ""
+        return f"{round(self.eps * 255, 4):g}/255" if self.norm == "linf" else f"{self.eps:.4g}"
+
+    @property
+    def column(self) -> str:
+        """The attack with its budget, as in the head of a table."""
+        return f"{self.attack} {self.budget}".rstrip()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, from which `read_row` makes the row again."""
+        base = {"data": self.data, "model": self.model, "attack": self.attack, "kind": self.kind,
+                "norm": self.norm, "eps_255": round(self.eps * 255, 6), "drawn": self.drawn}
+        if self.detail:
+            return {**base, **self.detail}
+        score = self.scores[ACCURACY]
+        return {**base, "n": self.n, "hits": score.hits, "accuracy": score.share,
+                "ci95": list(score.ci95), "seconds": round(self.seconds, 3),
+                **({} if self.whole else {"whole": False})}
+
+
+def retrieval_scores(detail: Mapping[str, Any]) -> dict[str, Score]:
+    """Recall (after the attack, if there was one) and, for the hits at 1, how many were lost."""
+    found = {}
+    for way, short in WAYS.items():
+        for k in KS:
+            for one in detail["attacked"] or detail["clean"]:
+                if (one["direction"], one["k"]) == (way, k):
+                    found[f"{short} R@{k}"] = Score(int(one["hits"]), int(one["n"]))
+    for way, short in WAYS.items():
+        for one in detail["success"]:
+            if (one["direction"], one["k"]) == (way, 1):
+                found[f"success {short}"] = Score(int(one["wrong"]), int(one["n"]))
+    return found
+
+
+def retrieval_row(found: Retrieval, **named: Any) -> Row:
+    """named: the fields of a Row that say which one it is."""
+    detail = json.loads(json.dumps(dataclasses.asdict(found)))  # tuples as JSON has them
+    return Row(**named, n=found.images, scores=retrieval_scores(detail), seconds=found.seconds,
+               detail=detail)
+
+
+def read_row(raw: Mapping[str, Any]) -> Row:
+    """The way back from `as_dict`. Raises KeyError, TypeError or ValueError for anything else."""
+    words: dict[str, Any] = {name: str(raw[name]) for name in (
+        "data", "model", "attack", "kind", "norm")}
+    eps, drawn = float(raw["eps_255"]) / 255, int(raw["drawn"])
+    if "clean" in raw:
+        detail = {f.name: raw[f.name] for f in dataclasses.fields(Retrieval)}
+        return Row(**words, eps=eps, n=int(raw["images"]), drawn=drawn, detail=detail,
+                   scores=retrieval_scores(detail), seconds=float(raw["seconds"]))
+    score = Score(int(raw["hits"]), int(raw["n"]))
+    if not 0 <= score.hits <= score.n:
+        raise ValueError(score)
+    return Row(**words, eps=eps, n=score.n, drawn=drawn, scores={ACCURACY: score},
+               seconds=float(raw["seconds"]), whole=bool(raw.get("whole", True)))
+
+
+@dataclass
+class Table:
+    """All that an evaluation has found so far. sets: what was read of each, for a person and a
+    script; left_out: a sentence for each set or model that could not be read; about: settings,
+    seed, versions; title: what it is called among others."""
+
+    task: str = CLASSES
+    rows: list[Row] = field(default_factory=list)
+    sets: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    about: dict[str, Any] = field(default_factory=dict)
+    title: str = ""
+
+    @classmethod
+    def of(cls, plan: Plan, title: str = "") -> Table:
+        from explorer.attacks.result import versions
+
+        several = {a.name for a in plan.asked if sum(b.name == a.name for b in plan.asked) > 1}
+        attacks = {f"{a.name} {round(a.eps * 255, 4):g}/255" if a.name in several and
+                   a.norm == "linf" else f"{a.name} {a.eps:.4g}" if a.name in several else a.name:
+                   a.settings for a in plan.asked}
+        return cls(plan.task, title=title, about={
+            "attacks": attacks, "models": list(plan.models), "seed": plan.seed,
+            "limit": plan.limit, "made": time.strftime("%Y-%m-%d"), "versions": versions()})
+
+    def put(self, row: Row) -> None:
+        """Adds a row, in the place of an unfinished one of the same cell."""
+        for k, old in enumerate(self.rows):
+            if old.place == row.place:
+                self.rows[k] = row
+                return
+        self.rows.append(row)
+
+    def sort(self, plan: Plan) -> None:
+        """Sets, models and attacks as the plan has them."""
+        titles = [one["data"] for one in self.sets]
+        columns = [(a.name, round(a.eps, 9)) for a in plan.asked]
+
+        def key(row: Row) -> tuple[int, int, int]:
+            column = (row.attack, round(row.eps, 9))
+            return (_at(titles, row.data), _at(plan.models, row.model), _at(columns, column))
+
+        self.rows.sort(key=key)
+
+    def note_set(self, title: str, drawn: int, captions: int) -> None:
+        self.sets.append({"data": title, "drawn": drawn, "captions": captions, "left_out": []})
+
+    def read(self, title: str, said: Sequence[str]) -> None:
+        """Notes what was left out of a set while it was read."""
+        for one in self.sets:
+            if one["data"] == title:
+                one["left_out"] = list(said)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, from which `read_table` makes the table again."""
+        read = {row.data: row.n for row in self.rows if row.whole}
+        sets = [{**one, "skipped": one["drawn"] - read.get(one["data"], one["drawn"])}
+                for one in self.sets]
+        return {"task": self.task, "title": self.title, "rows": [r.as_dict() for r in self.rows],
+                "data": ", ".join(one["data"] for one in sets),
+                **{key: sum(one[key] for one in sets) for key in ("drawn", "skipped", "captions")},
+                "sets": sets, "left_out": self.left_out, **self.about}
+
+
+def _at(names: Sequence[Any], name: Any) -> int:
+    return names.index(name) if name in names else len(names)
+
+
+def read_table(raw: bytes, name: str) -> Table:
+    """A table from its JSON. Raises InputError when it is not one of ours."""
+    parsed = parse_json(raw)
+    try:
+        if parsed["task"] not in (CLASSES, RETRIEVAL):
+            raise ValueError
+        about = {key: value for key, value in parsed.items() if key not in (
+            "task", "title", "rows", "data", "drawn", "skipped", "captions", "sets", "left_out")}
+        return Table(str(parsed["task"]), [read_row(one) for one in parsed["rows"]],
+                     [dict(one) for one in parsed["sets"]],
+                     [str(one) for one in parsed["left_out"]], about, str(parsed["title"]))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise InputError(f"{name} is not the JSON of an evaluation, as `evaluate` writes it"
+                         ) from None
+
+
+def load_table(path: Path) -> Table:
+    """`read_table` of a file."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    return read_table(raw, path.name)
+
+
+def clean_of(rows: Sequence[Row], row: Row) -> Row | None:
+    """The clean number of the same model and set."""
+    return next((r for r in rows if r.kind == CLEAN and (r.data, r.model) == (
+        row.data, row.model)), None)

@@ -1,0 +1,241 @@
+"""One attack on many pictures by two models: what became of each, kept as it is found.
+
+A study lives in a folder: set.json (captions, labels, names), rows.jsonl (a line a picture),
+pictures/ (clean and attacked, exact PNG), thumbs/ (small, to look at), flips.jsonl (searched on
+request). Lines are written batch by batch, so that a study goes on where it was ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from explorer.attacks.build import attack_of
+from explorer.attacks.run import Attack, kind_of, name_of, settings_of, stream
+from explorer.attacks.engine import Step
+from explorer.jobs.background import Progress
+from explorer.data.containers import printable
+from explorer.data.sets import Examples
+from explorer.base.errors import InputError
+from explorer.models.library import Library
+from explorer.data.pairs import Pairs, clean_captions, open_image, to_image, to_pixels
+from explorer.data.registry import open_place
+from explorer.attacks.result import Result
+from explorer.jobs.runrecord import write_text
+from explorer.data.sources import Boxed, Files
+from explorer.jobs.workrecord import Clock
+
+MOST_IMAGES = 2_000
+BATCH = 8
+LEAST_FREE = 500_000_000  # bytes that have to stay free on the disk
+THUMB = 128  # pixels
+
+
+@dataclass(frozen=True)
+class Wish:
+    """place: id of the data set; models: left and right; kind, attack, settings: as `attack_of`
+    takes them; extra: more answers to choose from; controls: what the form showed."""
+
+    place: str
+    models: tuple[str, str]
+    kind: str
+    attack: str
+    settings: dict[str, Any]
+    limit: int = 200
+    seed: int = 0
+    extra: tuple[str, ...] = ()
+    controls: tuple[Any, ...] = ()
+
+    @classmethod
+    def of(cls, place: str, models: tuple[str, str], attack: Attack, **more: Any) -> Wish:
+        return cls(place, models, kind_of(attack), name_of(attack), settings_of(attack), **more)
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any]) -> Wish:
+        tuples = {key: tuple(raw.get(key, ())) for key in ("models", "extra", "controls")}
+        return cls(**{**raw, **tuples})
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def candidates(examples: Examples, extra: Sequence[str]) -> tuple[str, ...]:
+    """The set's answers and the further ones, each once."""
+    return clean_captions(list(dict.fromkeys([*examples.captions, *(
+        text for line in extra if (text := " ".join(line.split())))])))
+
+
+def hunt(wish: Wish, folder: Path, library: Library, root: str | None = None) -> Iterator[Progress]:
+    """Attacks all pictures that rows.jsonl does not have yet, and appends what it finds."""
+    if not 1 <= wish.limit <= MOST_IMAGES:
+        raise InputError(f"choose 1 to {MOST_IMAGES:,} pictures")
+    attack = attack_of(wish.kind, wish.attack, wish.settings)
+    examples = open_place(wish.place, root, wish.limit, wish.seed, folder)
+    assert isinstance(examples, Examples)
+    captions, done = candidates(examples, wish.extra), _repair(folder / "rows.jsonl")
+    total = len(examples)
+    _describe(folder, examples, captions)
+    yield Progress(len(done), total, "Opening the models …", kept=False)
+    models = [library.load(name) for name in wish.models]
+    for name in ("pictures", "thumbs"):
+        (folder / name).mkdir(exist_ok=True)
+    sizes = sorted({model.size for model in models})
+    count, clock = len(done), Clock(len(done))
+    for places, pixels in _decoded(examples, done, sizes):
+        results: list[Result] = []
+        kept = [place for place in places if place in pixels]
+        for model in models if kept else ():
+            images = torch.stack([pixels[place][model.size] for place in kept])
+            pairs = Pairs(images, captions, torch.tensor([examples.labels[p] for p in kept]))
+            for event in stream(attack, model, pairs, seed=wish.seed):
+                if isinstance(event, Step):
+                    yield Progress(count, total, f"Now pictures {count + 1} to "
+                                   f"{count + len(places)} on {model.card.id}, step {event.index} "
+                                   f"of {event.total}.{clock.left(count, total)}", kept=False)
+                else:
+                    results.append(event)
+        _room(folder)
+        _keep(folder, places, kept, results)
+        count += len(places)
+        yield Progress(count, total)
+    _describe(folder, examples, captions)  # once more: reading pictures finds damaged ones
+
+
+def _room(folder: Path) -> None:
+    """Raises InputError before the disk is full."""
+    if shutil.disk_usage(folder).free < LEAST_FREE:
+        raise InputError(f"the server's disk has less than {LEAST_FREE / 1e9:g} GB left: delete "
+                         "studies that are not needed, then let this one go on")
+
+
+def _decoded(examples: Examples, done: set[int], sizes: Sequence[int],
+             ) -> Iterator[tuple[list[int], dict[int, dict[int, Tensor]]]]:
+    """(places, place -> size -> pixels) of a batch; what cannot be read has no pixels."""
+    left = [place for place in range(len(examples)) if place not in done]
+    raws = examples.source.pictures([examples.chosen[place] for place in left])
+    places: list[int] = []
+    pixels: dict[int, dict[int, Tensor]] = {}
+    for place, raw in zip(left, raws, strict=True):
+        places.append(place)
+        try:
+            image = open_image(raw)
+        except InputError as error:
+            examples.report.add(f"cannot be read: {error}"[:120], name_of_picture(examples, place))
+        else:
+            pixels[place] = {size: to_pixels(image, size) for size in sizes}
+        if len(places) == BATCH:
+            yield places, pixels
+            places, pixels = [], {}
+    if places:
+        yield places, pixels
+
+
+def name_of_picture(examples: Examples, place: int) -> str:
+    """Its file's name, or its number."""
+    source, at = examples.source, examples.chosen[place]
+    if isinstance(source, Boxed):
+        return printable(source.names[at])
+    return printable(source.paths[at].name) if isinstance(source, Files) else f"picture {at + 1}"
+
+
+def _describe(folder: Path, examples: Examples, captions: Sequence[str]) -> None:
+    write_text(folder / "set.json", json.dumps({
+        "name": examples.name, "captions": list(captions), "labels": list(examples.labels),
+        "names": [name_of_picture(examples, place) for place in range(len(examples))],
+        "left_out": examples.report.sentences(),
+        "names_left_out": examples.report.names}, ensure_ascii=False) + "\n")
+
+
+def _keep(folder: Path, places: Sequence[int], kept: Sequence[int], results: Sequence[Result],
+          ) -> None:
+    """Pictures first, then their lines: a line says that its pictures are there."""
+    lines = []
+    for place in places:
+        if place not in kept:
+            lines.append(json.dumps({"i": place, "bad": True}))
+            continue
+        row = kept.index(place)
+        _pictures(folder, place, row, results)
+        lines.append(json.dumps({"i": place, "sides": [side(r, row) for r in results]},
+                                ensure_ascii=False))
+    with open(folder / "rows.jsonl", "a", encoding="utf-8") as file:
+        file.write("".join(line + "\n" for line in lines))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _pictures(folder: Path, place: int, row: int, results: Sequence[Result]) -> None:
+    for number, result in enumerate(results):
+        clean = to_image(result.images[row])
+        if number == 0 or result.images.shape != results[0].images.shape:
+            clean.save(folder / "pictures" / f"{place:05d}-clean-{number}.png", "PNG")
+        if number == 0:
+            _thumb(clean, folder / "thumbs" / f"{place:05d}.jpg")
+        if int(result.linf_255[row]):
+            now = to_image(result.adversarial_images[row])
+            now.save(attacked_path(folder, place, number), "PNG")
+            _thumb(now, folder / "thumbs" / f"{place:05d}-{number}.jpg")
+
+
+def _thumb(image: Image.Image, path: Path) -> None:
+    """Only to recognise the picture; everything measured is in the PNG."""
+    image.resize((THUMB, THUMB), Image.Resampling.LANCZOS).save(path, "JPEG", quality=85)
+
+
+def clean_path(folder: Path, place: int, side: int = 0) -> Path:
+    """side: where the models differ in their input size, each has its own."""
+    own = folder / "pictures" / f"{place:05d}-clean-{side}.png"
+    return own if own.exists() else folder / "pictures" / f"{place:05d}-clean-0.png"
+
+
+def attacked_path(folder: Path, place: int, side: int) -> Path:
+    return folder / "pictures" / f"{place:05d}-attacked-{side}.png"
+
+
+def side(result: Result, row: int) -> dict[str, Any]:
+    """What one model said of one picture. margins: cosine of the true caption minus that of the
+    best other; shift: 1 - cosine of the image's features, or for a text attack of the caption's."""
+    label, was, now = (int(t[row]) for t in (result.labels, result.clean.prediction,
+                                             result.adversarial.prediction))
+    changed = {str(k): text for k, (old, text) in enumerate(
+        zip(result.captions, result.adversarial_captions[row], strict=True)) if old != text}
+    shift = 1 - float((result.text_cosine if result.kind == "text" else result.image_cosine)[row])
+    numbers = {
+        "p_was": float(result.clean.probabilities[row, was]),
+        "p_now": float(result.adversarial.probabilities[row, now]),
+        "margin_clean": _margin(result.clean.cosines[row], label),
+        "margin": _margin(result.adversarial.cosines[row], label),
+        "shift": shift, "l2": float(result.l2[row]),
+        "seconds": result.seconds / len(result.labels),
+    }
+    return {"was": was, "now": now, **{k: round(v, 5) for k, v in numbers.items()},
+            "linf": int(result.linf_255[row]), "words": int(result.words_changed[row]),
+            "characters": int(result.characters_changed[row]), "queries": result.queries,
+            "captions": changed}
+
+
+def _margin(cosines: Tensor, label: int) -> float:
+    others = cosines.clone()
+    others[label] = -torch.inf
+    return float(cosines[label] - others.max())
+
+
+def _repair(path: Path) -> set[int]:
+    """The places that are done; a line that was cut off by a crash goes."""
+    if not path.exists():
+        return set()
+    raw = path.read_bytes()
+    whole = raw[: raw.rfind(b"\n") + 1]
+    if len(whole) < len(raw):
+        with open(path, "r+b") as file:
+            file.truncate(len(whole))
+    return {int(json.loads(line)["i"]) for line in whole.splitlines()}

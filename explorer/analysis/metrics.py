@@ -1,0 +1,176 @@
+"""Accuracy with its interval, the transfer grid, and the smallest budget that flips."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from explorer.attacks.image.classic import ImageAttack
+from explorer.attacks.joint import JointAttack
+from explorer.attacks.run import Attack, stream
+from explorer.attacks.engine import Step
+from explorer.models.library import DualEncoder
+from explorer.data.pairs import Pairs
+from explorer.attacks.result import Reading, Result
+
+Z95 = 1.959964
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """95 % interval of a proportion (Wilson 1927); (0, 1) when n is 0."""
+    if n == 0:
+        return 0.0, 1.0
+    p, z2 = hits / n, Z95**2
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of an evaluation. accuracy and ci95 in [0, 1]; eps_255 in grey levels."""
+
+    model: str
+    attack: str
+    eps_255: float
+    n: int
+    accuracy: float
+    ci95: tuple[float, float]
+    seconds: float
+
+
+def eps_of(attack: Attack | None) -> float:
+    """The pixel budget of an attack; 0 where it leaves the pixels alone."""
+    half = attack.image if isinstance(attack, JointAttack) else attack
+    return half.eps if isinstance(half, ImageAttack) else 0.0
+
+
+def row(model: str, attack: str, eps: float, hits: Tensor, seconds: float) -> Row:
+    """hits: (N,) bool, whether each image was classified correctly."""
+    good, n = int(hits.sum()), len(hits)
+    return Row(model, attack, round(eps * 255, 6), n, good / n if n else 0.0, wilson(good, n),
+               round(seconds, 3))
+
+
+def right(model: DualEncoder, pairs: Pairs) -> Tensor:
+    """(N,) bool, on the CPU: whether each image finds its true caption."""
+    with torch.no_grad():
+        clean = model.encode_image(pairs.images)
+    text = model.encode_text(pairs.captions)
+    return Reading.of(clean, text, model.scale).prediction.cpu() == pairs.labels
+
+
+def still_right(model: DualEncoder, attack: Attack, pairs: Pairs, correct: Tensor, seed: int = 0,
+                ) -> Iterator[Step | Tensor]:
+    """Yields Steps, then (N,) bool: which images are right after an attack.
+
+    correct: what `right` says. Only those are attacked: a wrong one is wrong already.
+    """
+    after = correct.clone()
+    if bool(correct.any()):
+        part = Pairs(pairs.images[correct], pairs.captions, pairs.labels[correct])
+        for event in stream(attack, model, part, seed=seed):
+            if isinstance(event, Step):
+                yield event
+            else:
+                after[correct] = event.correct_after
+    yield after
+
+
+def evaluate(
+    model: DualEncoder, attack: Attack | None, batches: Iterable[Pairs], seed: int = 0,
+) -> Iterator[tuple[int, Tensor]]:
+    """Yields (images done, (n,) bool correct) after each batch; attack None is clean accuracy."""
+    done = 0
+    for pairs in batches:
+        correct = right(model, pairs)
+        if attack is not None:
+            *_, last = still_right(model, attack, pairs, correct, seed)
+            assert isinstance(last, Tensor)
+            correct = last
+        done += len(pairs)
+        yield done, correct
+
+
+def evaluate_row(model: DualEncoder, name: str, attack: Attack | None,
+                 batches: Iterable[Pairs], seed: int = 0) -> Row:
+    """`evaluate` to the end, as one Row."""
+    began = time.perf_counter()
+    hits = [h for _, h in evaluate(model, attack, batches, seed)]
+    return row(model.card.id, name, eps_of(attack), torch.cat(hits),
+               time.perf_counter() - began)
+
+
+def read_by(model: DualEncoder, result: Result) -> tuple[Reading, Reading]:
+    """What another model says of a result's clean and adversarial pairs (transfer)."""
+    images = torch.cat([result.images, result.adversarial_images])
+    if images.shape[-1] != model.size:
+        images = torch.nn.functional.interpolate(
+            images, (model.size, model.size), mode="bicubic", antialias=True).clamp(0, 1)
+    with torch.no_grad():
+        features = model.encode_image(images)
+    n, rows = len(result.images), result.adversarial_captions
+    text = model.encode_text(result.captions)
+    now = text if all(row == result.captions for row in rows) else torch.stack(
+        [model.encode_text(row) for row in rows])
+    return (Reading.of(features[:n], text, model.scale),
+            Reading.of(features[n:], now, model.scale))
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Smallest whole number of grey levels that met the goal, or None up to `tried`.
+
+    level 0: the clean picture is wrong already.
+    """
+
+    level: int | None
+    tried: int
+
+
+def smallest_flip(
+    attack: ImageAttack, model: DualEncoder, pairs: Pairs, goal: str = "classification",
+    targets: Tensor | None = None, seed: int = 0, most: int = 16, known: int | None = None,
+) -> Iterator[Step | Flip]:
+    """Searches the L-inf budget for one image: doubles it until the attack succeeds, then
+    bisects. Yields Steps, then a Flip. An upper bound, as a stronger attack may need less.
+
+    known: a number of grey levels at which the attack is known to succeed.
+    """
+    if goal == "classification" and _met_clean(model, pairs, targets):
+        yield Flip(0, most)
+        return
+    low, high = 0, known
+    while high is None or high - low > 1:
+        level = min(max(1, 2 * low), most) if high is None else (low + high) // 2
+        fields: dict[str, object] = {"eps": level / 255, "norm": "linf"}
+        if hasattr(attack, "step"):
+            fields["step"] = max(1, round(level / 4)) / 255
+        trial = dataclasses.replace(attack, **fields)  # type: ignore[arg-type]
+        hit = False
+        for event in stream(trial, model, pairs, goal, targets, seed):
+            if isinstance(event, Step):
+                yield event
+            else:
+                hit = bool(event.success[0])
+        if hit:
+            high = level
+        elif level >= most:
+            break
+        else:
+            low = level
+    yield Flip(high, most)
+
+
+def _met_clean(model: DualEncoder, pairs: Pairs, targets: Tensor | None) -> bool:
+    """Whether the classification goal is met before any change."""
+    with torch.no_grad():
+        features = model.encode_image(pairs.images)
+    said = Reading.of(features, model.encode_text(pairs.captions), model.scale).prediction[0]
+    return bool(said == targets[0]) if targets is not None else bool(said != pairs.labels[0])

@@ -1,0 +1,159 @@
+"""What an attack did, measured: the hinge between attacks and everything that shows them."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from explorer import __version__
+from explorer.attacks.goals import cosines, probabilities
+from explorer.base.words import characters_changed, words_changed
+
+
+@lru_cache
+def versions() -> dict[str, str]:
+    """Releases a result depends on."""
+    found = {"explorer": __version__, "python": platform.python_version()}
+    for package in ("torch", "open_clip_torch", "timm", "transformers", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a model says of N images against K captions.
+
+    features: (N, D); cosines, probabilities: (N, K); prediction: (N,). All float32 on the CPU.
+    """
+
+    features: Tensor
+    cosines: Tensor
+    probabilities: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor, text: Tensor, scale: float) -> Reading:
+        """text: (K, D), or (N, K, D) where each image meets captions of its own."""
+        cosine = cosines(features, text).cpu()
+        return cls(features.cpu(), cosine, probabilities(cosine, scale))
+
+    @property
+    def prediction(self) -> Tensor:
+        return self.cosines.argmax(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """One attack on N images and their captions by one model. Pictures are (N, 3, S, S) in
+    [0, 1], exactly the 8-bit values that are shown and saved; every number is measured on them.
+
+    kind: "image", "text" or "joint"; clean, adversarial: readings before and after; image_only,
+    text_only: of the attacked images with clean captions, and the other way round.
+    adversarial_captions: N rows of K captions; adversarial_text: their features, (K, D) where
+    all rows are alike, else (N, K, D).
+    linf_255: (N,) L-inf distance in grey levels; l2: (N,) in [0, 1] pixel units; success: (N,)
+    the saved pair meets the goal, even if the clean one did already (`correct_before`);
+    raw_success: (N,) the same before rounding to 8 bits; queries: forward passes an image and
+    captions scored for it; refused, tried: candidate captions that a constraint ruled out, of
+    how many. frames: (F, 3, S, S) of image 0, clean first, attacked last, with frame_captions,
+    its true caption at the time, and their readings in trail; frame_steps: the step each was
+    taken after.
+    """
+
+    model: str
+    kind: str
+    attack: str
+    settings: dict[str, Any]
+    goal: str
+    seed: int
+    captions: tuple[str, ...]
+    labels: Tensor
+    targets: Tensor | None
+    scale: float
+    text_features: Tensor
+    images: Tensor
+    adversarial_images: Tensor
+    adversarial_captions: tuple[tuple[str, ...], ...]
+    adversarial_text: Tensor
+    clean: Reading
+    adversarial: Reading
+    image_only: Reading
+    text_only: Reading
+    success: Tensor
+    raw_success: Tensor
+    linf_255: Tensor
+    l2: Tensor
+    queries: int
+    seconds: float
+    tried: int = 0
+    refused: int = 0
+    frames: Tensor | None = None
+    frame_captions: tuple[str, ...] = ()
+    frame_steps: tuple[int, ...] = ()
+    trail: Reading | None = None
+    versions: dict[str, str] = field(default_factory=versions)
+
+    @property
+    def image_cosine(self) -> Tensor:
+        """(N,) cosine between clean and adversarial image features."""
+        return (self.clean.features * self.adversarial.features).sum(1).clamp(-1, 1)
+
+    @property
+    def correct_before(self) -> Tensor:
+        return self.clean.prediction == self.labels
+
+    @property
+    def correct_after(self) -> Tensor:
+        return self.adversarial.prediction == self.labels
+
+    @property
+    def changed(self) -> Tensor:
+        """(N,) whether any pixel value or any caption moved."""
+        return (self.linf_255 > 0) | (self.characters_changed > 0)
+
+    def own_captions(self, row: int = 0) -> tuple[str, str]:
+        """The true caption of an image, clean and attacked."""
+        label = int(self.labels[row])
+        return self.captions[label], self.adversarial_captions[row][label]
+
+    def own_text_features(self, row: int = 0) -> tuple[Tensor, Tensor]:
+        """(D,) features of the true caption, clean and attacked."""
+        label, text = int(self.labels[row]), self.adversarial_text
+        after = text[label] if text.dim() == 2 else text[row, label]
+        return self.text_features[label], after
+
+    @cached_property
+    def text_cosine(self) -> Tensor:
+        """(N,) cosine between clean and attacked features of each image's true caption."""
+        pairs = [self.own_text_features(n) for n in range(len(self.labels))]
+        return torch.tensor([float(a @ b) for a, b in pairs]).clamp(-1, 1)
+
+    @cached_property
+    def words_changed(self) -> Tensor:
+        """(N,) words edited in the caption that changed most."""
+        return self._most(words_changed)
+
+    @cached_property
+    def characters_changed(self) -> Tensor:
+        """(N,) Levenshtein distance of the caption that changed most."""
+        return self._most(characters_changed)
+
+    def _most(self, count: Callable[[str, str], int]) -> Tensor:
+        known: dict[tuple[str, str], int] = {}
+        most = []
+        for row in self.adversarial_captions:
+            moved = [(a, b) for a, b in zip(self.captions, row, strict=True) if a != b]
+            for a, b in moved:
+                if (a, b) not in known:
+                    known[a, b] = count(a, b)
+            most.append(max((known[pair] for pair in moved), default=0))
+        return torch.tensor(most, dtype=torch.long)

@@ -1,0 +1,176 @@
+"""Files under names, in a folder or an archive, and a report of those that are left out."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from explorer.base.errors import InputError
+from explorer.data.pairs import MAX_BYTES
+
+UNSAFE, TWICE = "names that lead out of the archive", "names given twice"
+NESTED = "archives inside the archive"
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst")
+JUNK = {"thumbs.db", "desktop.ini"}
+MAX_LIST = 400_000_000  # bytes of a table or JSON; that of COCO has 144 million
+SHOWN = 3  # names in a sentence
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is read of one archive: members; bytes of all of them and of one, unpacked; how many
+    times larger than the archive they may be, asked only above `harmless` bytes."""
+
+    members: int = 100_000
+    unpacked: int = 20_000_000_000
+    member: int = MAX_BYTES
+    ratio: int = 200
+    harmless: int = 200_000_000
+
+    def check(self, name: str, unpacked: int, packed: int) -> None:
+        """Raises InputError where an archive would unpack to too much."""
+        if unpacked > self.unpacked:
+            raise InputError(f"{name} unpacks to more than {self.unpacked / 1e9:g} GB, which is "
+                             "the most that is read")
+        if unpacked > max(self.harmless, self.ratio * packed):
+            raise InputError(f"{name} unpacks to more than {self.ratio} times its size, as "
+                             "archives made to do harm do; it is not read")
+
+    def count(self, name: str, members: int) -> None:
+        """Raises InputError where an archive has too many members."""
+        if members > self.members:
+            raise InputError(f"{name} has more than {self.members:,} files: split it into parts")
+
+
+LIMITS = Limits()
+
+
+class Report:
+    """What was left out of a set, by reason, and a few names; the rest was kept."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, dict[str, None]] = {}
+
+    def add(self, reason: str, name: str) -> None:
+        """The same file left out again, by a second reading, counts once."""
+        self._names.setdefault(reason, {})[name] = None
+
+    def __len__(self) -> int:
+        return sum(map(len, self._names.values()))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {reason: len(names) for reason, names in self._names.items()}
+
+    @property
+    def names(self) -> dict[str, list[str]]:
+        """All that was left out, by reason."""
+        return {reason: [printable(name) for name in names]
+                for reason, names in self._names.items()}
+
+    def sentences(self) -> list[str]:
+        """One for each reason: how many, why, and the first few names."""
+        said = []
+        for reason, names in self._names.items():
+            first = ", ".join(printable(name) for name in list(names)[:SHOWN])
+            more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+            said.append(f"Left out {len(names):,} file{'s' * (len(names) > 1)} "
+                        f"({reason}): {first}{more}.")
+        return said
+
+
+def printable(name: str) -> str:
+    """A name from a stranger, fit for a sentence."""
+    return "".join(c if c.isprintable() else "?" for c in name[:80])
+
+
+def read_file(path: Path) -> bytes:
+    """A whole file that lists pictures. Raises InputError when it cannot be read or is huge."""
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_LIST + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a usable path"
+        raise InputError(f"cannot read {printable(path.name)}: {reason}") from None
+    if len(raw) > MAX_LIST:
+        raise InputError(f"{printable(path.name)} is larger than {MAX_LIST // 1_000_000} MB")
+    return raw
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """Files under relative names with "/" between folders: a folder or an archive.
+
+    files: their names, in the order in which they are read fastest.
+    """
+
+    name: str
+    path: Path
+    files: tuple[str, ...]
+    report: Report = field(default_factory=Report)
+
+    def contents(self, names: Iterable[str]) -> Iterator[Path | bytes]:
+        """The files of these names, best in the order of `files`; b"" for a damaged one."""
+        raise NotImplementedError
+
+    def read(self, name: str) -> bytes:
+        """A whole file, such as a table. Raises InputError when it cannot be read."""
+        (found,) = self.contents([name])
+        return found if isinstance(found, bytes) else read_file(found)
+
+
+@dataclass(frozen=True, eq=False)
+class Folder(Box):
+    """A folder on disk."""
+
+    def contents(self, names: Iterable[str]) -> Iterator[Path | bytes]:
+        return (self.path / name for name in names)
+
+
+def open_folder(path: Path) -> Folder:
+    """All files of a folder, hidden ones apart, in the order of their names."""
+    def fail(error: OSError) -> None:
+        raise error
+
+    files: list[str] = []
+    try:
+        for child in sorted(path.iterdir()):
+            if is_junk([child.name]):
+                continue
+            if not child.is_dir():
+                files.append(child.name)
+                continue
+            inside = [Path(folder, name).relative_to(path)
+                      for folder, _, names in os.walk(child, onerror=fail) for name in names]
+            files += [p.as_posix() for p in sorted(inside) if not is_junk(p.parts)]
+    except OSError as error:
+        raise InputError(f"cannot read the folder {path.name}: {error.strerror}") from None
+    return Folder(path.name, path, tuple(files))
+
+
+def screen(name: str, taken: Iterable[str]) -> tuple[str, str]:
+    """(tidy name, why it is not used); ("", "") for what systems add on their own."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if not parts:
+        return "", ""
+    if (name.startswith("/") or "\\" in name or "\0" in name or ".." in parts
+            or re.match(r"[A-Za-z]:", name)):
+        return name, UNSAFE
+    if is_junk(parts):
+        return "", ""
+    tidy = "/".join(parts)
+    if tidy in taken:
+        return tidy, TWICE
+    return tidy, NESTED if tidy.lower().endswith(ARCHIVES) else ""
+
+
+def is_junk(parts: Iterable[str]) -> bool:
+    """Hidden files and folders, and what Windows and macOS leave behind."""
+    return any(p[0] == "." or p == "__MACOSX" or p.lower() in JUNK for p in parts)
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -1,0 +1,114 @@
+"""What a training run will cost, measured by running a few steps of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from explorer.base.errors import InputError
+from explorer.jobs.training import COMMAND, ROOT
+from explorer.jobs.runlog import RunLog, Story, tail
+
+STEPS = 3  # the first warms up; the others are timed
+PROBES = 6  # measurements in a run, with the first and the last
+PROBE_SHARE = 0.3  # at most this part of the time goes into measuring
+PATIENCE = 600.0  # seconds
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds on this machine now: until the first step, of a step, of a measurement; pictures:
+    in the training set; batch: pictures a step."""
+
+    start_s: float
+    step_s: float
+    probe_s: float
+    pictures: int
+    batch: int
+
+    def steps(self, minutes: float) -> int:
+        """How many steps fit. Raises InputError when it is not one."""
+        left = minutes * 60 - self.start_s - self.probes(minutes) * self.probe_s
+        if left < self.step_s:
+            need = math.ceil((self.start_s + 2 * self.probe_s + self.step_s) / 60)
+            raise InputError(f"{minutes:g} minutes are too few here: one step takes "
+                             f"{self.step_s:.1f} s and one measurement {self.probe_s:.0f} s; give "
+                             f"at least {need}")
+        return int(left / self.step_s)
+
+    def probes(self, minutes: float) -> int:
+        """Measurements that a run of so many minutes can afford, at least the first and last."""
+        afforded = int(PROBE_SHARE * minutes * 60 / max(self.probe_s, 1e-3))
+        return max(2, min(PROBES, afforded))
+
+    def seconds(self, steps: int, probes: int = PROBES) -> float:
+        return self.start_s + steps * self.step_s + probes * self.probe_s
+
+    def passes(self, steps: int) -> float:
+        """Over the data."""
+        return steps * self.batch / self.pictures
+
+
+def measure(arguments: Sequence[str], data: Path, batch: int,
+            command: Sequence[str] = COMMAND) -> Iterator[str | Cost]:
+    """Yields what it is doing, in words, and at last the Cost.
+
+    arguments: flags of the training command besides --data, --out, --steps and --epochs. The
+    process that it starts ends with it. Raises InputError when the training refuses or takes
+    longer than PATIENCE.
+    """
+    with tempfile.TemporaryDirectory(prefix="explorer-cost-") as work:
+        out = Path(work) / "run"
+        out.mkdir()
+        full = [*command, *arguments, "--data", str(data), "--out", str(out),
+                "--steps", str(STEPS), "--probe-every", "1000", "--save-every", "1000"]
+        began = time.time()
+        with open(Path(work) / "output", "wb") as output:
+            child = subprocess.Popen(full, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output,
+                                     stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            story = yield from _follow(child, RunLog(out / "log.jsonl"), Path(work) / "output")
+            yield _cost(began, story, json.loads((out / "run.json").read_text("utf-8")), batch)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+def _follow(child: subprocess.Popen[bytes], log: RunLog, output: Path,
+            ) -> Generator[str, None, Story]:
+    """Waits for the steps and says how far it is; returns the story."""
+    began = time.monotonic()
+    while True:
+        story = log.read()
+        done = len(story.steps)
+        if done >= STEPS:
+            return story
+        if child.poll() is not None:
+            lines = tail(output, 1).removeprefix("error: ")
+            raise InputError(lines or "the training ended before its first step")
+        if time.monotonic() - began > PATIENCE:
+            raise InputError(f"{STEPS} steps took longer than {PATIENCE / 60:.0f} minutes here")
+        seconds = f"{time.monotonic() - began:.0f} s"
+        doing = ("opening the model and the data" if not story.probes else
+                 f"timing step {done + 1} of {STEPS}")
+        yield f"Measuring the cost: {doing} … {seconds}"
+        time.sleep(0.5)
+
+
+def _cost(began: float, story: Story, told: dict[str, object], batch: int) -> Cost:
+    started = float(str(told["started"]))
+    probed = float(story.probes[0]["time"]) if story.probes else started
+    first, last = (float(story.steps[k]["time"]) for k in (0, -1))
+    step = (last - first) / (STEPS - 1)
+    warm = max(0.0, first - probed - step)
+    return Cost(started - began + warm, step, probed - started, int(str(told["pictures"])), batch)

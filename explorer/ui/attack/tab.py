@@ -1,0 +1,299 @@
+"""The Attack tab: a photo and its captions on the left, what became of them on the right."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import gradio as gr
+
+from explorer.attacks.image.classic import PGD
+from explorer.base.errors import InputError
+from explorer.models.library import Library
+from explorer.data.pairs import to_image
+from explorer.server.gate import Gate
+from explorer.base.settings import Settings
+from explorer.ui.shared.choice import AttackChoice
+from explorer.data.examples import PICK, Example, load_examples, strip
+from explorer.ui.attack.masking import check_signs, draw_signs
+from explorer.results.outcome import Outcome
+from explorer.ui.shared.photo import Photo
+from explorer.ui.shared.runs import (DEVICE, DONE, IDLE, OURS, PLAIN, STOPPED, WAIT, Tickets, failure, in_line, lines, sentence, status)
+from explorer.actions.session import ANY_WRONG, Progress, Request, attack_both, reopen
+from explorer.results.stage import draw
+from explorer.base.store import Store
+
+FIRST = "cat"
+GOALS = [("classification: another caption wins", "classification"),
+         ("similarity: tear photo and caption apart", "similarity"),
+         ("embedding: move away from the clean place", "embedding")]
+LOG = logging.getLogger(__name__)
+
+
+STRONGER = """
+element.addEventListener('click', (event) => {
+  if (event.target.closest('[data-strong]')) trigger('click', {});
+  if (event.target.closest('[data-signs]')) trigger('select', {});
+});
+"""
+T = TypeVar("T")
+Drawn = Iterator[tuple[Any, Any]]  # what the status line and the result page become
+
+
+@dataclass(frozen=True)
+class InLine:
+    """A visitor waits; before: runs before its own."""
+
+    before: int
+
+
+def _told_by(event: Any, newer: Any) -> bool:
+    """Progress is told by later progress; an outcome only by a later one, which holds all of it."""
+    return (isinstance(event, Progress) and isinstance(newer, Progress)
+            and (event.outcome is None or newer.outcome is not None))
+
+
+class AttackTab:
+    """Builds the tab's components and wires them."""
+
+    def __init__(self, demo: gr.Blocks, library: Library, pair: tuple[str, str],
+                 store: Store[Outcome] | None = None, gate: Gate | None = None) -> None:
+        self.library, self.examples, self.pair_ids = library, load_examples(), pair
+        self.gate = gate or Gate(Settings())
+        self.store: Store[Outcome] = Store() if store is None else store
+        first = self.examples[FIRST]
+        self.strip = gr.HTML(strip(self.examples), elem_id="rx-examples", js_on_load=PICK, **PLAIN)
+        with gr.Row(elem_id="rx-main", equal_height=False):
+            with gr.Column(scale=3, min_width=300, elem_id="rx-input"):
+                self._inputs(first, pair)
+            with gr.Column(scale=8, min_width=480):
+                self.status = gr.HTML(status(Progress("Opening the models …")), **PLAIN)
+                self.stage = gr.HTML("", elem_id="rx-stage", js_on_load=STRONGER, **PLAIN)
+                self.signs = gr.HTML("", elem_id="rx-signs", **PLAIN)
+        self.tickets = Tickets()
+        self.welcome: str | None = None
+        self.welcome_outcome: Outcome | None = None
+        self._wire(demo)
+
+    def _inputs(self, first: Example, pair: tuple[str, str]) -> None:
+        self.alt = gr.State(first.alt)
+        self.ticket = gr.State(0)
+        self.finished = gr.State(0)  # grows with each run that ended: other tabs listen
+        self.listed = gr.State(list(first.captions))  # the captions as the menus show them
+        self.photo = Photo(str(first.path), type="filepath", image_mode=None, format="png",
+                           label="Photo", sources=["upload", "clipboard", "webcam"], height=180,
+                           elem_id="rx-photo", buttons=[])
+        with gr.Row():
+            self.go = gr.Button("Attack", variant="primary", elem_id="rx-go", scale=3)
+            self.stop = gr.Button("Stop", elem_id="rx-stop", min_width=80, scale=1)
+        self.choice = AttackChoice()
+        self.choice.what()
+        self.captions = gr.Textbox("\n".join(first.captions), lines=4, max_lines=6,
+                                   label="Captions, one a line", elem_id="rx-captions")
+        with gr.Group():
+            self.true = gr.Dropdown(list(first.captions), value=first.captions[first.true],
+                                    label="The true one", elem_id="rx-true")
+            self.target = gr.Dropdown(
+                [ANY_WRONG, *first.captions], value=ANY_WRONG, elem_id="rx-target",
+                label="Make it say (choose, or type your own)", allow_custom_value=True)
+        self.choice.budgets()
+        with gr.Accordion("More settings", open=False):
+            self.choice.more()
+            self.goal = gr.Dropdown(GOALS, value="classification", label="Goal")
+            self.seed = gr.Number(0, label="Seed", precision=0, minimum=0)
+            cards = self.library.cards()
+            names = [(f"{c.title}", c.id) for c in cards.values()]
+            self.standard = gr.Dropdown(names, value=pair[0], label="Left model")
+            self.robust = gr.Dropdown(names, value=pair[1], label="Right model")
+            bases = [(f"{base} with {robust}", f"{base}|{robust}")
+                     for base, robust in self.library.pairs()]
+            self.saved = gr.UploadButton("Open a saved bundle", file_types=[".zip"], size="sm",
+                                         elem_id="rx-open")
+            self.pair = gr.Dropdown(bases, value="|".join(pair), label="Pairs that belong together")
+
+    def _wire(self, demo: gr.Blocks) -> None:
+        light: dict[str, Any] = {"queue": False, "show_progress": "hidden",
+                                 "api_visibility": "private"}
+        inputs = [self.ticket, self.photo, self.captions, self.true, self.target, self.goal,
+                  self.standard, self.robust, self.seed, self.alt, *self.choice.components()]
+        heavy: dict[str, Any] = {"inputs": inputs, "outputs": [self.status, self.stage],
+                                 "concurrency_id": DEVICE, "concurrency_limit": WAIT,
+                                 "show_progress": "hidden", "api_visibility": "private",
+                                 "trigger_mode": "multiple"}
+        count: dict[str, Any] = {"fn": lambda n: n + 1, "inputs": self.finished,
+                                 "outputs": self.finished, **light}
+        self.captions.change(self._relist, [self.captions, self.listed, self.true, self.target],
+                             [self.listed, self.true, self.target], trigger_mode="always_last",
+                             **light)
+        self.photo.input(lambda: "your photo", None, self.alt, **light)
+        self.pair.input(lambda both: both.split("|"), self.pair, [self.standard, self.robust],
+                        **light)
+        self.go.click(self.tickets.take, None, self.ticket, **light).then(
+            self._run, **heavy).then(**count)
+        self.strip.click(
+            self._pick, None, [self.ticket, self.photo, self.captions, self.listed, self.true,
+                               self.target, self.alt], **light).then(
+            self._run, **heavy).then(**count)
+        self.stage.click(self._stronger, None, [self.ticket, *self.choice.strength],
+                         **light).then(self._run, **heavy).then(**count)
+        self.stage.select(self.tickets.take, None, self.ticket, **light).then(
+            self._signs, **{**heavy, "inputs": self.ticket, "outputs": [self.status, self.signs]})
+        self.finished.change(lambda: "", None, self.signs, **light)
+        self.saved.upload(self._open, **{**heavy, "inputs": self.saved, "outputs": [
+            self.status, self.stage, self.photo, self.captions, self.listed, self.true, self.target,
+            self.goal, self.standard, self.robust, self.seed, self.alt,
+            *self.choice.components()]}).then(**count)
+        self.stop.click(self._stop, None, self.status, **light)
+        demo.load(self._finished_example, None, [self.status, self.stage], concurrency_id=DEVICE,
+                  concurrency_limit=WAIT, show_progress="hidden",
+                  api_visibility="private").then(**count)
+
+    @staticmethod
+    def _relist(text: str, listed: list[str], true: str, target: str) -> tuple[Any, Any, Any]:
+        """The menus follow the text. A caption that is being edited keeps its mark."""
+        captions = list(dict.fromkeys(lines(text)))
+
+        def follow(marked: str) -> str | None:
+            if marked in captions or marked not in listed:
+                return marked
+            place = listed.index(marked)
+            return captions[place] if len(captions) == len(listed) else None
+
+        kept = follow(true)
+        kept = kept if kept in captions else (captions[0] if captions else None)
+        return (captions, gr.update(choices=captions, value=kept),
+                gr.update(choices=[ANY_WRONG, *captions], value=follow(target) or ANY_WRONG))
+
+    def _pick(self, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
+        example = self.examples.get(str(event._data.get("id")), self.examples[FIRST])
+        captions = list(example.captions)
+        return (self.tickets.take(request), str(example.path), "\n".join(captions), captions,
+                gr.update(choices=captions, value=captions[example.true]),
+                gr.update(choices=[ANY_WRONG, *captions], value=ANY_WRONG), example.alt)
+
+    def _stronger(self, request: gr.Request) -> tuple[Any, ...]:
+        """The strong preset for the photo, at the budget as it is."""
+        return self.tickets.take(request), "strong"
+
+    def _signs(self, request: gr.Request, ticket: int) -> Drawn:
+        """Signs of gradient masking for the visitor's last case."""
+        def signs() -> Iterator[Any]:
+            outcome = self.store.last(str(request.session_hash))
+            if outcome is None:
+                raise InputError("run an attack first: there is nothing to check yet")
+            yield from check_signs(self.library, outcome)
+
+        def drawn(event: Any) -> tuple[Any, Any]:
+            if isinstance(event, list):
+                return DONE, draw_signs(event)
+            model, step = event
+            return status(Progress(f"Looking for signs of gradient masking in {model}",
+                                   step.index, step.total)), gr.skip()
+
+        yield from self._while_held(request, ticket, signs, drawn)
+
+    def _open(self, file: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        """A saved bundle: its result as it was, and the controls as they were set."""
+        skips = [gr.skip()] * (11 + len(self.choice.components()))
+        try:
+            with closing(cast(Any, self.gate.pages(
+                    request, lambda: iter([self._reopened(file, request)]),
+                    lambda before: (in_line(before), *skips)))) as pages:
+                yield from pages
+        except InputError as error:
+            yield failure(sentence(error)), *skips
+        except Exception:
+            LOG.exception("opening a saved case failed")
+            yield failure(OURS), *skips
+
+    def _reopened(self, file: str, request: gr.Request) -> tuple[Any, ...]:
+        bundle, outcome = reopen(self.library, file)
+        self.store.put(str(request.session_hash), outcome.light())
+        first = outcome.parts[0].result
+        assert first is not None
+        captions = list(bundle.captions)
+        target = first.targets
+        aim = ANY_WRONG if target is None else captions[int(target[0])]
+        ids = [p.card.id for p in outcome.parts]
+        return (status(Progress("This is the saved case, scored again just now.")), draw(outcome),
+                to_image(first.images[0]), "\n".join(captions), captions,
+                gr.update(choices=captions, value=captions[bundle.label]),
+                gr.update(choices=[ANY_WRONG, *captions], value=aim), first.goal, ids[0], ids[-1],
+                first.seed, bundle.alt or "the photo of a saved case",
+                *self.choice.show(first.kind, first.attack, first.settings))
+
+    def _stop(self, request: gr.Request) -> Any:
+        """Ends the visitor's run at its next step; the run itself says so. Gradio's own
+        cancelling would let a late step write over that."""
+        return gr.skip() if self.tickets.stop(request) else IDLE
+
+    def _finished_example(self, request: gr.Request) -> Drawn:
+        """The first screen: run once for all visitors, then shown at once. Takes nothing from
+        the visitor, since everybody sees it."""
+        if self.welcome is not None and self.welcome_outcome is not None:
+            self.store.put(str(request.session_hash), self.welcome_outcome)
+            yield DONE, self.welcome
+            return
+        first, page = self.examples[FIRST], None
+        asked = Request(str(first.path), first.captions, first.captions[first.true], ANY_WRONG,
+                        "classification", PGD(), self.pair_ids, 0, first.alt)
+        ticket = self.tickets.take(request)
+        for said, drawn in self._attacked(request, ticket, lambda: asked):
+            page = drawn if isinstance(drawn, str) else page
+            yield said, drawn
+            if said == DONE:
+                self.welcome_outcome = self.store.last(str(request.session_hash))
+                self.welcome = page
+
+    def _run(self, request: gr.Request, ticket: int, photo: str | None, captions: str, true: str,
+             target: str, goal: str, left: str, right: str, seed: float, alt: str,
+             *choice: Any) -> Drawn:
+        def asked() -> Request:
+            return Request(photo, tuple(lines(captions)), true, target, goal,
+                           self.choice.build(list(choice)), (left, right), int(seed or 0), alt)
+
+        yield from self._attacked(request, ticket, asked)
+
+    def _while_held(self, request: gr.Request, ticket: int, work: Callable[[], Iterator[T]],
+                    draw: Callable[[T], tuple[Any, Any]],
+                    left: Callable[[], Any] = gr.skip) -> Drawn:
+        """What `work` finds in the visitor's turn on the device, drawn, until the ticket is gone;
+        mistakes as one sentence. left: what is to be seen of a run that did not come to its end."""
+        try:
+            if self.tickets.holds(request, ticket):
+                found = self.gate.pages(request, work, InLine, told_by=_told_by)
+                with closing(cast(Any, found)):
+                    for event in found:
+                        if not self.tickets.holds(request, ticket):
+                            break
+                        yield ((in_line(event.before), gr.skip()) if isinstance(event, InLine)
+                               else draw(event))
+                    else:
+                        return
+            yield STOPPED, left()
+        except InputError as error:
+            yield failure(sentence(error)), left()
+        except Exception:
+            LOG.exception("a run failed")
+            yield failure(OURS), left()
+        finally:
+            self.tickets.done(request, ticket)
+
+    def _attacked(self, request: gr.Request, ticket: int, asked: Callable[[], Request]) -> Drawn:
+        """The status line and the page after each step of a run."""
+        last: Outcome | None = None
+
+        def drawn(progress: Progress) -> tuple[Any, Any]:
+            nonlocal last
+            if progress.outcome is None:
+                return status(progress), gr.skip()
+            last = progress.outcome
+            self.store.put(str(request.session_hash), last.light())
+            return status(progress), draw(last if last.bundle else last.sketch())
+
+        yield from self._while_held(
+            request, ticket, lambda: attack_both(self.library, asked()), drawn,
+            lambda: gr.skip() if last is None else draw(last))

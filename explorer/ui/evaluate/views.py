@@ -1,0 +1,180 @@
+"""An evaluation as HTML: the list of them, its state, its table, its files. Pure functions."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Mapping, Sequence
+
+from explorer.data.catalogue import RETRIEVAL
+from explorer.base.errors import InputError
+from explorer.analysis.evaluation.curve import Lines, curves, figure, measure_of, summary
+from explorer.analysis.evaluation.exports import FORMATS, MIMES, export, grid, left_out, notes
+from explorer.analysis.evaluation.rows import Score, Table
+from explorer.results.saving import file_stem
+from explorer.results.views import esc
+from explorer.jobs.workrecord import BUSY, DONE, FAILED, RUNNING, STOPPED, WAITING, Work
+
+STATES = {WAITING: "waiting", RUNNING: "running", DONE: "finished", STOPPED: "stopped",
+          FAILED: "failed"}
+MARKS = {WAITING: "…", RUNNING: "▶", DONE: "✓", STOPPED: "■", FAILED: "✗"}
+FILES = {".csv": "CSV", ".json": "JSON", ".md": "Markdown", ".tex": "LaTeX"}
+NONE = """<section class="ev-empty"><h3>How robust is a model, in one table?</h3>
+<p>Press Start: both models read the example photos, clean and attacked at three budgets, in about a
+minute on a laptop. Other sets, models and attacks are chosen on the left.</p>
+<p>The table comes with 95 % intervals, a curve of accuracy against the budget, and files for a
+paper. An evaluation goes on when you close this page, and is found here again.</p></section>"""
+
+
+def listing(works: Sequence[Work], current: str, letters: Mapping[str, str]) -> str:
+    """The visitor's evaluations, newest first: a button each, and a box to lay it beside. letters:
+    of those that lie side by side."""
+    if not works:
+        return ""
+    rows = "".join(_item(work, work.id == current, letters.get(work.id, "")) for work in works)
+    hint = ("" if len(works) < 2 else
+            '<p class="ev-hint">Tick others to lay them beside the one that is open.</p>')
+    return (f'<div class="ev-list" role="group" aria-label="Your evaluations">{rows}</div>{hint}')
+
+
+def when(work: Work) -> str:
+    return time.strftime("%d %b, %H:%M", time.localtime(work.created))
+
+
+def _item(work: Work, current: bool, letter: str) -> str:
+    badge = f'<b class="ev-letter">{letter}</b> ' if letter else ""
+    box = "" if current else (
+        f'<label class="ev-tick"><input type="checkbox" data-do="tick" data-id="{esc(work.id)}" '
+        f'data-key="tick-{esc(work.id)}"{" checked" * bool(letter)} aria-label="Lay '
+        f'{esc(work.title)} of {esc(when(work))} beside it"> beside</label>')
+    return (f'<div class="ev-item" data-current="{_bool(current)}"><button type="button" '
+            f'class="ev-open" data-do="open" data-id="{esc(work.id)}" '
+            f'data-key="open-{esc(work.id)}" aria-pressed="{_bool(current)}">'
+            f'<b>{badge}{esc(work.title)}</b><span class="ev-when">{esc(when(work))}</span>'
+            f'</button><span class="ev-foot"><span class="ev-state ev-{work.state}">'
+            f'<span aria-hidden="true">{MARKS[work.state]}</span> '
+            f"{STATES[work.state]}</span>{box}</span></div>")
+
+
+def state(work: Work | None, table: Table, ahead: int, said: Sequence[str] = ()) -> str:
+    """What an evaluation is doing, and what came out in a sentence."""
+    if work is None:
+        return NONE
+    bar = ""
+    if work.state in BUSY and work.total:
+        bar = (f'<progress max="{work.total}" value="{work.done}" aria-label="Images read, over '
+               'all attacks"></progress>')
+    lines = [*said, *left_out([table])]
+    missing = "".join(f"<li>{esc(line)}</li>" for line in lines)
+    told = f"<p>{esc(summary(table))}</p>" if table.rows else ""
+    return (f'<section class="ev-said"><div class="ev-top"><p class="ev-doing" role="status">'
+            f"{esc(doing(work, ahead))}</p>{_orders(work)}</div>{bar}{told}"
+            f"{missing and f'<ul class=ev-left-out>{missing}</ul>'}</section>")
+
+
+def _orders(work: Work) -> str:
+    """What can be done with an evaluation that does not run."""
+    if work.state in BUSY:
+        return ""
+    on = (f'<button type="button" data-do="go_on" data-id="{esc(work.id)}" data-key="go-on">Go on'
+          "</button> " if work.state in (STOPPED, FAILED) else "")
+    return (f'<span class="ev-orders">{on}<button type="button" data-do="ask" data-id='
+            f'"{esc(work.id)}" data-key="delete">Delete</button></span>')
+
+
+def doing(work: Work, ahead: int) -> str:
+    """One sentence about its state."""
+    if work.state == WAITING:
+        return "Waiting: it is the next." if not ahead else f"Waiting: {ahead} before it."
+    share = f"{100 * work.done // work.total} %" if work.total else ""
+    return {
+        RUNNING: f"Running, {share or 'starting'}. {work.text}".strip(),
+        DONE: "Finished.",
+        STOPPED: f"Stopped at {share or '0 %'}. Go on takes it up again.",
+        FAILED: f"It could not go on. {work.text}",
+    }[work.state]
+
+
+def table(tables: Sequence[Table]) -> str:
+    """The numbers as a paper prints them, with a row of files below."""
+    try:
+        shown = grid(tables)
+    except InputError as error:
+        return "" if not any(one.rows for one in tables) else (
+            f'<p class="rx-status rx-error" role="alert">{esc(_sentence(error))}</p>')
+    open_rows = any(not row.whole for one in tables for row in one.rows)
+    head = "".join(f'<th scope="col">{esc(word)}</th>' for word in shown.head)
+    body = "".join(_line(line, shown.labels) for line in shown.lines)
+    told = " ".join(notes(tables)) + (" Numbers so far; more images come in." * open_rows)
+    kind = "ev-recall" if tables[0].task == RETRIEVAL else "ev-accuracy"
+    return (f'<div class="ev-scroll" tabindex="0" role="region" aria-label="Table of the '
+            f'evaluation"><table class="ev-table {kind}"><caption>{esc(told)}</caption><thead><tr>'
+            f"{head}</tr></thead><tbody>{body}</tbody></table></div>{_files(tables)}")
+
+
+def _line(line: Sequence[str | Score | None], labels: int) -> str:
+    cells = [f'<th scope="row">{esc(cell)}</th>' for cell in line[:labels]]
+    return f"<tr>{''.join(cells)}{''.join(_cell(cell) for cell in line[labels:])}</tr>"
+
+
+def _cell(score: str | Score | None) -> str:
+    if not isinstance(score, Score):
+        return "<td>–</td>"
+    low, high = score.ci95
+    said = f"{score.hits:,} of {score.n:,}"
+    return (f'<td style="--share:{score.share:.2f}" title="{said}"><b>{score.share * 100:.1f}</b> '
+            f"<small>({low * 100:.1f}–{high * 100:.1f})</small></td>")
+
+
+def _files(tables: Sequence[Table]) -> str:
+    stem = file_stem(tables[0].title) if len(tables) == 1 else "evaluations"
+    links = " ".join(
+        f'<a download="{esc(stem)}{suffix}" data-format="{suffix[1:]}" href="data:'
+        f'{MIMES[suffix]};base64,{base64.b64encode(export(tables, suffix)).decode()}">'
+        f"{FILES[suffix]}</a>" for suffix in FORMATS)
+    return f'<p class="rx-files ev-files">Save the table: {links}</p>'
+
+
+def curve(tables: Sequence[Table]) -> str:
+    """JSON for the curve's part of the page: the figure and the same in words; "" for none."""
+    try:
+        drawn = figure(tables) if len({t.task for t in tables}) == 1 else None
+    except KeyError:
+        drawn = None
+    if drawn is None:
+        return ""
+    return json.dumps({**drawn, "words": words(tables)})
+
+
+def words(tables: Sequence[Table]) -> str:
+    """The curves as a table of text, for those who do not see them."""
+    rows = "".join(_curve_row(panel, name, line) for panel, lines in curves(tables).items()
+                   for name, line in _items(lines))
+    return ('<table class="ev-table"><caption>The points of the curves: '
+            f"{esc(measure_of(tables))} in %, with its 95 % interval</caption><thead><tr>"
+            '<th scope="col">set</th><th scope="col">curve</th><th scope="col">budget ε: number'
+            f"</th></tr></thead><tbody>{rows}</tbody></table>")
+
+
+def _items(lines: Lines) -> list[tuple[str, list[tuple[float, Score]]]]:
+    return [(", ".join(part for part in name if part), line) for name, line in lines.items()]
+
+
+def _curve_row(panel: tuple[str, str], name: str, line: list[tuple[float, Score]]) -> str:
+    title, norm = panel
+    points = []
+    for eps, score in line:
+        low, high = score.ci95
+        at = f"{round(eps * 255, 4):g}/255" if norm == "linf" else f"{eps:.4g}"
+        points.append(f"{at}: {score.share * 100:.1f} ({low * 100:.1f} to {high * 100:.1f})")
+    return f"<tr><td>{esc(title)}</td><td>{esc(name)}</td><td>{esc('; '.join(points))}</td></tr>"
+
+
+def _sentence(error: InputError) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _bool(value: bool) -> str:
+    return "true" if value else "false"

@@ -1,0 +1,118 @@
+"""The visitor's studies and their single pictures, opened in the Attack tab."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import math
+import re
+from typing import Any
+
+import gradio as gr
+
+from explorer.jobs.background import Background, Work
+from explorer.analysis.failures.cases import picture
+from explorer.base.errors import InputError
+from explorer.analysis.failures.slices import (AXES, OTHERS, SLICES, SORTS, Case, Found, View, named_answers, read_study)
+from explorer.models.library import Library
+from explorer.server.gate import Gate, visitor_of
+from explorer.analysis.failures.hunt import Wish, clean_path
+from explorer.ui.failures.views import names
+from explorer.ui.shared.runs import sentence
+from explorer.actions.session import ANY_WRONG
+from explorer.ui.train.tab import ATTACK_ID
+
+MOST_CAPTIONS = 40  # that the Attack tab gets; of more, the ones that any picture was taken 
+TOKEN = re.compile(r"[0-9a-f-]{0,40}")
+def owner_of(request: gr.Request) -> str:
+    """Whose works they are, without the visitor's cookie on disk."""
+    return hashlib.sha256(visitor_of(request).encode()).hexdigest()[:32]
+
+
+class Studies:
+    """What handlers of the Failures tab share."""
+
+    def __init__(self, library: Library, works: Background, gate: Gate) -> None:
+        self.library, self.works, self.gate = library, works, gate
+
+    def roles(self, work: Work | None) -> tuple[str, str]:
+        """What a study's models are called."""
+        if work is None:
+            return "left", "right"
+        models, kinds = work.wish["study"]["models"], []
+        for name in models:
+            try:
+                kinds.append(self.library.card(name).kind)
+            except InputError:
+                kinds.append("")
+        return names(models, kinds)
+
+    def read(self, study: str, request: gr.Request) -> tuple[Work, Wish, Found]:
+        """A study of this visitor. Raises InputError where there is none."""
+        if not study:
+            raise InputError("start a study first")
+        work = self.works.get(study, owner_of(request))
+        return work, Wish.read(work.wish["study"]), read_study(work.folder)
+
+    @staticmethod
+    def view(where: dict[str, Any], label: str, sort: str, falling: bool, low: Any, high: Any,
+             layout: str, axes: str) -> View:
+        """The view of what the controls hold; what they cannot hold counts as nothing chosen."""
+        cell, ranged = where.get("cell"), sort != "label"
+        return View(
+            slice=where["slice"] if where.get("slice") in SLICES else "all",
+            label=int(label) if str(label).isdecimal() else OTHERS,
+            cell=(int(cell[0]), int(cell[1])) if cell else None,
+            axes=axes if axes in AXES else "models",
+            sort=sort if sort in SORTS else "place", descending=bool(falling),
+            low=_bound(low) if ranged else None, high=_bound(high) if ranged else None,
+            page=int(where.get("page", 0)), table=layout == "table")
+
+    def open(self, mark: str, event: gr.EventData, request: gr.Request) -> list[Any]:
+        """One picture, with everything set as the study had it."""
+        try:
+            work, wish, found = self.read(shown_by(mark).get("study", ""), request)
+            case = next((c for c in found.cases if str(c.place) == str(event._data.get("id"))),
+                        None)
+            if case is None:
+                raise InputError("this picture is not in the study any more")
+            image = picture(clean_path(work.folder, case.place))
+        except InputError as error:
+            raise gr.Error(html.escape(sentence(error))) from None
+        captions = offered(found, case)
+        true = found.captions[case.label]
+        return [image, "\n".join(captions), captions, gr.update(choices=captions, value=true),
+                gr.update(choices=[ANY_WRONG, *captions], value=ANY_WRONG), case.name,
+                "classification", *wish.models, wish.seed, gr.Tabs(selected=ATTACK_ID),
+                *wish.controls]
+
+
+def shown_by(mark: str) -> dict[str, str]:
+    """What a page says it shows; what is not as we wrote it is not shown."""
+    try:
+        raw = json.loads(mark or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return {name: value for name, value in raw.items() if isinstance(value, str)
+            and TOKEN.fullmatch(value)} if isinstance(raw, dict) else {}
+
+
+def _bound(value: Any) -> float | None:
+    """What a box for a number holds; None for nothing, or for what is no number."""
+    try:
+        number = float(str(value).strip().replace(",", ".").replace("\u2212", "-"))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def offered(found: Found, case: Case) -> list[str]:
+    """All captions of the set or, of very many, those that this picture and the most others were
+    taken for; the true one among them."""
+    if len(found.captions) <= MOST_CAPTIONS:
+        return list(found.captions)
+    own = [case.label, *(k for one in case.sides for k in (one.was, one.now))]
+    usual = named_answers(found.cases, "models", MOST_CAPTIONS)
+    kept = list(dict.fromkeys([*own, *usual]))[:MOST_CAPTIONS]
+    return [found.captions[k] for k in sorted(kept)]

@@ -1,0 +1,80 @@
+"""What a person asks of a study: the form's controls, and the wish from their values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from explorer.data.containers import Report
+from explorer.data.uploads import collect
+from explorer.base.errors import InputError
+from explorer.models.library import Library
+from explorer.data.registry import PHOTOS, UPLOAD, listed, open_place, shipped
+from explorer.analysis.failures.hunt import MOST_IMAGES, Wish
+from explorer.ui.shared.choice import AttackChoice
+from explorer.ui.shared.forms import Slider, number
+from explorer.ui.shared.runs import PLAIN, lines
+
+PICTURES = [".zip", ".tar", ".gz", ".tgz", ".parquet", ".csv", ".tsv", "image"]
+OWN = ("My own pictures …", UPLOAD)
+HINT = ("A zip, tar or parquet file, or several photos. What they show is told by the lines "
+        "below, by a CSV with the columns image and caption (or label), by one folder for each "
+        "class, or by the file names.")
+
+
+class FailuresForm:
+    """The controls, in the order of `components`."""
+
+    def __init__(self, library: Library, pair: tuple[str, str], data: str) -> None:
+        self.place = gr.Dropdown([*shipped(), *listed(data), OWN], value=PHOTOS,
+                                 label="Pictures", elem_id="fx-place")
+        with gr.Column(visible=False, min_width=0) as self.own:
+            self.files = gr.File(label="Zip, parquet, or photos", file_count="multiple",
+                                 file_types=PICTURES, height=120, elem_id="fx-files")
+            gr.HTML(f'<p class="fx-hint">{HINT}</p>', **PLAIN)
+            self.answers = gr.Textbox("", lines=2, max_lines=6, elem_id="fx-answers",
+                                      label="What they show, one line a photo (optional)",
+                                      placeholder="cat1.jpg: a photo of a cat")
+        with gr.Row():
+            self.start = gr.Button("Start", variant="primary", elem_id="fx-start", scale=3)
+            self.stop = gr.Button("Stop", elem_id="fx-stop", min_width=80, scale=1)
+        self.said = gr.HTML("", elem_id="fx-started", **PLAIN)
+        self.choice = AttackChoice("fx")
+        self.choice.what()
+        self.choice.budgets()
+        self.limit = Slider(1, MOST_IMAGES, 200, step=1, label="Number of pictures, at most",
+                            elem_id="fx-limit")
+        with gr.Accordion("More settings", open=False):
+            self.extra = gr.Textbox("", lines=2, max_lines=6, elem_id="fx-extra",
+                                    label="More answers to choose from, one a line")
+            self.choice.more()
+            cards = [(card.title, card.id) for card in library.cards().values()]
+            self.left = gr.Dropdown(cards, value=pair[0], label="Left model", elem_id="fx-left")
+            self.right = gr.Dropdown(cards, value=pair[1], label="Right model", elem_id="fx-right")
+            self.seed = gr.Number(0, label="Seed", precision=0, minimum=0)
+        self.place.change(lambda name: gr.update(visible=name == UPLOAD), self.place, self.own,
+                          queue=False, show_progress="hidden", api_visibility="private")
+
+    def components(self) -> list[gr.components.Component]:
+        return [self.place, self.files, self.answers, self.limit, self.extra, self.left,
+                self.right, self.seed, *self.choice.components()]
+
+    def read(self, values: Sequence[Any], folder: Path) -> tuple[Wish, str, Report]:
+        """(wish, name of the pictures, what was left out); uploads are put into `folder`. Raises
+        InputError for values outside the rules."""
+        place, files, answers, limit, extra, left, right, seed, *controls = values
+        many = number(limit, "the number of pictures must be a number")
+        if not 1 <= many <= MOST_IMAGES:
+            raise InputError(f"choose 1 to {MOST_IMAGES:,} pictures")
+        attack = self.choice.build(list(controls))
+        wish = Wish.of(str(place), (str(left), str(right)), attack, limit=int(many),
+                       seed=int(seed or 0), extra=tuple(lines(extra)), controls=tuple(controls))
+        if place == UPLOAD:
+            got = collect([Path(str(path)) for path in files or []], lines(answers), folder)
+            open_place(UPLOAD, None, int(many), wish.seed, folder)  # what is wrong is said now
+            return wish, got.name, got.report
+        known = {name: title for title, name in self.place.choices}
+        return wish, str(known.get(str(place), place)).split(",")[0], Report()

@@ -1,0 +1,157 @@
+"""What is saved of a study's pictures, and the search for the smallest ε: handlers of buttons."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import gradio as gr
+
+from explorer.analysis.failures import cases as single
+from explorer.jobs.background import Progress, Work
+from explorer.base.errors import InputError
+from explorer.analysis.failures.slices import (SLICES, Case, Found, View, as_csv, chosen, named_answers)
+from explorer.server.scheduler import place_words
+from explorer.analysis.failures.hunt import Wish
+from explorer.ui.failures.cards import Sheet
+from explorer.ui.failures.cases import Studies, shown_by
+from explorer.ui.failures.report import report
+from explorer.ui.shared.runs import failure, sentence
+from explorer.ui.train.start import told
+from explorer.results.views import esc
+
+LOG = logging.getLogger(__name__)
+Said = tuple[Any, Any]
+
+
+def bar(progress: Progress) -> str:
+    return (f'<p class="rx-status" role="status">{esc(progress.text)} <progress '
+            f'max="{progress.total}" value="{progress.done}" aria-label="{esc(progress.text)}">'
+            f"</progress> {progress.done} of {progress.total}</p>")
+
+
+def ready(name: str, raw: bytes) -> Any:
+    """A file for the visitor to save, in the folder of uploads."""
+    folder = tempfile.mkdtemp(prefix="save-", dir=os.environ.get("GRADIO_TEMP_DIR") or None)
+    path = Path(folder) / re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+    path.write_bytes(raw)
+    return str(path)
+
+
+@dataclass(frozen=True)
+class Picked:
+    """The pictures that a button works on. said: how they were chosen."""
+
+    work: Work
+    wish: Wish
+    found: Found
+    cases: list[Case]
+    view: View
+    said: str
+
+
+class FailureSaves:
+    """Every handler takes (mark, ticked, *the view's controls) and the request."""
+
+    def __init__(self, studies: Studies) -> None:
+        self.studies, self.library, self.gate = studies, studies.library, studies.gate
+
+    def _picked(self, request: gr.Request, mark: str, ticked: Sequence[int], *controls: Any,
+                ) -> Picked:
+        """The ticked pictures or, without any, all of the choice. Raises InputError for none."""
+        work, wish, found = self.studies.read(shown_by(mark).get("study", ""), request)
+        view = self.studies.view(*controls)
+        only = set(ticked)
+        if only:
+            cases = [case for case in found.cases if case.place in only]
+            said = "the ticked pictures"
+        else:
+            cases = chosen(found.cases, view, named_of(found, view))
+            slice = SLICES[view.slice]
+            left, right = self.studies.roles(work)
+            said = slice.format(left=left, right=right)
+        if not cases:
+            raise InputError("there is no picture in this choice")
+        return Picked(work, wish, found, cases, view, said)
+
+    def _guarded(self, request: gr.Request, work: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+        """In this visitor's turn on the device; mistakes as one sentence."""
+        try:
+            pages = self.gate.pages(request, work, lambda n: told(place_words(n)))
+            with closing(cast(Any, pages)):
+                yield from pages
+        except InputError as error:
+            yield failure(sentence(error))
+        except Exception:
+            LOG.exception("work on a study's pictures failed")
+            yield failure("Something failed on our side; the server's log has the details.")
+
+    def _saved(self, request: gr.Request, work: Callable[[], Iterator[str | tuple[str, bytes]]],
+               ) -> Iterator[Said]:
+        for item in self._guarded(request, work):
+            yield ((item, gr.skip()) if isinstance(item, str) else
+                   (told(f"{item[0]} is ready: save it below."), ready(*item)))
+
+    def flips(self, request: gr.Request, *values: Any) -> Iterator[str]:
+        def work() -> Iterator[str]:
+            on = self._picked(request, *values)
+            for progress in single.flips(on.work.folder, on.wish, on.found, on.cases,
+                                         self.library):
+                yield bar(progress)
+            yield told(f"Searched {len(on.cases)} pictures: each now says at which ε it flips.")
+
+        yield from self._guarded(request, work)
+
+    def bundles(self, request: gr.Request, *values: Any) -> Iterator[Said]:
+        def work() -> Iterator[str | tuple[str, bytes]]:
+            on = self._picked(request, *values)
+            for item in single.bundles(on.work.folder, on.wish, on.found, on.cases, self.library):
+                yield bar(item) if isinstance(item, Progress) else item
+
+        yield from self._saved(request, work)
+
+    def report(self, request: gr.Request, *values: Any) -> Iterator[Said]:
+        def work() -> Iterator[str | tuple[str, bytes]]:
+            on = self._picked(request, *values)
+            yield told("Making the report …")
+            marks = {name: self.library.load(name).fingerprint for name in on.wish.models}
+            roles = self.studies.roles(on.work)
+            sheet = Sheet(on.work.folder, on.found, roles, live=False)
+            page = report(sheet, on.wish, on.work.title, on.cases, marks, on.said, on.view.axes)
+            yield "failures.html", page.encode()
+
+        yield from self._saved(request, work)
+
+    def csv(self, request: gr.Request, *values: Any) -> Said:
+        try:
+            on = self._picked(request, *values)
+        except InputError as error:
+            return failure(sentence(error)), gr.skip()
+        text = as_csv(on.found, on.cases, on.wish.models)
+        return (told(f"failures.csv has {len(on.cases):,} pictures: save it below."),
+                ready("failures.csv", b"\xef\xbb\xbf" + text.encode()))
+
+    def sheet(self, request: gr.Request, *values: Any) -> Said:
+        try:
+            on = self._picked(request, *values)
+            raw = single.contact_sheet(on.work.folder, on.found, on.cases,
+                                       self.studies.roles(on.work))
+        except InputError as error:
+            return failure(sentence(error)), gr.skip()
+        few = min(len(on.cases), single.MOST_SHEET)
+        left = f", the first of {len(on.cases):,}" if few < len(on.cases) else ""
+        return (told(f"contact-sheet.png has {few} pictures{left}: save it below."),
+                ready("contact-sheet.png", raw))
+
+
+def named_of(found: Found, view: View) -> list[int]:
+    """The captions with a line of their own in the matrix of a view's slice."""
+    apart = [case for case in found.cases if view.slice in ("all", case.slice)]
+    return named_answers(apart, view.axes)

@@ -1,0 +1,249 @@
+"""The Failures tab: one attack on many pictures, what broke sorted, a click to the Attack tab."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import gradio as gr
+
+from explorer.jobs.background import BUSY, Background
+from explorer.base.errors import InputError
+from explorer.analysis.failures.slices import AXES, SLICES, SORTS
+from explorer.models.library import Library
+from explorer.server.gate import Gate, visitor_of
+from explorer.ui.failures import views as views
+from explorer.ui.attack.tab import AttackTab
+from explorer.ui.failures.cases import Studies, owner_of, shown_by
+from explorer.ui.failures.form import FailuresForm
+from explorer.ui.failures.look import ANY, KIND, Look
+from explorer.ui.failures.saves import FailureSaves
+from explorer.ui.shared.runs import PLAIN, WAIT, failure, sentence
+from explorer.ui.train.start import told
+
+HERE = Path(__file__).parent
+LOG = logging.getLogger(__name__)
+EVERY = 2.0  # seconds between two looks at a study
+FIRST: dict[str, Any] = {"slice": "all", "cell": None, "page": 0}
+TO_ATTACK = "() => { window.scrollTo(0, 0); document.querySelector('#rx-go')?.click(); }"
+LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+HEAVY: dict[str, Any] = {"concurrency_id": KIND, "concurrency_limit": WAIT,
+                         "show_progress": "hidden", "api_visibility": "private"}
+
+
+class FailuresTab:
+    """Builds the tab's components and wires them; put it inside a gr.Tab of `tabs`, and call
+    `follow` when all tabs are there. data: the server's data folder, "" for none."""
+
+    def __init__(self, demo: gr.Blocks, library: Library, attack_tab: AttackTab, tabs: gr.Tabs,
+                 works: Background, gate: Gate, data: str = "") -> None:
+        style = f"<style>{(HERE / 'failures.css').read_text('utf-8')}</style>"
+        gr.HTML("", html_template=style, elem_id="fx-style", **PLAIN)
+        self.library, self.attack, self.tabs = library, attack_tab, tabs
+        self.works, self.gate, self.data = works, gate, data
+        self.studies = Studies(library, works, gate)
+        self.saves, self.look = FailureSaves(self.studies), Look(self.studies)
+        self._build()
+        self._wire(demo)
+        self._wire_pictures()
+
+    def _build(self) -> None:
+        script = (HERE / "failures.js").read_text("utf-8")
+        part: dict[str, Any] = {"js_on_load": script, **PLAIN}
+        # The study that was pressed, whether the tab is open, what is ticked, and where one is.
+        self.asked, self.open = gr.State(""), gr.State(False)
+        self.ticked, self.where = gr.State([]), gr.State(FIRST)
+        self.poke = gr.HTML("", render=False, **PLAIN)
+        self.mark = gr.HTML("{}", elem_id="fx-mark", **PLAIN)  # what the page shows, in the page
+        self.timer = gr.Timer(EVERY, active=False)
+        with gr.Row(elem_id="fx-main", equal_height=False):
+            with gr.Column(scale=3, min_width=300, elem_id="fx-form"):
+                self.form = FailuresForm(self.library, self.attack.pair_ids, self.data)
+            with gr.Column(scale=9, min_width=520, elem_id="fx-watch"):
+                self.list = gr.HTML("", elem_id="fx-studies", **part)
+                self.state = gr.HTML(views.NONE, elem_id="fx-state", **part)
+                self.slices = gr.HTML("", elem_id="fx-slices", **part)
+                self._choices()
+                with gr.Accordion("Confusion matrix: which answer became which", open=False,
+                                  elem_id="fx-confusion"):
+                    names = [(text.format(left="left", right="right"), name)
+                             for name, text in AXES.items()]
+                    self.axes = gr.Radio(names, value="models", label="Rows and columns",
+                                         elem_id="fx-axes")
+                    self.matrix = gr.HTML("", elem_id="fx-matrix", **part)
+                self.gallery = gr.HTML("", elem_id="fx-gallery", **part)
+
+    def _choices(self) -> None:
+        with gr.Row(elem_id="fx-choices"):  # shown once there is something to choose from: see
+            # failures.css, since Gradio loses such updates of what is in a tab
+            self.label = gr.Dropdown([("any", ANY)], value=ANY, label="True answer",
+                                     elem_id="fx-label", min_width=140)
+            self.sort = gr.Dropdown([(text, name) for name, text in SORTS.items()], value="place",
+                                    label="Sorted by", elem_id="fx-sort", min_width=180)
+            self.low = gr.Textbox("", label="From", elem_id="fx-low", min_width=70,
+                                  placeholder="any", max_lines=1, scale=0)
+            self.high = gr.Textbox("", label="To", elem_id="fx-high", min_width=70,
+                                   placeholder="any", max_lines=1, scale=0)
+            self.falling = gr.Checkbox(False, label="Largest first", elem_id="fx-falling",
+                                       min_width=110)
+            self.layout = gr.Radio([("pictures", "cards"), ("table", "table")], value="cards",
+                                   label="Show as", elem_id="fx-layout", min_width=170)
+        with gr.Row(elem_id="fx-exports"):
+            self.picked = gr.HTML("", elem_id="fx-picked", **PLAIN)
+            self.none = gr.Button("Untick all", size="sm", elem_id="fx-none", min_width=80)
+            self.flip = gr.Button("Find smallest ε", size="sm", elem_id="fx-flip", min_width=110)
+            self.report = gr.Button("Report (HTML)", size="sm", elem_id="fx-report", min_width=100)
+            self.bundle = gr.Button("Bundles", size="sm", elem_id="fx-bundle", min_width=70)
+            self.table = gr.Button("CSV", size="sm", elem_id="fx-csv", min_width=60)
+            self.sheet = gr.Button("Contact sheet", size="sm", elem_id="fx-sheet", min_width=95)
+        self.answer = gr.HTML("", elem_id="fx-answer", **PLAIN)
+        self.file = gr.File(label="Ready to save", interactive=False, elem_id="fx-file",
+                            height=70)
+
+    def _wire(self, demo: gr.Blocks) -> None:
+        self.controls = [self.where, self.label, self.sort, self.falling, self.low, self.high,
+                         self.layout, self.axes]
+        seen = [self.asked, self.open, self.mark, self.ticked, *self.controls]
+        view = [self.list, self.state, self.slices, self.matrix, self.gallery, self.picked,
+                self.label, self.axes, self.timer, self.mark]
+        # All looks are one event, so that none overtakes another: what happens pokes it.
+        gr.on([demo.load, self.timer.tick, self.poke.change], self.look.draw, seen, view,
+              trigger_mode="always_last", **LIGHT)
+        said, poke = self.form.said, self.poke
+        self.form.start.click(
+            self._start, self.form.components(), [said, self.asked, self.where, self.ticked],
+            **HEAVY).then(fresh, None, poke, **LIGHT)
+        self.form.stop.click(self._stop, self.mark, [said, poke], **LIGHT)
+        self.state.click(self._order, self.mark, [said, poke], **LIGHT)
+        typed = (self.low, self.high)  # of which Gradio's input event misses what is deleted
+        for control in self.controls[1:]:
+            event = cast(Any, control).change if control in typed else cast(Any, control).input
+            event(self._first_page, self.where, [self.where, poke], **LIGHT)
+        moves = [self.where, self.ticked]
+        self.list.click(self._choose, None,
+                        [self.asked, *moves, self.answer, self.file, poke], **LIGHT)
+        for part in (self.slices, self.matrix, self.gallery):
+            part.click(self._move, moves, [*moves, poke], trigger_mode="multiple", **LIGHT)
+
+    def _wire_pictures(self) -> None:
+        attack, saves = self.attack, self.saves
+        self.none.click(lambda: ([], fresh()), None, [self.ticked, self.poke], **LIGHT)
+        opened = [attack.photo, attack.captions, attack.listed, attack.true, attack.target,
+                  attack.alt, attack.goal, attack.standard, attack.robust, attack.seed, self.tabs,
+                  *attack.choice.components()]
+        cast(Any, self.gallery).opencase(self.studies.open, self.mark, opened, **LIGHT).success(
+            None, None, None, js=TO_ATTACK, api_visibility="private")
+        picked = [self.mark, self.ticked, *self.controls]
+        saved = [self.answer, self.file]
+        self.flip.click(saves.flips, picked, self.answer, **HEAVY).then(
+            fresh, None, self.poke, **LIGHT)
+        for button, save in ((self.bundle, saves.bundles), (self.table, saves.csv),
+                             (self.sheet, saves.sheet), (self.report, saves.report)):
+            button.click(cast(Any, save), picked, saved, **HEAVY)
+
+    def follow(self) -> None:
+        """Looks at a study over and over only while its tab is open. The poke stands outside the
+        tabs, since nothing in a tab that was never open is heard."""
+        cast(Any, self.poke).render()
+        for tab in self.tabs.children:  # gr.Tabs has such an event too, which is never sent
+            assert isinstance(tab, gr.Tab)
+            own = tab.id == KIND
+            tab.select(_opened if own else _closed, None, [self.open, self.poke], **LIGHT)
+
+    # -- starting and ending ----------------------------------------------------------------------
+
+    def _start(self, request: gr.Request, *values: Any) -> tuple[Any, ...]:
+        said: list[str] = []
+
+        def fill(folder: Path) -> tuple[str, dict[str, Any]]:
+            wish, name, report = self.form.read(values, folder)
+            said.extend(report.sentences())
+            return name, {"study": wish.as_dict(), "left_out": report.sentences()}
+
+        skipped = gr.skip(), gr.skip(), gr.skip()
+        try:
+            wait = self.gate.rate.take(visitor_of(request))
+            if wait:
+                raise InputError(f"too many runs in a minute: try again in {wait:.0f} s")
+            work = self.works.submit(KIND, owner_of(request), fill)
+        except InputError as error:
+            return failure(sentence(error)), *skipped
+        except Exception:
+            LOG.exception("a study could not be started")
+            return (failure("Something failed on our side; the server's log has the details."),
+                    *skipped)
+        return (told(" ".join(["Started. You may close this page: it goes on.", *said])), work.id,
+                FIRST, [])
+
+    def _stop(self, mark: str, request: gr.Request) -> tuple[str, str]:
+        """Ends the study that is shown or, where that is over, the one that goes on."""
+        owner, shown = owner_of(request), shown_by(mark).get("study", "")
+        busy = [work.id for work in self.works.list(owner, KIND) if work.state in BUSY]
+        if not busy:
+            return told("Nothing is running."), fresh()
+        study = shown if shown in busy else busy[-1]
+        return self._obeyed(lambda: self.works.stop(study, owner))
+
+    def _order(self, mark: str, event: gr.EventData, request: gr.Request) -> tuple[Any, str]:
+        """The buttons of the study that is shown."""
+        study, owner = shown_by(mark).get("study", ""), owner_of(request)
+        act = {"again": self.works.go_on, "delete": self.works.delete}.get(
+            str(event._data.get("do")))
+        return (gr.skip(), fresh()) if act is None else self._obeyed(lambda: act(study, owner))
+
+    @staticmethod
+    def _obeyed(act: Callable[[], None]) -> tuple[str, str]:
+        try:
+            act()
+        except InputError as error:
+            return failure(sentence(error)), fresh()
+        return "", fresh()
+
+    # -- moving about -----------------------------------------------------------------------------
+
+    @staticmethod
+    def _first_page(where: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        return {**where, "page": 0, "cell": None}, fresh()
+
+    @staticmethod
+    def _choose(event: gr.EventData) -> tuple[Any, ...]:
+        """Another study, from its start."""
+        return str(event._data.get("id", "")), FIRST, [], "", None, fresh()
+
+    @staticmethod
+    def _move(where: dict[str, Any], ticked: list[int], event: gr.EventData,
+              ) -> tuple[Any, Any, str]:
+        """What a press in the slices, the matrix or the gallery leads to."""
+        does, to = str(event._data.get("do")), str(event._data.get("id", ""))
+        moved: tuple[Any, Any] = gr.skip(), gr.skip()
+        try:
+            if does == "slice" and to in SLICES:
+                moved = {**where, "slice": to, "page": 0, "cell": None}, gr.skip()
+            elif does == "page":
+                moved = {**where, "page": max(0, int(to))}, gr.skip()
+            elif does == "cell":
+                row, column = (int(part) for part in to.split(","))
+                cell = None if where.get("cell") == [row, column] else [row, column]
+                moved = {**where, "cell": cell, "page": 0}, gr.skip()
+            elif does == "tick":
+                kept = [place for place in ticked if place != int(to)]
+                moved = gr.skip(), kept + [int(to)] * bool(event._data.get("on"))
+        except (TypeError, ValueError):
+            pass
+        return *moved, fresh()
+
+
+def fresh() -> str:
+    """Something invisible that was not there before, which makes the page look again."""
+    return f'<i data-at="{time.monotonic_ns()}"></i>'
+
+
+def _opened() -> tuple[bool, str]:
+    return True, fresh()
+
+
+def _closed() -> tuple[bool, str]:
+    return False, fresh()

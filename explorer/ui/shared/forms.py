@@ -1,0 +1,254 @@
+"""Form controls made from the fields of the attacks in the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field, fields
+from typing import Any
+
+import gradio as gr
+
+from explorer.attacks.image.classic import IMAGE_ATTACKS, ImageAttack, default_step
+from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
+from explorer.attacks.text.classic import TEXT_ATTACKS
+from explorer.attacks.text.base import OBJECTIVES, SCOPES, TextAttack
+from explorer.base.errors import InputError
+
+SHARED = {  # set once for all attacks of a kind
+    "image": ("eps", "norm"),
+    "text": ("objective", "captions", "similarity", "protect", "words", "characters"),
+    "joint": ("image", "text"),
+}
+AIMS = dict(zip(OBJECTIVES, ("the goal above", "away from itself, by KL (the paper's)",
+                             "away from itself, by cosine"), strict=True))
+WHOSE = dict(zip(SCOPES, ("the true caption", "all captions at once (the paper's)"), strict=True))
+LANGUAGE_MODELS = [("embedded: MiniLM with a head of ours", ""),
+                   ("bert-base-uncased, from the hub", "bert-base-uncased")]
+
+
+class Slider(gr.Slider):
+    """gr.Slider that hands over any value as it was sent, so that we refuse it, with our words."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        return payload
+
+
+def number(value: Any, refusal: str) -> float:
+    """The value as a number; NaN and infinity are numbers here. Raises InputError(refusal)."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(refusal) from None
+
+
+def own_fields(kind: type[Any], of: str = "image") -> list[Field[Any]]:
+    """The settings of an attack besides those that all of its kind share."""
+    return [f for f in fields(kind) if f.name not in SHARED[of]]
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default
+
+
+def control(field: Field[Any]) -> gr.components.Component:
+    """Slider, checkbox or dropdown for one field; sliders in grey levels where the unit says so."""
+    meta, default = field.metadata, _default(field)
+    common = {"label": meta["label"], "info": meta["help"], "interactive": True}
+    if field.name == "model":
+        return gr.Dropdown(LANGUAGE_MODELS, value=default, **common)
+    if "choices" in meta:
+        return gr.Dropdown(list(meta["choices"]), value=default, **common)
+    if isinstance(default, bool):
+        return gr.Checkbox(default, **common)
+    factor = _factor(field)
+    if factor == 255:
+        common["label"] += " (n/255)"
+    return Slider(meta["low"] * factor, meta["high"] * factor, default * factor,
+                  step=meta["step"] * factor, **common)
+
+
+def _factor(field: Field[Any]) -> int:
+    return 255 if field.metadata.get("unit") == "/255" else 1
+
+
+def shown(field: Field[Any], settings: Mapping[str, Any]) -> Any:
+    """What a control shows for given settings; its default where they have none."""
+    value = settings.get(field.name, _default(field))
+    return value * _factor(field) if isinstance(value, float) else value
+
+
+def read(field: Field[Any], value: Any) -> Any:
+    """A control's value as the field's value. Raises InputError outside the control's range."""
+    default, meta, factor = _default(field), field.metadata, _factor(field)
+    if isinstance(default, bool):
+        return bool(value)
+    if not isinstance(default, int | float):
+        return value or default
+    low, high = meta["low"] * factor, meta["high"] * factor
+    refusal = f"{meta['label']} must be a number from {low:g} to {high:g}"
+    got = number(value, refusal)
+    if not low - 1e-6 <= got <= high + 1e-6:
+        raise InputError(refusal)
+    if isinstance(default, float):
+        return got / factor
+    if got != int(got):
+        raise InputError(f"{meta['label']} must be a whole number")
+    return int(got)
+
+
+class AttackForm:
+    """The attack's name, its budget, and one group of controls an attack, of which one shows."""
+
+    def __init__(self) -> None:
+        self.names = [n for n in IMAGE_ATTACKS if n != "noise"] + ["noise"]
+        choices = [(IMAGE_ATTACKS[n].title, n) for n in self.names]
+        self.attack = gr.Dropdown(choices, value="pgd", label="Attack on the photo",
+                                  interactive=True)
+        self.norm = gr.Radio([("L∞: every pixel a little", "linf"), ("L2: the whole change", "l2")],
+                             value="linf", label="How the change is measured", interactive=True)
+        self.eps_l2 = Slider(0, 10, 1.0, step=0.1, label="Budget ε (L2, pixels in 0 to 1)",
+                             visible=False, interactive=True)
+        self.own: dict[str, list[gr.components.Component]] = {}
+        groups = []
+        for name in self.names:
+            with gr.Column(visible=name == "pgd", min_width=0) as group:
+                self.own[name] = [control(f) for f in own_fields(IMAGE_ATTACKS[name])]
+            groups.append(group)
+        self.attack.change(
+            lambda chosen: [gr.update(visible=n == chosen) for n in self.names],
+            self.attack, groups, show_progress="hidden", queue=False, api_visibility="private")
+
+    def components(self) -> list[gr.components.Component]:
+        """Inputs in the order that `build` takes their values."""
+        every = [c for name in self.names for c in self.own[name]]
+        return [self.attack, self.norm, self.eps_l2, *every]
+
+    def show(self, name: str, settings: Mapping[str, Any]) -> list[Any]:
+        """Values of `components` that describe an attack."""
+        eps = float(settings["eps"]) if settings.get("norm") == "l2" else 1.0
+        return [name, settings.get("norm", "linf"), eps,
+                *(shown(f, settings) if n == name else gr.skip()
+                  for n in self.names for f in own_fields(IMAGE_ATTACKS[n]))]
+
+    def build(self, eps_255: Any, values: list[Any]) -> ImageAttack:
+        """The attack that the form describes; takes its values off the front of `values`. Raises
+        InputError for values outside the rules."""
+        name, norm, eps_l2 = (values.pop(0) for _ in range(3))
+        if name not in IMAGE_ATTACKS:
+            raise InputError(f"there is no attack '{name}'")
+        eps = number(eps_255 if norm == "linf" else eps_l2, "the budget ε must be a number")
+        settings: dict[str, Any] = {"norm": norm, "eps": eps / 255 if norm == "linf" else eps}
+        for other in self.names:
+            for field in own_fields(IMAGE_ATTACKS[other]):
+                value = values.pop(0)
+                if other == name:
+                    settings[field.name] = read(field, value)
+        if norm == "l2" and "step" in settings:
+            fitting = default_step(eps, norm, settings["steps"])
+            settings["step"] = max(settings["step"], fitting)
+        return IMAGE_ATTACKS[name](**settings)
+
+
+class Choices:
+    """A menu of one registry, and one group of controls for each of its attacks, of which the
+    chosen one's shows."""
+
+    def __init__(self, kind: str, registry: dict[str, Any], first: str, label: str) -> None:
+        self.kind, self.registry = kind, registry
+        choices = [(found.title, name) for name, found in registry.items()]
+        self.attack = gr.Dropdown(choices, value=first, label=label, interactive=True)
+        self.own: dict[str, list[gr.components.Component]] = {}
+        groups = []
+        for name, found in registry.items():
+            with gr.Column(visible=name == first, min_width=0) as group:
+                self.own[name] = [control(f) for f in own_fields(found, kind)]
+            groups.append(group)
+        self.attack.change(
+            lambda chosen: [gr.update(visible=name == chosen) for name in registry],
+            self.attack, groups, show_progress="hidden", queue=False, api_visibility="private")
+
+    def components(self) -> list[gr.components.Component]:
+        return [self.attack, *(c for controls in self.own.values() for c in controls)]
+
+    def show(self, name: str, settings: Mapping[str, Any]) -> list[Any]:
+        """Values of `components` that describe an attack; nothing changes for an unlisted one."""
+        return [name if name in self.registry else gr.skip(),
+                *(shown(f, settings) if other == name else gr.skip()
+                  for other, found in self.registry.items() for f in own_fields(found, self.kind))]
+
+    def read(self, values: list[Any]) -> tuple[type[Any], dict[str, Any]]:
+        """The chosen class and its own settings; takes its values off the front of `values`."""
+        name = values.pop(0)
+        if name not in self.registry:
+            raise InputError(f"there is no attack '{name}'")
+        chosen: dict[str, Any] = {}
+        for other, found in self.registry.items():
+            for field in own_fields(found, self.kind):
+                value = values.pop(0)
+                if other == name:
+                    chosen[field.name] = read(field, value)
+        return self.registry[name], chosen
+
+
+class TextForm:
+    """Which words may change, and how they are chosen."""
+
+    def __init__(self) -> None:
+        self.choices = Choices("text", TEXT_ATTACKS, "bert", "Attack on the caption")
+        self.protect = gr.Checkbox(
+            False, label="Keep the class words", interactive=True,
+            info="words that tell one caption from the others stay: another class word is another "
+                 "meaning")
+        self.similarity = Slider(
+            0, 1, 0, step=0.05, label="Similarity floor", interactive=True,
+            info="least cosine between the sentence embeddings (MiniLM) before and after; 0: none")
+        self.objective = gr.Dropdown([(v, k) for k, v in AIMS.items()], value="goal",
+                                     label="The words aim at", interactive=True)
+        self.captions = gr.Dropdown([(v, k) for k, v in WHOSE.items()], value="true",
+                                    label="What is reworded", interactive=True)
+        self.choices.attack.change(
+            lambda name: 0.7 if name == "synonym" else 0.0, self.choices.attack, self.similarity,
+            show_progress="hidden", queue=False, api_visibility="private")
+
+    def components(self) -> list[gr.components.Component]:
+        return [self.protect, self.similarity, self.objective, self.captions,
+                *self.choices.components()]
+
+    def show(self, name: str, settings: Mapping[str, Any]) -> list[Any]:
+        """Values of `components` that describe an attack."""
+        return [settings.get("protect", False), settings.get("similarity", 0.0),
+                settings.get("objective", "goal"), settings.get("captions", "true"),
+                *self.choices.show(name, settings)]
+
+    def build(self, edits: Any, values: list[Any]) -> TextAttack:
+        """The attack that the form describes; takes its values off the front of `values`."""
+        protect, floor, objective, captions = (values.pop(0) for _ in range(4))
+        kind, own = self.choices.read(values)
+        many = number(edits, "the number of words must be a number")
+        if not 0 <= many <= 5 or many != int(many):
+            raise InputError("the number of words that may change must be a whole number from 0 "
+                             "to 5")
+        has = {f.name for f in fields(kind)}
+        budget = "characters" if "characters" in has else "words"
+        attack: TextAttack = kind(
+            **own, **{budget: int(many)}, protect=bool(protect), objective=str(objective),
+            captions=str(captions),
+            similarity=number(floor, "the similarity floor must be a number from 0 to 1"))
+        return attack
+
+
+class JointForm:
+    """Who moves when."""
+
+    def __init__(self) -> None:
+        self.choices = Choices("joint", JOINT_ATTACKS, "alternating", "Order of the turns")
+
+    def components(self) -> list[gr.components.Component]:
+        return self.choices.components()
+
+    def build(self, image: ImageAttack, text: TextAttack, values: list[Any]) -> JointAttack:
+        kind, own = self.choices.read(values)
+        attack: JointAttack = kind(image=image, text=text, **own)
+        return attack

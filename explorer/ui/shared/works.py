@@ -1,0 +1,70 @@
+"""Long work of the tabs, done in this process: which kinds there are, where it is kept, and its
+turns on the device between the visitors' own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from explorer.jobs.background import Background, Runner
+from explorer.base.errors import InputError
+from explorer.analysis.evaluation.work import carry_out
+from explorer.models.library import Library
+from explorer.server.gate import TICK, Gate
+from explorer.server.logs import say
+from explorer.server.scheduler import Turn
+from explorer.base.settings import Settings
+from explorer.analysis.failures.hunt import Wish, hunt
+
+FULL = 2.0  # seconds until the next try for a place in a full queue
+
+
+def kinds(library: Library, settings: Settings) -> dict[str, Runner]:
+    """What each kind of work does."""
+    data = settings.data or None
+    return {
+        "failures": lambda work: hunt(Wish.read(work.wish["study"]), work.folder, library, data),
+        "evaluate": lambda work: carry_out(work, library, data),
+    }
+
+
+@contextmanager
+def turn(gate: Gate, name: str) -> Iterator[None]:
+    """Holds the device for one step of a work, in line with the visitors."""
+    mine = _enter(gate, f"work-{name}")
+    try:
+        while gate.turns.wait(mine, TICK):
+            pass
+        yield
+    finally:
+        gate.turns.leave(mine)
+
+
+def _enter(gate: Gate, visitor: str) -> Turn:
+    while True:
+        with suppress(InputError):  # so many visitors wait that the queue is full
+            return gate.turns.enter(visitor)
+        time.sleep(FULL)
+
+
+def open_works(library: Library, gate: Gate, settings: Settings | None = None) -> Background:
+    """The works of the runs folder, watched. Without settings, or where nothing can be written
+    there, they are kept for as long as this server runs."""
+    runners = kinds(library, settings or Settings())
+
+    def at(folder: Path) -> Background:
+        return Background(folder, runners, lambda name: turn(gate, name))
+
+    works = None
+    if settings is not None:
+        try:
+            works = at(Path(settings.runs) / "works")
+        except InputError as error:
+            say("works are lost when the server ends", 30, why=str(error))
+    works = works or at(Path(tempfile.mkdtemp(prefix=f"clip-explorer-{os.getpid()}-works-")))
+    works.watch()
+    return works

@@ -1,0 +1,96 @@
+"""What the buttons of the training form do: measure what a run will cost, and start it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from explorer.training.costs import Cost, measure
+from explorer.base.errors import InputError
+from explorer.jobs.training import Jobs
+from explorer.models.library import Library
+from explorer.ui.shared.runs import failure, sentence
+from explorer.ui.train.form import Wish, cost_sentence, read
+from explorer.results.views import esc
+
+LOG = logging.getLogger(__name__)
+FRESH = 900.0  # seconds for which a measured cost is used again
+
+
+def told(text: str) -> str:
+    return f'<p class="rx-status" role="status">{esc(text)}</p>'
+
+
+class Starter:
+    """Both buttons' events; their inputs are the values of the form."""
+
+    def __init__(self, library: Library, jobs: Jobs) -> None:
+        self.library, self.jobs = library, jobs
+        self.costs: dict[tuple[str, ...], tuple[float, Cost]] = {}
+
+    def _cost(self, wish: Wish) -> Iterator[str | Cost]:
+        """Words while it is measured, then the Cost; from memory where it was measured lately."""
+        flags = wish.flags(self._folders())
+        key = (*flags, str(wish.data))
+        when, cost = self.costs.get(key, (0.0, None))
+        if cost is not None and time.monotonic() - when < FRESH:
+            yield cost
+            return
+        for item in measure(flags, wish.data, wish.recipe.batch, self.jobs.command):
+            if isinstance(item, Cost):
+                self.costs[key] = (time.monotonic(), item)
+            yield item
+
+    def _folders(self) -> list[Path]:
+        return list(dict.fromkeys([*self.library.folders, self.jobs.models]))
+
+    def estimate(self, *values: Any) -> Iterator[str]:
+        def work() -> Iterator[str]:
+            wish = read(values, self.jobs.folder / "samples")
+            for item in self._cost(wish):
+                yield told(item if isinstance(item, str) else cost_sentence(wish, item) +
+                           self._beside())
+
+        yield from _guarded(work)
+
+    def _beside(self) -> str:
+        busy = any(job.state == "running" for job in self.jobs.jobs())
+        return " It was measured beside a run that is going on: alone it is faster." * busy
+
+    def start(self, *values: Any) -> Iterator[tuple[Any, Any]]:
+        def work() -> Iterator[str | tuple[str, str]]:
+            wish, cost = read(values, self.jobs.folder / "samples"), None
+            if wish.minutes is not None:
+                for item in self._cost(wish):
+                    if isinstance(item, Cost):
+                        cost = item
+                    else:
+                        yield told(item)
+            name = wish.model_name()
+            flags = [*wish.flags(self._folders()), *wish.budget_flags(cost), "--name", name]
+            about = {"model": name, "base": wish.base, "method": wish.recipe.method,
+                     "eps": wish.recipe.eps * 255, "data": wish.data_title,
+                     "budget": wish.budget}
+            run = self.jobs.submit(flags, wish.data, wish.copy, about)
+            waits = self.jobs.job(run).state == "waiting"
+            yield told(f"{name} {'waits for its turn' if waits else 'has started'}. You may close "
+                       "this page: the run goes on, and is found here again."), run
+
+        for item in _guarded(work):
+            yield item if isinstance(item, tuple) else (item, gr.skip())
+
+
+def _guarded(work: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+    """Mistakes as one sentence."""
+    try:
+        yield from work()
+    except InputError as error:
+        yield failure(sentence(error))
+    except Exception:
+        LOG.exception("starting a run failed")
+        yield failure("Something failed on our side; the server's log has the details.")

@@ -1,0 +1,232 @@
+"""The Train tab: start a run, follow it from anywhere, compare its model with the base."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from explorer.base.errors import InputError
+from explorer.jobs.training import Jobs
+from explorer.models.library import Library
+from explorer.jobs.runrecord import LIVE, Job
+from explorer.server.rules import LOOPBACK
+from explorer.ui.attack.tab import AttackTab
+from explorer.ui.shared.runs import PLAIN, failure, sentence
+from explorer.ui.train.upload import BringModel
+from explorer.ui.train.form import TrainForm, base_choices
+from explorer.ui.train.start import Starter, told
+from explorer.ui.train.views import gallery, listing, notice, panel, run_list, title
+from explorer.results.views import esc
+
+HERE = Path(__file__).parent
+EVERY = 2.0  # seconds between two looks at a run
+ATTACK_ID = "attack"  # of the tab that compares
+PRESS_ATTACK = "() => { document.querySelector('#rx-go')?.click(); }"
+
+
+def open_jobs(library: Library, host: str, asked: bool, folder: Path) -> tuple[Jobs | None, str]:
+    """The runs of a folder, whose models join the library, or None and why training is off.
+
+    On where it is asked for, and where the server listens on loopback alone. Raises InputError
+    when it is asked for and cannot be.
+    """
+    if not asked and host not in LOOPBACK:
+        return None, ("This server can be reached from other machines, so anybody who opens the "
+                      "page could use its processors for hours.")
+    try:
+        jobs = Jobs(folder)
+    except InputError as error:
+        if asked:
+            raise
+        return None, sentence(error)
+    library.folders.append(jobs.models)
+    return jobs, ""
+
+
+class TrainTab:
+    """Builds the tab's components and wires them; put it inside a gr.Tab.
+
+    jobs: None where training is off, and then nothing here can be called. tabs: the gr.Tabs
+    around, whose tab ATTACK_ID holds `attack_tab`. bring: visitors may add models of their own.
+    """
+
+    def __init__(self, demo: gr.Blocks, library: Library, attack_tab: AttackTab, tabs: gr.Tabs,
+                 jobs: Jobs | None, why_off: str = "", bring: bool = False) -> None:
+        style = f"<style>{(HERE / 'train.css').read_text('utf-8')}</style>"
+        gr.HTML("", html_template=style, elem_id="tr-style", **PLAIN)
+        if jobs is None:
+            gr.HTML(notice(why_off), elem_id="tr-off", **PLAIN)
+            return
+        self.library, self.attack, self.tabs, self.jobs = library, attack_tab, tabs, jobs
+        self.starter = Starter(library, jobs)
+        self._build(bring)
+        self._wire(demo)
+        jobs.watch()
+
+    def _build(self, bring: bool) -> None:
+        script = (HERE / "train.js").read_text("utf-8")
+        # Written by one event each, since an answer may come late: the run that was clicked,
+        # whether the tab is open, and what the page shows.
+        self.chosen, self.open, self.shown = gr.State(""), gr.State(False), gr.State({})
+        self.timer = gr.Timer(EVERY, active=False)
+        with gr.Row(elem_id="tr-main", equal_height=False):
+            with gr.Column(scale=4, min_width=330, elem_id="tr-form"):
+                self.form = TrainForm(self.library)
+                self.own = BringModel(self.library, self.jobs.models, self.attack.gate) if (
+                    bring) else None
+            with gr.Column(scale=8, min_width=480, elem_id="tr-watch"):
+                self.runs = gr.HTML("", elem_id="tr-runs", js_on_load=script, **PLAIN)
+                with gr.Row(elem_id="tr-orders", visible=False) as self.orders:
+                    self.pause = gr.Button("Pause", size="sm", elem_id="tr-pause")
+                    self.resume = gr.Button("Resume", size="sm", elem_id="tr-resume")
+                    self.stop = gr.Button("Stop and keep the model", size="sm", elem_id="tr-stop")
+                    self.end = gr.Button("End it at once", size="sm", elem_id="tr-end")
+                    self.again = gr.Button("Go on with it", size="sm", elem_id="tr-again")
+                    self.compare = gr.Button("Compare with its base", size="sm",
+                                             variant="primary", elem_id="tr-compare")
+                self.answer = gr.HTML("", elem_id="tr-answer", **PLAIN)
+                self.panel = gr.HTML("", elem_id="tr-panel", **PLAIN)
+                self.gallery = gr.HTML("", elem_id="tr-gallery", js_on_load=script, **PLAIN)
+                with gr.Accordion("What it printed", open=False, visible=False) as self.printed:
+                    self.tail = gr.Button("Show the last lines", size="sm", elem_id="tr-tail")
+                    self.output = gr.HTML("", elem_id="tr-output", **PLAIN)
+
+    def _wire(self, demo: gr.Blocks) -> None:
+        light: dict[str, Any] = {"queue": False, "show_progress": "hidden",
+                                 "api_visibility": "private"}
+        heavy: dict[str, Any] = {"concurrency_limit": 1, "show_progress": "hidden",
+                                 "api_visibility": "private"}
+        seen = [self.chosen, self.open, self.shown]
+        view = [self.runs, self.panel, self.gallery, self.orders, self.pause, self.resume,
+                self.stop, self.end, self.again, self.compare, self.printed, self.timer,
+                self.form.base, self.attack.standard, self.attack.robust, self.shown]
+        self.form.wire(light)
+        if self.own is not None:
+            self.own.wire([self.form.base, self.attack.standard, self.attack.robust])
+        inputs = self.form.components()
+        self.form.estimate.click(self.starter.estimate, inputs, self.form.said, **heavy)
+        self.form.start.click(
+            self.starter.start, inputs, [self.form.said, self.chosen], **heavy,
+        ).then(self._look, seen, view, **light)
+        self.timer.tick(self._look, seen, view, trigger_mode="once", **light)
+        own = self.tabs.children[-1]
+        for tab in self.tabs.children:  # gr.Tabs has such an event too, which is never sent
+            assert isinstance(tab, gr.Tab)
+            tab.select(self._opened if tab is own else self._closed, None, self.open, **light,
+                       ).then(self._look, seen, view, **light)
+        demo.load(self._arrive, None, view, **light)
+        self.runs.click(self._choose, None, [self.chosen, self.answer, self.output],
+                        **light).then(self._look, seen, view, **light)
+        for button, order in ((self.pause, self.jobs.pause), (self.resume, self.jobs.go_on),
+                              (self.stop, self.jobs.stop), (self.end, self.jobs.end),
+                              (self.again, self.jobs.go_on)):
+            button.click(self._order(order), self.shown, self.answer, **light).then(
+                self._look, seen, view, **light)
+        self.tail.click(self._tail, self.shown, self.output, **light)
+        self.compare.click(
+            self._compare, self.shown,
+            [self.attack.standard, self.attack.robust, self.tabs, self.answer], **light,
+        ).success(None, None, None, js=PRESS_ATTACK, api_visibility="private")
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def _arrive(self) -> tuple[Any, ...]:
+        """The first look, which knows nothing of the timer: the tab may be open by now."""
+        return self._look("", None, {})
+
+    @staticmethod
+    def _opened() -> bool:
+        return True
+
+    @staticmethod
+    def _closed() -> bool:
+        return False
+
+    def _look(self, chosen: str, is_open: bool | None, shown: dict[str, Any]) -> tuple[Any, ...]:
+        """What has changed since `shown`, for all of the view. The timer goes on while the tab
+        is open and a run is not over."""
+        self.jobs.settle()  # so that what has just ended is listed, by now or never
+        jobs, queue = listing(self.jobs)
+        job = _chosen(jobs, chosen)
+        place = next((k for k, other in enumerate(queue, 1) if job and other.id == job.id), 0)
+        ready = [] if job is None else sorted(p.name for p in self.jobs.models.glob("2*"))
+        busy = any(other.state in LIVE or other.state == "waiting" for other in jobs)
+        drawn = {
+            "id": job.id if job else "",
+            "runs": run_list(jobs, queue, job.id if job else ""), "panel": panel(job, place),
+            "moments": [job.id, len(job.story.probes)] if job else [],
+            "state": [job.state, job.id] if job else [], "ready": ready,
+            "timer": busy and is_open if is_open is not None else shown.get("timer"),
+        }
+        changed = {key for key, value in drawn.items() if shown.get(key) != value}
+
+        def only(key: str, value: Callable[[], Any]) -> Any:
+            return value() if key in changed else gr.skip()
+
+        models = [only("ready", lambda: gr.update(choices=base_choices(self.library)))] * 3
+        return (only("runs", lambda: drawn["runs"]), only("panel", lambda: drawn["panel"]),
+                only("moments", lambda: gallery(job)),
+                *(gr.update(visible=b) if "state" in changed else gr.skip()
+                  for b in _buttons(job)),
+                only("timer", lambda: gr.Timer(active=bool(drawn["timer"]))), *models,
+                drawn)
+
+    @staticmethod
+    def _choose(event: gr.EventData) -> tuple[str, str, str]:
+        return str(event._data.get("id", "")), "", ""
+
+    def _tail(self, shown: dict[str, Any]) -> str:
+        try:
+            text = self.jobs.output(_id(shown)) or "It has printed nothing yet."
+        except InputError as error:
+            return failure(sentence(error))
+        return f'<pre class="tr-pre" tabindex="0" aria-label="Last lines">{esc(text)}</pre>'
+
+    # -- orders ----------------------------------------------------------------------------------
+
+    @staticmethod
+    def _order(act: Callable[[str], None]) -> Callable[[dict[str, Any]], str]:
+        def obey(shown: dict[str, Any]) -> str:
+            try:
+                act(_id(shown))
+            except InputError as error:
+                return failure(sentence(error))
+            return ""
+
+        return obey
+
+    def _compare(self, shown: dict[str, Any]) -> tuple[Any, ...]:
+        try:
+            job = self.jobs.job(_id(shown))
+        except InputError as error:
+            raise gr.Error(html.escape(sentence(error))) from None
+        model, base = title(job), str(job.record.about.get("base", ""))
+        choices = base_choices(self.library)
+        known = {name for _, name in choices}
+        if not {model, base} <= known:
+            raise gr.Error("The model or its base is not in the list of models any more.")
+        return (gr.update(choices=choices, value=base), gr.update(choices=choices, value=model),
+                gr.Tabs(selected=ATTACK_ID), told(""))
+
+
+def _id(shown: dict[str, Any]) -> str:
+    """The run that the page shows."""
+    return str(shown.get("id", ""))
+
+
+def _chosen(jobs: list[Job], chosen: str) -> Job | None:
+    """The run asked for, else the one that is going on, else the newest."""
+    found = [job for job in jobs if job.id == chosen] or [job for job in jobs if job.state in LIVE]
+    return next(iter(found or jobs), None)
+
+
+def _buttons(job: Job | None) -> tuple[bool, ...]:
+    """Which show: the row, pause, resume, stop, end, again, compare, what it printed."""
+    state = job.state if job else ""
+    shown = (state == "running", state == "paused", state in ("running", "paused", "waiting"),
+             state == "stopping", bool(job and job.can_go_on), state == "finished")
+    return (any(shown), *shown, job is not None)

@@ -1,0 +1,249 @@
+"""Training runs as HTML: the list of them, one run's progress, its pictures over time."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from explorer.jobs.training import Jobs
+from explorer.jobs.runlog import Event
+from explorer.jobs.runrecord import LIVE, Job
+from explorer.ui.train.charts import Series, line_chart
+from explorer.results.views import esc, percent, table
+
+MOST_LISTED = 50
+MOST_FRAMES = 8  # moments of the gallery; of more, evenly spaced ones
+STATES = {"waiting": "waiting", "running": "running", "paused": "paused",
+          "stopping": "stopping", "finished": "finished", "failed": "failed",
+          "interrupted": "interrupted", "cancelled": "taken out"}
+MARKS = {"waiting": "…", "running": "▶", "paused": "❚❚", "stopping": "■", "finished": "✓",
+         "failed": "✗", "interrupted": "!", "cancelled": "–"}
+
+
+NONE = """<section class="tr-off"><h3>No run yet</h3>
+<p>Start trains a model against attacks, on this machine. The settings on the left are a preset of
+five minutes. While it runs you see here how its loss falls, how many pictures it still names
+rightly, clean and under attack, and three of them as they are attacked anew.</p>
+<p>A run goes on when you close this page, and anybody who opens it sees the same runs.
+When one ends, its model can be compared with the one it started from.</p></section>"""
+
+
+def duration(seconds: float) -> str:
+    """Time for a person: 40 s, 5 min, 2.5 h."""
+    if seconds < 90:
+        return f"{max(0.0, seconds):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def title(job: Job) -> str:
+    return str(job.record.about.get("model") or job.id)
+
+
+def run_list(jobs: Sequence[Job], queue: Sequence[Job], chosen: str) -> str:
+    """The runs as buttons, newest first; the chosen one pressed."""
+    if not jobs:
+        return NONE
+    places = {job.id: k for k, job in enumerate(queue, 1)}
+    rows = "".join(_row(job, places.get(job.id, 0), job.id == chosen)
+                   for job in jobs[:MOST_LISTED])
+    more = len(jobs) - MOST_LISTED
+    rest = f'<p class="tr-none">and {more} older ones in the runs folder</p>' if more > 0 else ""
+    return f'<div class="tr-runs" role="group" aria-label="Training runs">{rows}</div>{rest}'
+
+
+def _row(job: Job, place: int, pressed: bool) -> str:
+    about = job.record.about
+    state = f"{STATES[job.state]}, place {place}" if place else STATES[job.state]
+    when = time.strftime("%d %b, %H:%M", time.localtime(job.record.created))
+    return (f'<button type="button" class="tr-run" data-run="{esc(job.id)}" '
+            f'aria-pressed="{"true" if pressed else "false"}">'
+            f'<span class="tr-state tr-{job.state}"><span aria-hidden="true">{MARKS[job.state]}'
+            f'</span> {esc(state)}</span><b>{esc(title(job))}</b>'
+            f'<span class="tr-when">{esc(about.get("budget", ""))} · {esc(when)}</span></button>')
+
+
+def panel(job: Job | None, place: int = 0) -> str:
+    """What a run is doing, in a sentence, numbers and two charts."""
+    if job is None:
+        return ""
+    step = job.story.step
+    return (f'<section class="tr-panel" aria-label="Run {esc(title(job))}">'
+            f'<header><h3>{esc(title(job))}</h3><span class="tr-about">{esc(_about(job))}</span>'
+            f'</header><p class="tr-say">{esc(sentence(job, place))}</p>'
+            f"{_bar(step)}{_facts(job)}{_charts(job)}{_numbers(job)}{_notes(job)}</section>")
+
+
+def _about(job: Job) -> str:
+    about = job.record.about
+    words = [f"{about.get('base', '')} on {about.get('data', '')}", about.get("method", ""),
+             f"ε {about['eps']:g}/255" if "eps" in about else "", about.get("budget", "")]
+    return " · ".join(str(word) for word in words if word)
+
+
+def sentence(job: Job, place: int = 0) -> str:
+    """The state of a run in words."""
+    step = job.story.step
+    reached = f"step {step['index']} of {step['total']}" if step else "its first step"
+    if job.state == "waiting":
+        before = f"{place - 1} before it, and the one that runs" if place > 1 else "it is the next"
+        return f"Waiting for its turn: {before}."
+    if job.state == "running" and step is None:
+        return "Starting: opening the model and the data, and measuring how good it is now …"
+    if job.state == "running":
+        return f"Training, at {reached}: about {duration(float((step or {})['eta_s']))} left."
+    return {
+        "paused": f"Paused after {reached}. Nothing is computed until it is resumed.",
+        "stopping": f"Stopping at {reached}: the model is measured once more and kept. Pressing "
+                    "again ends it at once; it can then go on from its last checkpoint.",
+        "finished": f"Finished at {reached}. The model is in the list of models.",
+        "failed": f"Failed: {job.reason or 'it ended without a word; see what it printed'}.",
+        "interrupted": f"Interrupted at {reached}: its process ended early. It can go on from its "
+                       "last checkpoint.",
+        "cancelled": "Taken out of the queue before it started.",
+    }[job.state]
+
+
+def _bar(step: Event | None) -> str:
+    if step is None:
+        return ""
+    return (f'<progress class="tr-bar" max="{step["total"]}" value="{step["index"]}" '
+            f'aria-label="Steps done"></progress>')
+
+
+def _facts(job: Job) -> str:
+    facts = []
+    step, probes = job.story.step, job.story.probes
+    if probes:
+        first, last = probes[0], probes[-1]
+        for key, word in (("clean", "Clean accuracy"), ("robust", "Under attack")):
+            was, now = (f"{p[key] * 100:.0f} %" for p in (first, last))
+            facts.append((word, f"{was} → {now}" if last is not first else was))
+    if step is not None:
+        facts.append(("Speed", f"{step['images_per_s']:.1f} pictures/s"))
+        if job.state in LIVE:
+            facts.append(("Time left", duration(float(step["eta_s"]))))
+        if step.get("unreadable"):
+            facts.append(("Left out", f"{step['unreadable']} unreadable pictures"))
+    if not facts:
+        return ""
+    cells = "".join(f"<div><dt>{esc(k)}</dt><dd>{esc(v)}</dd></div>" for k, v in facts)
+    return f'<dl class="tr-facts">{cells}</dl>'
+
+
+def _charts(job: Job) -> str:
+    steps, probes = job.story.steps, job.story.probes
+    if not steps and not probes:
+        return ""
+    names = list(dict.fromkeys(name for s in steps for name in s["losses"]))
+    losses = [Series(name, tuple((float(s["index"]), float(s["losses"][name])) for s in steps
+                                 if name in s["losses"])) for name in names]
+    accuracy = [Series(word, tuple((float(p["index"]), float(p[key])) for p in probes))
+                for key, word in (("robust", "under attack"), ("clean", "clean"))]
+    measured = _measured(probes)
+    return ('<div class="tr-charts">'
+            + line_chart(accuracy, f"Accuracy on {measured}", "step", share=True)
+            + line_chart(losses, "Loss, by its terms", "step") + "</div>")
+
+
+def _measured(probes: Sequence[Event]) -> str:
+    if not probes:
+        return "held-out pictures"
+    last = probes[-1]
+    return (f"{last['n']} held-out pictures, clean and under PGD-{last.get('attack_steps', 10)} "
+            f"at ε {last.get('eps_255', 1):g}/255")
+
+
+def _numbers(job: Job) -> str:
+    """Each measurement with its 95 % interval, for who does not read charts."""
+    from explorer.analysis.metrics import wilson
+
+    rows = []
+    for probe in job.story.probes:
+        cells = [f"step {probe['index']}"]
+        for key in ("clean", "robust"):
+            low, high = wilson(round(probe[key] * probe["n"]), probe["n"])
+            cells.append(f"{probe[key] * 100:.1f} % ({low * 100:.0f} to {high * 100:.0f})")
+        rows.append(cells)
+    if not rows:
+        return ""
+    shown = table(["After", "Clean accuracy (95 % interval)", "Under attack (95 % interval)"], rows,
+                  f"Measurements on {_measured(job.story.probes)}")
+    return f'<details class="tr-table"><summary>Measurements as a table</summary>{shown}</details>'
+
+
+def _notes(job: Job) -> str:
+    notes = "".join(f"<li>{esc(n.get('text', ''))}</li>" for n in job.story.notes[-5:])
+    return f'<ul class="tr-notes">{notes}</ul>' if notes else ""
+
+
+def gallery(job: Job | None) -> str:
+    """The three sample pictures as attacked at each measurement, with a slider through time."""
+    moments = [p for p in job.story.probes if p.get("samples")] if job else []
+    if job is None or not moments:
+        return ""
+    kept = moments[-1:] if len(moments) == 1 else [
+        moments[round(k * (len(moments) - 1) / (min(MOST_FRAMES, len(moments)) - 1))]
+        for k in range(min(MOST_FRAMES, len(moments)))]
+    frames = [{"step": p["index"], "shown": [_shown(job.folder, s) for s in p["samples"]]}
+              for p in kept]
+    last = frames[-1]
+    figures = "".join(
+        f'<figure><img src="{shown["image"]}" alt="{esc(shown["alt"])}"><figcaption>'
+        f'<span class="tr-truth">{esc(shown["truth"])}</span>'
+        f'<span class="tr-said {shown["kind"]}">{esc(shown["said"])}</span></figcaption></figure>'
+        for shown in last["shown"])
+    data = _script_json(frames)
+    top = len(frames) - 1
+    return (f'<section class="tr-gallery" data-run="{esc(job.id)}" aria-label="Sample pictures">'
+            "<h4>Three held-out pictures, attacked anew as the model hardens</h4>"
+            f'<div class="tr-frames">{figures}</div>'
+            f'<label class="tr-time">After step <output>{last["step"]}</output>'
+            f'<input type="range" min="0" max="{top}" value="{top}" step="1" '
+            'aria-label="Moment of the training"></label>'
+            f'<script type="application/json">{data}</script></section>')
+
+
+def _script_json(value: Any) -> str:
+    """JSON for a script element, without the signs that a page or its templates would read."""
+    text = json.dumps(value, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("$", "\\u0024")
+
+
+def _shown(folder: Path, sample: dict[str, Any]) -> dict[str, str]:
+    held = sample["attacked_said"] == sample["truth"]
+    wrong = sample["said"] != sample["truth"]
+    kind = "tr-held" if held else "tr-wrong" if wrong else "tr-fooled"
+    word = {"tr-held": "✓ held", "tr-wrong": "! wrong before", "tr-fooled": "✗ fooled"}[kind]
+    sure = percent(float(sample["attacked_probability"]))
+    return {"image": _uri(folder, sample["attacked"]), "kind": kind, "truth": sample["truth"],
+            "said": f"{word}: says “{sample['attacked_said']}” {sure}",
+            "alt": f"Attacked picture of: {sample['truth']}"}
+
+
+def _uri(folder: Path, name: str) -> str:
+    """A picture of the run's folder as a data URI; none when it is gone."""
+    try:
+        raw = (folder / name).read_bytes()
+    except OSError:
+        return "data:,"
+    return "data:image/png;base64," + base64.b64encode(raw).decode()
+
+
+def notice(why: str) -> str:
+    """That nothing can be trained here, and how to change it."""
+    return ('<section class="tr-off"><h3>Training is switched off</h3>'
+            f"<p>{esc(why)} Whoever runs the server can switch it on: "
+            "<code>python app.py --enable-training</code>. It is on by itself where the app "
+            "listens on this machine alone.</p><p>The same training runs from the command line: "
+            "<code>python -m explorer train --help</code>.</p></section>")
+
+
+def listing(jobs: Jobs) -> tuple[list[Job], list[Job]]:
+    """All runs, and those that wait, from one look at the folder."""
+    found = jobs.jobs()
+    waiting = [job for job in found if job.state == "waiting"]
+    return found, sorted(waiting, key=lambda job: (job.record.place, job.id))

@@ -1,0 +1,67 @@
+"""python -m explorer.pocket build|export|sizes|reach|measure --data DIR: the embedded pair."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ("pocket", "pocket-robust")
+
+
+def harden(data: Path, work: Path) -> None:
+    """The last stage: the text tower against reworded captions."""
+    from explorer.models.library import Library
+    from tools.pocket.harden import TextRecipe, TextStage
+
+    TextStage(TextRecipe(), Library(), data, work).run()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="explorer.pocket", description=__doc__)
+    parser.add_argument("command", choices=["build", "export", "sizes", "reach", "measure"])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the parquet files")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "pocket",
+                        help="checkpoints; a later build goes on from them")
+    parser.add_argument("--models", default=",".join(NAMES))
+    args = parser.parse_args()
+    if not (args.data / "wordnet_classes.json").is_file():
+        print(f"error: {args.data} has no wordnet_classes.json", file=sys.stderr)
+        return 2
+    from explorer.models.fast.convolution import keep_memory
+
+    keep_memory()
+    names = tuple(args.models.split(","))
+    models = ROOT / "assets" / "models"
+    if args.command == "build":
+        from tools.pocket.build import build
+
+        build(args.data, args.work)
+    if args.command in ("build", "export"):
+        from tools.pocket.export import export
+
+        for name in names:
+            export(name, args.work, models / name)
+            if name == "pocket-robust" and args.command == "build":
+                harden(args.data, args.work)  # on the image tower just written
+                export(name, args.work, models / name)
+    elif args.command in ("sizes", "reach"):
+        from tools.pocket import reach
+        from tools.pocket import sizes
+        from tools.pocket.measure import fill
+
+        found = (sizes if args.command == "sizes" else reach).report(args.data)
+        fill(ROOT / "docs" / "pocket.md", args.command, found)
+    else:
+        from explorer.models.library import Library
+        from tools.pocket.measure import measure_all, write
+
+        page = ROOT / "docs" / "pocket.md"
+        write(measure_all(args.data, Library(), names), models, page)
+        print(f"wrote the cards and {page}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Writes a stage's checkpoint as an open_clip folder that any open_clip can open."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from explorer.models.loaders import sha256_of
+from tools.pocket import base
+
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
+)
+IMAGE = {"pocket": "pocket", "pocket-robust": "robust-wide"}  # the stage of the image tower
+ABOUT: dict[str, dict[str, str | None]] = {
+    "pocket": {
+        "id": "pocket", "title": "pocket (standard)", "kind": "standard", "base": None,
+        "about": "A small CLIP for photographs: EfficientNet-Lite0 and MiniLM, joined by "
+                 "contrastive fine-tuning on Tiny-ImageNet captions.",
+    },
+    "pocket-robust": {
+        "id": "pocket-robust", "title": "pocket-robust (robust)",
+        "kind": "robust", "base": "pocket",
+        "about": "pocket, its image tower fine-tuned against perturbed images (TeCoA's loss with "
+                 "FARE's anchor), then its text tower against exchanged and misspelt words (the "
+                 "text half of MMCoA's loss with LEAF's anchor), on clean and perturbed images.",
+    },
+}
+
+
+def text_weights(text: dict[str, Tensor], mean: Tensor, spread: Tensor) -> dict[str, Tensor]:
+    """MiniLM and the projection; standardising is folded into the last layer norm."""
+    from transformers import AutoModel
+
+    bert = AutoModel.from_pretrained(base.minilm_folder(), add_pooling_layer=False)
+    norm = bert.encoder.layer[-1].output.LayerNorm
+    with torch.no_grad():
+        norm.weight.div_(spread)
+        norm.bias.sub_(mean).div_(spread)
+    out = {f"text.transformer.{k}": v for k, v in bert.state_dict().items()}
+    return {**out, **{f"text.proj.{k}": v for k, v in text.items()}}
+
+
+def image_weights(image: dict[str, Tensor]) -> dict[str, Tensor]:
+    out = {}
+    for key, value in image.items():
+        if key.startswith("head."):
+            out["visual.head.proj." + key.removeprefix("head.")] = value
+        elif not key.startswith("trunk.classifier."):
+            out["visual." + key] = value
+    return out
+
+
+def export(name: str, work: Path, folder: Path) -> None:
+    """Writes assets/models/NAME: config, fp16 weights, tokenizer, tower config and card."""
+    from safetensors.torch import save_file
+
+    stage = torch.load(work / f"{IMAGE[name]}.final.pt", map_location="cpu", weights_only=True)
+    start = torch.load(work / "align.pt", weights_only=True)
+    final = stage["weights"]
+    parts = {p: {k.removeprefix(p + "."): v for k, v in final.items() if k.startswith(p + ".")}
+             for p in ("image", "text")}
+    weights = {
+        **image_weights(parts["image"]),
+        **text_weights(parts["text"], start["mean"], start["spread"]),
+        "logit_scale": final["log_scale"].reshape(()),
+    }
+    card = {**ABOUT[name], "recipe": stage["recipe"], "steps": stage["step"]}
+    if name == "pocket-robust" and (tuned := work / "robust-text.final.pt").exists():
+        hardened = torch.load(tuned, map_location="cpu", weights_only=True)
+        weights.update({f"text.{k}": v for k, v in hardened["weights"].items()})
+        weights["logit_scale"] = torch.tensor(hardened["recipe"]["scale"]).log()
+        card["text_recipe"] = {**hardened["recipe"], "steps": hardened["step"]}
+    folder.mkdir(parents=True, exist_ok=True)
+    halved = {k: (v.half() if v.is_floating_point() else v).contiguous()
+              for k, v in weights.items()}
+    save_file(halved, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
+    pre = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic",
+           "resize_mode": "shortest"}
+    (folder / "open_clip_model.safetensors").chmod(0o644)
+    _write(folder / "open_clip_config.json",
+           {"model_cfg": base.model_config(), "preprocess_cfg": pre})
+    minilm = base.minilm_folder()
+    for file in TOKENIZER_FILES:
+        shutil.copyfile(minilm / file, folder / file)
+    tower = json.loads((minilm / "config.json").read_text())
+    tower.pop("_name_or_path", None)
+    _write(folder / "config.json", tower)
+    card |= {"licence": "Apache-2.0",
+             "architecture": "EfficientNet-Lite0 + MiniLM-L6, 160 x 160 pixels",
+             "sha256": sha256_of(folder / "open_clip_model.safetensors")}
+    _write(folder / "card.json", card)  # its numbers come by `measure`
+
+
+def _write(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

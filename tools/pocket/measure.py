@@ -1,0 +1,143 @@
+"""Measures the pair, writes the numbers into its cards and the report docs/pocket.md."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from explorer.attacks.image.classic import PGD
+from explorer.attacks.joint import Separate
+from explorer.attacks.run import Attack, name_of
+from explorer.attacks.image.strong import Strong
+from explorer.attacks.text.classic import BertAttack
+from explorer.data.sets import TEMPLATE, read_examples
+from explorer.analysis.metrics import Row, eps_of, evaluate, row
+from explorer.models.library import DualEncoder, Library
+
+SETS = ("tiny_imagenet_val", "imagenet_sample", "cifar10_test")
+PGD10 = PGD(eps=1 / 255, step=1 / 255, steps=10)
+ATTACKED = {"tiny_imagenet_val": 1000, "imagenet_sample": 500, "cifar10_test": 500}
+BOTH = 200  # images of the first set for what attacks words as well, or takes long
+TEXT = BertAttack(objective="kl", captions="all")  # as the paper attacks captions
+OWN = BertAttack(objective="goal", captions="true")
+OTHERS: dict[str, Attack] = {
+    "pgd, same images": PGD10, "strong": Strong(eps=1 / 255), "text": TEXT,
+    "text, own caption": OWN, "joint": Separate(image=PGD10, text=TEXT)}
+
+
+def measure(model: DualEncoder, file: Path, attack: Attack | None, limit: int | None) -> Row:
+    """Accuracy on a parquet of labelled images, as `python -m explorer evaluate` gives it."""
+    began, hits = time.perf_counter(), []
+    examples = read_examples(file, limit)
+    with tqdm(total=len(examples), desc=f"{model.card.id} {file.stem}", mininterval=10) as bar:
+        for done, correct in evaluate(model, attack, examples.batches(model.size)):
+            hits.append(correct)
+            bar.update(done - bar.n)
+    name = name_of(attack) if attack else "clean"
+    return row(model.card.id, name, eps_of(attack), torch.cat(hits), time.perf_counter() - began)
+
+
+def measure_all(data: Path, library: Library, names: tuple[str, ...]) -> dict[str, dict[str, Row]]:
+    """{model: {"set/clean": Row, "set/pgd": Row}}."""
+    found: dict[str, dict[str, Row]] = {}
+    for name in names:
+        model = library.load(name)
+        found[name] = {}
+        for part in SETS:
+            file = data / f"{part}.parquet"
+            found[name][f"{part}/clean"] = measure(model, file, None, None)
+            found[name][f"{part}/pgd"] = measure(model, file, PGD10, ATTACKED[part])
+        for kind, attack in OTHERS.items():
+            found[name][f"{SETS[0]}/{kind}"] = measure(
+                model, data / f"{SETS[0]}.parquet", attack, BOTH)
+    return found
+
+
+def _cell(entry: dict[str, Any]) -> str:
+    low, high = entry["ci95"]
+    return (f"{entry['accuracy'] * 100:.1f} % ({low * 100:.1f} to {high * 100:.1f}, "
+            f"n = {entry['n']:,})")
+
+
+def report(cards: dict[str, dict[str, Any]]) -> str:
+    """The table of docs/pocket.md in Markdown, from the models' cards."""
+    lines = ["| data set | model | clean | PGD-10 at 1/255 |", "|---|---|---|---|"]
+    for part in SETS:
+        for name, card in cards.items():
+            cells = [_cell(card["numbers"][f"{part}/{kind}"]) for kind in ("clean", "pgd")]
+            lines.append(f"| {part} | {name} | {cells[0]} | {cells[1]} |")
+    lines += [f"\n| {SETS[0]} under | {' | '.join(cards)} |", "|---|" + "---|" * len(cards)]
+    for kind in OTHERS:
+        lines.append(f"| {kind} | " + " | ".join(
+            _cell(card["numbers"][f"{SETS[0]}/{kind}"]) for card in cards.values()) + " |")
+    lines.append("\nstrong: APGD, targeted APGD and Square in turn; text: BERT-Attack, 1 word, on "
+                 "all class captions at once, away from their clean embedding; text, own caption: "
+                 "on the picture's own class caption alone, against that picture; joint: text and "
+                 "PGD-10. All at 1/255.")
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    lines.append(f"\nZero-shot top-1 with \"{TEMPLATE}\", 95 % Wilson intervals, seed 0, "
+                 f"scores in float32, {machine}, {date.today().isoformat()}.")
+    return "\n".join(lines) + "\n"
+
+
+def model_card(card: dict[str, Any]) -> str:
+    """README.md of a model folder."""
+    lines = [f"- {part}, {kind}: {_cell(card['numbers'][f'{part}/{kind}'])}"
+             for part in SETS for kind in ("clean", "pgd")]
+    lines += [f"- {SETS[0]}, {kind}: {_cell(card['numbers'][f'{SETS[0]}/{kind}'])}"
+              for kind in OTHERS]
+    return f"""---
+license: apache-2.0
+library_name: open_clip
+---
+# {card["title"]}
+
+{card["about"]} Input: {card["architecture"]}. Made by `python -m explorer.pocket build`, described
+in docs/pocket.md of the CLIP robustness explorer; origin and licence of its parts in ../NOTICE.md.
+
+Zero-shot top-1 with "{TEMPLATE}", 95 % intervals; pgd is PGD-10 at eps 1/255, step 1/255:
+
+{chr(10).join(lines)}
+
+It knows the things of ImageNet and the kinds that they belong to, by their English names, in
+photographs. It is for teaching and research, not for decisions about anyone.
+
+From inside this folder, plain open_clip opens it (call `eval()`, or its batch norm computes
+something else):
+
+    import open_clip
+    model = open_clip.create_model_from_pretrained("local-dir:.", return_transform=False).eval()
+    tokenizer = open_clip.get_tokenizer("local-dir:.")
+"""
+
+
+def write(found: dict[str, dict[str, Row]], models: Path, page: Path) -> None:
+    """Puts the numbers into the cards, and the cards' numbers into docs/pocket.md."""
+    cards = {}
+    for folder in sorted(models.glob("pocket*")):
+        file = folder / "card.json"
+        card = json.loads(file.read_text(encoding="utf-8"))
+        if folder.name in found:
+            card["numbers"] = {key: {k: v for k, v in asdict(entry).items() if k != "model"}
+                               for key, entry in found[folder.name].items()}
+            file.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+            (folder / "README.md").write_text(model_card(card), encoding="utf-8")
+        if card.get("numbers"):
+            cards[folder.name] = card
+    fill(page, "numbers", report(cards))
+
+
+def fill(page: Path, mark: str, table: str) -> None:
+    """Puts a table between a page's two comments of that name."""
+    text = page.read_text(encoding="utf-8")
+    start, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
+    head, rest = text.split(start)
+    page.write_text(head + start + table + end + rest.split(end)[1], encoding="utf-8")
