@@ -10,7 +10,7 @@ BIN := .venv/bin
 # -qq keeps pip's errors and drops its warnings.
 PIP := $(BIN)/python -m pip install -qq
 # Those of our Python paths that exist.
-CODE := explorer $(wildcard app.py tests bench deploy examples)
+CODE := explorer $(wildcard app.py tools tests bench deploy examples)
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 # HOST counts only as `make run HOST=...`: some shells export a HOST that names the machine.
@@ -75,7 +75,7 @@ cards: .venv/.run ## measure the embedded models again; fills their cards and do
 
 clean: ## remove caches (.venv, and what was trained, stay)
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find explorer $(wildcard tests bench) -name __pycache__ -type d -exec rm -rf {} +
+	@find explorer $(wildcard tools tests bench) -name __pycache__ -type d -exec rm -rf {} +
 
 # A stamp in .venv is newer than the requirements that are installed there.
 

@@ -31,9 +31,9 @@ def main() -> int:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from explorer.base.errors import InputError
+    from explorer.base.settings import current
     from explorer.models.library import Library
     from explorer.server.serve import open_port
-    from explorer.base.settings import current
     from explorer.ui.shell import run
 
     try:

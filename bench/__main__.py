@@ -6,8 +6,9 @@ import sys
 
 from bench import growth, peers, start, text
 from bench.report import put
+from explorer.base.paths import ASSETS
 from explorer.models.fast.convolution import keep_memory
-from explorer.models.library import ASSETS, Library
+from explorer.models.library import Library
 
 
 def main() -> int:

@@ -16,16 +16,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from explorer.actions.cli import parser as command_line
+from explorer.actions.flags import make_attack
 from explorer.analysis import metrics
 from explorer.attacks.image.classic import IMAGE_ATTACKS
 from explorer.attacks.joint import JOINT_ATTACKS
 from explorer.attacks.run import KINDS, Attack
 from explorer.attacks.text.classic import TEXT_ATTACKS
-from explorer.actions.cli import parser as command_line
+from explorer.base.device import describe_device
 from explorer.data.sets import Examples, read_examples
 from explorer.models.fast.convolution import keep_memory
-from explorer.actions.flags import make_attack
-from explorer.models.library import Library, describe_device
+from explorer.models.library import Library
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "attacks.md"

@@ -19,17 +19,19 @@ from pathlib import Path
 
 import torch
 
-from explorer.attacks.image.classic import PGD
-from explorer.attacks.run import run
-from explorer.data.sets import Examples
 from explorer.analysis.evaluation.keep import Store
 from explorer.analysis.evaluation.plan import Asked, Plan
 from explorer.analysis.evaluation.run import Evaluation
 from explorer.analysis.evaluation.sets import open_all
-from explorer.models.fast.convolution import keep_memory
-from explorer.models.library import DualEncoder, Library, describe_device
-from explorer.data.pairs import Pairs
+from explorer.attacks.image.classic import PGD
 from explorer.attacks.result import Reading
+from explorer.attacks.run import run
+from explorer.base.device import describe_device
+from explorer.data.pairs import Pairs
+from explorer.data.sets import Examples
+from explorer.models.encoder import DualEncoder
+from explorer.models.fast.convolution import keep_memory
+from explorer.models.library import Library
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "evaluate.md"

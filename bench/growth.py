@@ -25,9 +25,10 @@ from bench.peers import photos, timed
 from bench.report import PAGE, put
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.run import run
-from explorer.models.fast.convolution import keep_memory
-from explorer.models.library import DualEncoder, Library
 from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
+from explorer.models.fast.convolution import keep_memory
+from explorer.models.library import Library
 
 HEAD = "## Growth"
 FIGURE = PAGE.parent / "growth.svg"

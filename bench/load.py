@@ -160,11 +160,11 @@ def server(port: int, visitors: int, log: Path) -> Iterator[tuple[str, int]]:
 
 def alone(runs: int) -> list[float]:
     """Seconds each of the same runs takes by the library in a loop, without a server."""
+    from explorer.actions.session import ANY_WRONG, Request, attack_both
     from explorer.attacks.image.classic import PGD
+    from explorer.data.examples import load_examples
     from explorer.models.fast.convolution import keep_memory
     from explorer.models.library import Library
-    from explorer.data.examples import load_examples
-    from explorer.actions.session import ANY_WRONG, Request, attack_both
     from explorer.ui.shell import PAIR
 
     keep_memory()
@@ -185,7 +185,7 @@ def alone(runs: int) -> list[float]:
 def machine() -> str:
     import torch
 
-    from explorer.models.library import describe_device
+    from explorer.base.device import describe_device
 
     return (f"{platform.machine()}, {describe_device()}, torch {torch.__version__}, "
             f"{date.today().isoformat()}")

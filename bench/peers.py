@@ -24,13 +24,15 @@ import torch
 from torch import Tensor, nn
 
 from bench.report import put
+from explorer.attacks.goals import Misclassify
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.run import run
-from explorer.models.fast.convolution import keep_memory
-from explorer.attacks.goals import Misclassify
-from explorer.models.library import ASSETS, DualEncoder, Library
-from explorer.data.pairs import Pairs, one_pair, open_image
+from explorer.base.paths import ASSETS
 from explorer.data.examples import load_examples
+from explorer.data.pairs import Pairs, one_pair, open_image
+from explorer.models.encoder import DualEncoder
+from explorer.models.fast.convolution import keep_memory
+from explorer.models.library import Library
 
 ROOT = Path(__file__).resolve().parent.parent
 APART = ROOT / ".venv" / "peers"  # see the Makefile

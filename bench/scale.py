@@ -29,8 +29,8 @@ from bench.load import ROOT, Watch, attack, machine, memory, picture, server, vi
 from bench.load_report import Found, quantile
 from bench.page import Page
 from bench.queueing import Habits, Seen, Server, as_rows, capacity, drawn
-from explorer.server.gate import Gate
 from explorer.base.settings import Settings
+from explorer.server.gate import Gate
 
 DAYS = (10, 1_000, 100_000)  # visitors
 PEAK = 0.15  # of a day's visitors come in its busiest hour
@@ -148,10 +148,10 @@ class Batches:
 def batches(repeats: int) -> Batches:
     from explorer.attacks.image.classic import PGD
     from explorer.attacks.run import run
+    from explorer.data.examples import load_examples
+    from explorer.data.pairs import Pairs, one_pair, open_image
     from explorer.models.fast.convolution import keep_memory
     from explorer.models.library import Library
-    from explorer.data.pairs import Pairs, one_pair, open_image
-    from explorer.data.examples import load_examples
 
     keep_memory()
     model = Library().load("pocket")

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from explorer.models.library import describe_device
 from explorer.analysis.embedding.umaps import FIT_MOST, UmapSettings, fit_umap
+from explorer.base.device import describe_device
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "embedding.md"

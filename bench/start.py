@@ -27,10 +27,12 @@ from bench.peers import timed
 from bench.report import put
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.run import run
-from explorer.models.fast.convolution import keep_memory
-from explorer.models.library import ASSETS, Library, describe_device
-from explorer.data.pairs import Pairs, one_pair, open_image
+from explorer.base.device import describe_device
+from explorer.base.paths import ASSETS
 from explorer.data.examples import load_examples
+from explorer.data.pairs import Pairs, one_pair, open_image
+from explorer.models.fast.convolution import keep_memory
+from explorer.models.library import Library
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = "## Start"

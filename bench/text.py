@@ -22,16 +22,18 @@ from torch import Tensor
 
 from bench.peers import plain_tower
 from bench.report import put
-from explorer.attacks.run import run
-from explorer.attacks.text.search import TextLoss
-from explorer.attacks.text.classic import BertAttack, Typo
 from explorer.attacks.engine import attack_captions
+from explorer.attacks.run import run
 from explorer.attacks.text.base import TextAttack, drift_loss, words_of
-from explorer.models.fast.convolution import keep_memory
+from explorer.attacks.text.classic import BertAttack, Typo
+from explorer.attacks.text.search import TextLoss
+from explorer.base.paths import ASSETS
 from explorer.base.words import stop_words
-from explorer.models.library import ASSETS, DualEncoder, Library
-from explorer.data.pairs import Pairs, one_pair, open_image
 from explorer.data.examples import load_examples
+from explorer.data.pairs import Pairs, one_pair, open_image
+from explorer.models.encoder import DualEncoder
+from explorer.models.fast.convolution import keep_memory
+from explorer.models.library import Library
 
 HEAD = "## Beside TextAttack"
 ATTACKS: dict[str, TextAttack] = {"bert": BertAttack(objective="kl"), "typo": Typo(objective="kl")}

@@ -19,10 +19,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from explorer.base.device import describe_device
 from explorer.base.errors import InputError
 from explorer.models.fast.convolution import keep_memory
+from explorer.models.library import Library
 from explorer.models.loaders import open_model
-from explorer.models.library import Library, describe_device
 from explorer.training.data import TrainingSet, open_training
 from explorer.training.recipe import Recipe
 from explorer.training.trainer import Trainer, make_accelerator

@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from explorer.attacks.image.classic import IMAGE_ATTACKS, ImageAttack
-from explorer.attacks.objective import Objective
 from explorer.attacks.budgets import Ball
 from explorer.attacks.goals import make_goal
-from explorer.models.library import DualEncoder
-from explorer.data.pairs import Pairs, to_image
-from explorer.base.randomness import PerImage
+from explorer.attacks.image.classic import IMAGE_ATTACKS, ImageAttack
+from explorer.attacks.objective import Objective
 from explorer.attacks.result import Result
+from explorer.base.randomness import PerImage
+from explorer.data.pairs import Pairs, to_image
+from explorer.models.encoder import DualEncoder
 
 BUDGETS = {"linf": 4 / 255, "l2": 1.0}
 TARGETS = torch.tensor([1, 2, 3, 0])

@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from explorer.actions import cli
-from explorer.models.library import ASSETS
+from explorer.base.paths import ASSETS
 
 CAT = str(ASSETS / "examples" / "cat.jpg")
 WORDS = ["a cat", "a dog", "a red car"]

@@ -16,10 +16,12 @@ import torch
 from helpers import CAPTIONS, Linear, grid_images, tiny_clip
 from open_clip.tokenizer import SimpleTokenizer
 
-from explorer.models.cards import Card
-from explorer.models.fast.convolution import keep_memory
-from explorer.models.library import ASSETS, DualEncoder, Library
+from explorer.base.paths import ASSETS
 from explorer.data.pairs import Pairs, one_pair, open_image
+from explorer.models.cards import Card
+from explorer.models.encoder import DualEncoder
+from explorer.models.fast.convolution import keep_memory
+from explorer.models.library import Library
 
 keep_memory()
 torch.set_num_threads(1)  # tiny models: on a busy machine a second thread costs 100 times its use

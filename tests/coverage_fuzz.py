@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TRACED = ("explorer.data.archives", "explorer.results.bundle", "explorer.data.tables", "explorer.data.pairs",
-          "explorer.results.replay", "explorer.server", "explorer.base.settings")
+TRACED = ("explorer.data.archives", "explorer.results.bundle", "explorer.data.tables",
+          "explorer.data.pairs", "explorer.results.replay",
+          "explorer.server", "explorer.base.settings")
 
 
 def follow(name: str, runs: int) -> None:

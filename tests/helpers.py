@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from explorer.models.cards import Card
-from explorer.models.library import DualEncoder
+from explorer.models.encoder import DualEncoder
 
 TINY = {
     "embed_dim": 16,

@@ -10,8 +10,8 @@ import torch
 
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.run import run
-from explorer.models.library import Library
 from explorer.data.pairs import Pairs
+from explorer.models.library import Library
 
 CAPTIONS = ("a photo of a cat", "a photo of a dog", "a photo of a car")
 

@@ -26,8 +26,8 @@ from serving import Running, app
 
 from bench.page import API, Page
 from explorer.base.settings import Settings
-from explorer.ui.api.endpoints import is_open
 from explorer.data.examples import FOLDER
+from explorer.ui.api.endpoints import is_open
 
 DOG, PHOTO = FOLDER / "dog.jpg", (FOLDER / "parrot.jpg").read_bytes()
 WORDS = ["a photo of a spaniel", "a photo of a cat", "a photo of a sheep"]

@@ -1,4 +1,4 @@
-"""Data flows one way: no module imports one downstream of it, and heavy packages come late."""
+"""Data flows one way: no room imports from one above or beside it; heavy packages come late."""
 
 from __future__ import annotations
 
@@ -11,41 +11,54 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ORDER = [  # upstream first; modules of one line may import each other
-    {"errors", "settings", "randomness", "budgets", "goals", "fastconv", "hub", "nltk_data", "crew",
-     "memory", "reading", "fastattention"},
-    {"pairs"},
-    {"cards", "models", "loading"},
-    {"language", "edits"},
-    {"result", "attacks"},
-    {"boxes", "archives", "csvfile", "listings", "layouts", "sources", "hubsets", "datasets",
-     "published", "catalogue"},
-    {"metrics", "retrieval", "saving", "projection", "training", "views", "verdicts", "diskcache",
-     "landmarks", "umapping", "space", "mapping", "figures", "saliency"},
-    {"samples", "brought", "runlog", "runrecord", "jobs", "costs", "bundle", "replay", "background",
-     "workrecord", "collecting", "places", "study", "failures", "cases", "evaluation"},
-    {"lessons"},
-    {"server"},
-    {"cli", "commands", "evaluating", "terminal", "flags", "notebook", "calls", "ui", "pocket"},
-    {"__main__"},
+FLOORS = [  # a room imports from rooms on lower floors alone: not up, and not sideways
+    {"base"},
+    {"models", "data", "jobs"},
+    {"attacks"},
+    {"results"},
+    {"analysis"},
+    {"training"},
+    {"actions", "lessons"},
+    {"ui"},
 ]
+SERVER = {"base"}  # all that the server knows; of the rooms, ui alone knows the server
+DOORS = {"__init__", "__main__", "pocket"}  # names that people type; each leads into a room
 HEAVY = {"textattack", "umap", "transformers", "open_clip", "timm", "gradio", "plotly"}
 FILES = sorted((ROOT / "explorer").rglob("*.py"))
 
 
-def part_of(file: Path) -> str:
-    """The part of the package that a file belongs to, such as "attacks"."""
-    first = file.relative_to(ROOT / "explorer").parts[0]
-    return first.removesuffix(".py")
+def room_of(module: str) -> str:
+    """The room of a dotted module, such as "attacks" for explorer.attacks.run."""
+    return [*module.split("."), ""][1]
 
 
-def place(part: str) -> int:
-    """Its line in ORDER; "__init__" (a version number) is upstream of everything."""
-    if part == "__init__":
-        return -1
-    found = [k for k, parts in enumerate(ORDER) if part in parts]
-    assert found, f"explorer.{part} has no place in ORDER: give it one"
+def module_of(file: Path) -> str:
+    """Its dotted name, with __init__ where it is one."""
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts)
+
+
+def floor(room: str) -> int:
+    found = [k for k, rooms in enumerate(FLOORS) if room in rooms]
+    assert found, f"explorer/{room} is no room of FLOORS: put it into one, or give it a floor"
     return found[0]
+
+
+def allowed(module: str, imported: str) -> bool:
+    """Whether a module may import another of ours."""
+    room, other = room_of(module), room_of(imported)
+    if room == other or imported in ("explorer", "explorer.__version__"):
+        return True
+    if imported.startswith("tools"):
+        return False
+    if room == "server" or other == "server":
+        return other in SERVER if room == "server" else room == "ui"
+    return floor(other) < floor(room)
+
+
+def tab_of(module: str) -> str:
+    """The folder of a tab that a module of the page is in, "" for what all share."""
+    parts = module.split(".")
+    return parts[2] if parts[1] == "ui" and len(parts) > 3 else ""
 
 
 def names(node: ast.stmt) -> list[str]:
@@ -77,41 +90,56 @@ def read(file: Path, late: bool) -> list[str]:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
-def test_imports_point_upstream(file: Path) -> None:
-    own = place(part_of(file))
-    if part_of(file) == "models":  # Library.load is the one door to the loaders beside it
-        assert "explorer.models.loaders" in read(file, True)
+def test_imports_go_down(file: Path) -> None:
+    module = module_of(file)
+    if room_of(module) in DOORS:
+        assert file.read_text("utf-8").count("\n") < 30, "a door holds no code"
+        return
     for name in read(file, True):
-        if name.startswith("explorer.") and name != "explorer.__version__":
-            assert place(name.split(".")[1]) <= own, f"{file.name} imports {name}, downstream of it"
+        if name.split(".")[0] in ("explorer", "tools"):
+            assert allowed(module, name), f"{module} imports {name}: up, or sideways"
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "explorer" / "ui").rglob("*.py")),
+                         ids=lambda f: str(f.relative_to(ROOT)))
+def test_no_tab_imports_another(file: Path) -> None:
+    own = tab_of(module_of(file))
+    for name in read(file, True):
+        if name.startswith("explorer.ui.") and own:
+            assert tab_of(f"{name}.x") in (own, "shared"), f"{file.name} imports {name}"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
 def test_heavy_packages_come_late(file: Path) -> None:
+    room = room_of(module_of(file))
     tops = {name.split(".")[0] for name in read(file, False)}
-    if part_of(file) not in ("ui", "views"):
+    if room != "ui":
         assert not tops & HEAVY
-    if part_of(file) == "views":
-        assert not tops & (HEAVY - {"plotly"}) and "torch" not in tops
-    if part_of(file) != "ui":
         assert "gradio" not in {name.split(".")[0] for name in read(file, True)}
 
 
-def test_the_reader_of_imports_sees_them_all() -> None:
-    """The two tests above can fail: a file that breaks the rules is caught."""
-    source = ("import timm.models\nfrom explorer import cli\nclass A:\n    import gradio\n"
+def test_the_readers_of_these_rules_see_what_breaks_them() -> None:
+    source = ("import timm.models\nfrom explorer import actions\nclass A:\n    import gradio\n"
               "try:\n    import umap\nexcept ImportError:\n    import plotly\n"
               "if TYPE_CHECKING:\n    import open_clip\n"
               "def f():\n    from explorer.ui.shell import g\n")
     body = ast.parse(source).body
-    early = ["timm.models", "explorer.actions.cli", "gradio", "umap", "plotly"]
+    early = ["timm.models", "explorer.actions", "gradio", "umap", "plotly"]
     assert list(imports(body, False)) == early
     assert list(imports(body, True)) == [*early, "explorer.ui.shell"]
-    assert place("cli") > place("metrics") > place("attacks") > place("models") > place("pairs")
+    for module, imported in (("explorer.data.sets", "explorer.models.cards"),
+                             ("explorer.attacks.run", "explorer.results.saving"),
+                             ("explorer.server.gate", "explorer.jobs.background"),
+                             ("explorer.actions.attack", "explorer.server.gate"),
+                             ("explorer.base.words", "tools.language.build")):
+        assert not allowed(module, imported)
+    assert allowed("explorer.results.saving", "explorer.attacks.run")
+    assert tab_of("explorer.ui.train.tab") == "train" and not tab_of("explorer.ui.shell")
 
 
 def test_importing_the_library_loads_nothing_heavy() -> None:
-    code = ("import sys, explorer.attacks.run, explorer.analysis.metrics, explorer.models.library, explorer.models.loaders;"
+    code = ("import sys, explorer.attacks.run, explorer.analysis.metrics;"
+            "import explorer.models.library, explorer.models.loaders;"
             f"print(sorted({HEAVY!r} & sys.modules.keys()))")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
                           check=True)

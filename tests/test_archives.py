@@ -20,12 +20,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sets import files_of, picture, write_folder, write_tar, write_zip
 
+from explorer.base.errors import InputError
 from explorer.data import archives
 from explorer.data import containers as boxes
 from explorer.data.archives import open_archive
 from explorer.data.containers import Limits, open_folder
 from explorer.data.sets import read_examples
-from explorer.base.errors import InputError
 
 GOOD = {"cat/0.png": picture(0), "dog/1.png": picture(1)}
 WRITERS = {"set.zip": write_zip, "set.tar": write_tar, "set.tar.gz": write_tar}

@@ -23,16 +23,27 @@ from attack_helpers import (
 from helpers import CAPTIONS, Linear, grid_images
 from torch import Tensor
 
-from explorer.attacks.image.classic import (EOT, FGSM, IMAGE_ATTACKS, MIFGSM, PGD, ImageAttack, Noise, Square, Strong, Transfer)
-from explorer.attacks.objective import Measure, dlr, goal_score
-from explorer.attacks.run import check_targets, drain, name_of, run, stream
 from explorer.attacks.engine import Step
-from explorer.base.errors import InputError
 from explorer.attacks.goals import make_goal
-from explorer.models.library import DualEncoder
-from explorer.data.pairs import Pairs
-from explorer.base.randomness import PerImage
+from explorer.attacks.image.classic import (
+    EOT,
+    FGSM,
+    IMAGE_ATTACKS,
+    MIFGSM,
+    PGD,
+    ImageAttack,
+    Noise,
+    Square,
+    Strong,
+    Transfer,
+)
+from explorer.attacks.objective import Measure, dlr, goal_score
 from explorer.attacks.result import Result
+from explorer.attacks.run import check_targets, drain, name_of, run, stream
+from explorer.base.errors import InputError
+from explorer.base.randomness import PerImage
+from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
 
 CLIMBS: dict[str, Measure] = {"apgd-dlr": dlr, "apgd-t": dlr}  # the others climb the goal's score
 CURVED = ("transfer", "eot", "square", "noise")  # no closed form: blurred, random or no gradient

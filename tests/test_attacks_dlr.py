@@ -10,14 +10,14 @@ from attack_helpers import build, finish, objective, parabola, steps_of
 from helpers import grid_images
 from torch import Tensor
 
+from explorer.attacks.goals import GOALS, Misclassify, Towards
 from explorer.attacks.image.apgd import wrong_captions
 from explorer.attacks.image.classic import APGD, APGDDLR, APGDT, PGD
 from explorer.attacks.objective import ask, dlr, goal_score, margin, part_of
 from explorer.attacks.run import run
-from explorer.attacks.goals import GOALS, Misclassify, Towards
-from explorer.models.library import DualEncoder
-from explorer.data.pairs import Pairs
 from explorer.base.randomness import PerImage
+from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
 
 LOGITS = torch.tensor([[4.0, 3.0, 1.0, 0.5], [1.0, 3.0, 4.0, 0.5]])
 

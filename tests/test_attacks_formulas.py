@@ -9,10 +9,10 @@ from attack_helpers import finish, parabola, parabola_slope, steps_of
 from helpers import Linear, grid_images
 from torch import Tensor
 
-from explorer.attacks.image.classic import APGD, MIFGSM, PGD, Noise, apgd_checkpoints, gradient
 from explorer.attacks.budgets import Ball
-from explorer.data.pairs import Pairs
+from explorer.attacks.image.classic import APGD, MIFGSM, PGD, Noise, apgd_checkpoints, gradient
 from explorer.base.randomness import PerImage
+from explorer.data.pairs import Pairs
 
 
 def test_the_gradient_is_of_the_input_only(linear: Linear) -> None:

@@ -9,11 +9,11 @@ import torch
 from helpers import CAPTIONS, grid_images
 from torch import Tensor
 
-from explorer.attacks.gradient_masking import Effort, Sign, look_for_signs, signs
 from explorer.attacks.engine import Step
+from explorer.attacks.gradient_masking import Effort, Sign, look_for_signs, signs
 from explorer.base.errors import InputError
-from explorer.models.library import DualEncoder
 from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
 
 NAMES = ["zero gradients", "black-box beats white-box", "noise as good as the attack",
          "no growth with the budget"]

@@ -8,11 +8,11 @@ from attack_helpers import finish, objective, parabola, steps_of
 from helpers import grid_images
 from torch import Tensor
 
-from explorer.attacks.image.square import bump, hill, share_of, side_of
 from explorer.attacks.image.classic import Square
-from explorer.models.library import DualEncoder
-from explorer.data.pairs import Pairs
+from explorer.attacks.image.square import bump, hill, share_of, side_of
 from explorer.base.randomness import PerImage
+from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
 
 
 def test_the_papers_schedule() -> None:

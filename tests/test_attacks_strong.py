@@ -8,9 +8,9 @@ from helpers import grid_images
 
 from explorer.attacks.image.classic import APGD, APGDT, PGD, Square, Strong
 from explorer.attacks.run import run
-from explorer.models.library import DualEncoder
-from explorer.data.pairs import Pairs
 from explorer.base.randomness import PerImage
+from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
 
 
 def small(eps: float, norm: str = "linf") -> Strong:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from explorer.attacks.image.classic import EOT, MIFGSM, PGD, Transfer
 from explorer.attacks.image.transfer import gaussian_kernel, placed
-from explorer.models.library import DualEncoder
-from explorer.data.pairs import Pairs
 from explorer.base.randomness import PerImage
+from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
 
 ONE = torch.ones(1)
 

@@ -11,13 +11,22 @@ from typing import Any
 
 import pytest
 
-from explorer.jobs.background import (DONE, FAILED, RUNNING, STOPPED, WAITING, Background, Progress, Work)
 from explorer.base.errors import InputError
+from explorer.base.settings import Settings
+from explorer.jobs.background import (
+    DONE,
+    FAILED,
+    RUNNING,
+    STOPPED,
+    WAITING,
+    Background,
+    Progress,
+    Work,
+)
+from explorer.jobs.workrecord import EACH
 from explorer.models.library import Library
 from explorer.server.gate import Gate
-from explorer.base.settings import Settings
 from explorer.ui.shared.works import open_works, turn
-from explorer.jobs.workrecord import EACH
 
 
 def counting(work: Work) -> Iterator[Progress]:

@@ -13,12 +13,12 @@ import gradio as gr
 import pytest
 from test_pairs import BAD, GOOD, sentence
 
+from explorer.actions.session import ANY_WRONG, Request, attack_both
 from explorer.attacks.image.classic import PGD
 from explorer.base.errors import InputError
-from explorer.models.library import Library
 from explorer.data.examples import FOLDER
+from explorer.models.library import Library
 from explorer.ui.shared.forms import AttackForm, Slider
-from explorer.actions.session import ANY_WRONG, Request, attack_both
 
 CAT = str(FOLDER / "cat.jpg")
 CAPTIONS = ("a cat", "a dog", "a red car")

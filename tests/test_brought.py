@@ -13,11 +13,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from training_helpers import write_tiny
 
-from explorer.models import uploads as brought
-from explorer.models.uploads import bring
 from explorer.base.errors import InputError
+from explorer.base.paths import ASSETS
+from explorer.models import uploads as brought
+from explorer.models.library import Library
 from explorer.models.loaders import CONFIG, SAFE, sha256_of
-from explorer.models.library import ASSETS, Library
+from explorer.models.uploads import bring
 
 
 @pytest.fixture

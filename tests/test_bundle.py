@@ -17,14 +17,15 @@ from helpers import CAPTIONS
 from explorer.attacks.build import attack_of
 from explorer.attacks.image.classic import IMAGE_ATTACKS, PGD
 from explorer.attacks.joint import JOINT_ATTACKS
+from explorer.attacks.result import Result
 from explorer.attacks.run import Attack, kind_of, name_of, run, settings_of
 from explorer.attacks.text.classic import TEXT_ATTACKS, Typo
-from explorer.results.bundle import MAIN, bundle_bytes, read_bundle
 from explorer.base.errors import InputError
-from explorer.models.library import DualEncoder, Library
 from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
+from explorer.models.library import Library
+from explorer.results.bundle import MAIN, bundle_bytes, read_bundle
 from explorer.results.replay import Check, replay
-from explorer.attacks.result import Result
 
 EVERY: list[Attack] = [kind() for registry in (IMAGE_ATTACKS, TEXT_ATTACKS, JOINT_ATTACKS)
                        for kind in registry.values()]

@@ -16,27 +16,28 @@ import torch
 from helpers import CAPTIONS, grid_images
 from PIL import Image
 
-from explorer.analysis import metrics
-from explorer.attacks.image.classic import PGD
-from explorer.attacks.joint import JointAttack
 from explorer.actions import evaluate as evaluating
 from explorer.actions.attack import prepare, run_call, tuned
 from explorer.actions.evaluate import Evaluation, named_attacks
-from explorer.actions.values import Answer
 from explorer.actions.project import Map, lay
 from explorer.actions.service import Service, Told
-from explorer.models.cards import Card
-from explorer.data.sets import read_examples
-from explorer.base.errors import InputError
+from explorer.actions.session import Progress
+from explorer.actions.values import Answer
+from explorer.analysis import metrics
 from explorer.analysis.embedding.landmarks import concepts
 from explorer.analysis.embedding.layout import View
-from explorer.models.library import DualEncoder, Library
-from explorer.data.pairs import to_image
-from explorer.attacks.result import Result
-from explorer.results.saving import png_bytes
 from explorer.analysis.embedding.shift import EXAMPLE, LANDMARK, Anchors, angle
-from explorer.actions.session import Progress
 from explorer.analysis.embedding.state import Spaces
+from explorer.attacks.image.classic import PGD
+from explorer.attacks.joint import JointAttack
+from explorer.attacks.result import Result
+from explorer.base.errors import InputError
+from explorer.data.pairs import to_image
+from explorer.data.sets import read_examples
+from explorer.models.cards import Card
+from explorer.models.encoder import DualEncoder
+from explorer.models.library import Library
+from explorer.results.saving import png_bytes
 
 PNG = png_bytes(grid_images(1, 32)[0])
 

@@ -15,10 +15,9 @@ import pytest
 import scipy.io
 from sets import picture, write_folder
 
-from explorer.data import catalogue
-from explorer.data import published
-from explorer.data.sets import Examples, RetrievalSet
 from explorer.base.errors import InputError
+from explorer.data import catalogue, published
+from explorer.data.sets import Examples, RetrievalSet
 
 Wanted = list[tuple[int, str]]  # (grey level, caption) of each picture
 GREYS = (10, 20, 30, 40)

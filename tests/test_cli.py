@@ -15,13 +15,13 @@ import torch
 from cli_fixtures import CAT, WORDS, assert_refused
 from PIL import Image
 
-from explorer.actions import cli
-from explorer.actions import commands
+from explorer.actions import cli, commands
+from explorer.actions.flags import make_attack
 from explorer.attacks.image.classic import IMAGE_ATTACKS, default_step
 from explorer.attacks.joint import JOINT_ATTACKS
 from explorer.attacks.text.classic import TEXT_ATTACKS
-from explorer.actions.flags import make_attack
-from explorer.models.library import ASSETS, Library
+from explorer.base.paths import ASSETS
+from explorer.models.library import Library
 
 pytest_plugins = ["cli_fixtures"]
 

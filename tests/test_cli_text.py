@@ -13,13 +13,13 @@ from cli_fixtures import CAT, assert_refused
 from PIL import Image
 
 from explorer.actions import cli
-from explorer.attacks.joint import JOINT_ATTACKS, JointAttack, Separate
-from explorer.attacks.text.classic import TEXT_ATTACKS, BertAttack, Character
-from explorer.attacks.text.base import TextAttack
 from explorer.actions.flags import kind_named, make_attack
+from explorer.attacks.joint import JOINT_ATTACKS, JointAttack, Separate
+from explorer.attacks.text.base import TextAttack
+from explorer.attacks.text.classic import TEXT_ATTACKS, BertAttack, Character
 from explorer.base.words import characters_changed, words_changed
-from explorer.models.library import Library
 from explorer.data.pairs import one_pair, open_image
+from explorer.models.library import Library
 
 pytest_plugins = ["cli_fixtures"]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from explorer.data.uploads import NOT_A_PICTURE, UNUSED, WORDLESS, collect
-from explorer.data.sets import Examples
 from explorer.base.errors import InputError
 from explorer.data.layouts import UNLISTED, UNTOLD
 from explorer.data.registry import UPLOAD, open_place
+from explorer.data.sets import Examples
+from explorer.data.uploads import NOT_A_PICTURE, UNUSED, WORDLESS, collect
 
 
 def png(shade: int) -> bytes:

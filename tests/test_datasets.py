@@ -18,10 +18,10 @@ import torch
 from PIL import Image
 from sets import files_of, picture, write_folder, write_tar, write_zip
 
-from explorer.data import sets as datasets
-from explorer.data.sets import read_examples, read_retrieval
 from explorer.base.errors import InputError
+from explorer.data import sets as datasets
 from explorer.data.pairs import MAX_CAPTIONS, open_image
+from explorer.data.sets import read_examples, read_retrieval
 
 LABELS = ["red_fox", "sea", "red_fox", "Zebra's", "sea", "sea"]
 CAPTIONS = ("a photo of a red fox", "a photo of a sea", "a photo of a Zebra's")

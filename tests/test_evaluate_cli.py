@@ -14,13 +14,13 @@ from PIL import Image
 from test_evaluation import ATTACKS, numbers, plan, write_set
 
 from explorer.actions import cli
-from explorer.attacks.image.classic import PGD
-from explorer.jobs.background import Background, Progress
-from explorer.base.errors import InputError
 from explorer.analysis.evaluation.plan import Plan
 from explorer.analysis.evaluation.work import carry_out, table_of, wish_of
-from explorer.models.library import Library
+from explorer.attacks.image.classic import PGD
+from explorer.base.errors import InputError
 from explorer.data.registry import PHOTOS, UPLOAD
+from explorer.jobs.background import Background, Progress
+from explorer.models.library import Library
 from explorer.ui.evaluate.form import EvaluateForm, absent, here
 
 pytest_plugins = ["cli_fixtures"]

@@ -12,20 +12,20 @@ from helpers import grid_images
 from sets import write_folder
 
 from explorer.analysis import metrics
-from explorer.attacks.image.classic import FGSM, PGD
-from explorer.attacks.joint import Separate
-from explorer.attacks.text.classic import Typo
-from explorer.data.sets import read_examples, read_retrieval
-from explorer.base.errors import InputError
 from explorer.analysis.evaluation.cost import Cost, duration, estimate
 from explorer.analysis.evaluation.keep import Store
 from explorer.analysis.evaluation.plan import Asked, Plan, read_budgets, spread, with_eps
 from explorer.analysis.evaluation.rows import Row, Table
 from explorer.analysis.evaluation.run import Evaluation
 from explorer.analysis.evaluation.sets import digest_of, known_sets, open_all, split_names
-from explorer.models.library import Library
-from explorer.data.pairs import to_image
 from explorer.analysis.retrieval import evaluate_retrieval
+from explorer.attacks.image.classic import FGSM, PGD
+from explorer.attacks.joint import Separate
+from explorer.attacks.text.classic import Typo
+from explorer.base.errors import InputError
+from explorer.data.pairs import to_image
+from explorer.data.sets import read_examples, read_retrieval
+from explorer.models.library import Library
 
 pytest_plugins = ["cli_fixtures"]
 NAMES = ("cat", "dog", "red car")

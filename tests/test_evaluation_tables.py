@@ -13,13 +13,13 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from explorer.base.errors import InputError
 from explorer.analysis.evaluation.curve import curves, figure, summary
 from explorer.analysis.evaluation.exports import FORMATS, describe, export, grid
 from explorer.analysis.evaluation.rows import Row, Score, Table, load_table, read_row, read_table
 from explorer.analysis.metrics import wilson
-from explorer.ui.evaluate import views as views
+from explorer.base.errors import InputError
 from explorer.jobs.workrecord import Work
+from explorer.ui.evaluate import views
 
 ODD = "a_b & 50 % {x}|$y$ <i>#~^\\"
 

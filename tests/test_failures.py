@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from explorer.analysis.failures.slices import (BOTH, HELD, LEFT, OTHERS, RIGHT, WRONG, Case, Found, Side, View, as_csv, chosen, confusion, counts, named_answers)
+from explorer.analysis.failures.slices import (
+    BOTH,
+    HELD,
+    LEFT,
+    OTHERS,
+    RIGHT,
+    WRONG,
+    Case,
+    Found,
+    Side,
+    View,
+    as_csv,
+    chosen,
+    confusion,
+    counts,
+    named_answers,
+)
 
 CAPTIONS = ("a cat", "a dog", "=the sea")
 

@@ -13,8 +13,8 @@ from helpers import CAPTIONS, grid_images, tiny_clip
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
+from explorer.models.encoder import DualEncoder
 from explorer.models.fast.attention import speed_up
-from explorer.models.library import DualEncoder
 
 
 def frozen(faster: bool) -> open_clip.CLIP:

@@ -14,9 +14,9 @@ from helpers import tiny_clip
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
+from explorer.models.encoder import DualEncoder
 from explorer.models.fast.convolution import DepthwiseConv2d, fold_norms, keep_memory, speed_up
 from explorer.models.loaders import open_model
-from explorer.models.library import DualEncoder
 
 SHAPES = [(k, s, p) for k in (1, 2, 3, 5, 7) for s in (1, 2, 3, 4) for p in range(0, min(k, 4))]
 

@@ -10,10 +10,10 @@ import torch
 from helpers import CAPTIONS, grid_images
 from torch import Tensor, nn
 
-from explorer.attacks.image.classic import FGSM, PGD, ImageAttack
 from explorer.attacks.goals import Misclassify
-from explorer.models.library import DualEncoder
+from explorer.attacks.image.classic import FGSM, PGD, ImageAttack
 from explorer.base.randomness import PerImage
+from explorer.models.encoder import DualEncoder
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -27,25 +27,26 @@ from hypothesis import strategies as st
 from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
 
-from explorer.data.archives import open_archive
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.joint import JOINT_ATTACKS
+from explorer.attacks.result import Result
 from explorer.attacks.run import run
 from explorer.attacks.text.classic import Typo
-from explorer.results.bundle import MAIN, bundle_bytes, read_bundle
-from explorer.models.cards import Card
-from explorer.data.tables import parse_table
 from explorer.base.errors import InputError
-from explorer.models.library import DualEncoder, Library
+from explorer.base.settings import Settings, variable
+from explorer.data.archives import open_archive
 from explorer.data.pairs import Pairs, clean_captions, one_pair, open_image
+from explorer.data.tables import parse_table
+from explorer.models.cards import Card
+from explorer.models.encoder import DualEncoder
+from explorer.models.library import Library
+from explorer.results.bundle import MAIN, bundle_bytes, read_bundle
 from explorer.results.replay import restored
-from explorer.attacks.result import Result
 from explorer.server.answers import page_policy
 from explorer.server.auth import Accounts
 from explorer.server.bodies import Refused, check
 from explorer.server.rules import file_refusal, host_refusal, listed, origin_refusal
 from explorer.server.visit import read, route_of
-from explorer.base.settings import Settings, variable
 
 CASES = int(os.environ.get("FUZZ", "0"))
 KINDS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "ICO")

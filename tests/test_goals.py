@@ -9,7 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from explorer.attacks.goals import (GOALS, Drift, Goal, Match, Misclassify, Towards, Unmatch, cosines, make_goal, probabilities)
+from explorer.attacks.goals import (
+    GOALS,
+    Drift,
+    Goal,
+    Match,
+    Misclassify,
+    Towards,
+    Unmatch,
+    cosines,
+    make_goal,
+    probabilities,
+)
 
 TEXT = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
 IMAGE = torch.tensor([[0.8, 0.6], [0.0, 1.0]])  # cosines [.8 .6 .96], [0 1 .8]

@@ -15,18 +15,19 @@ from PIL import Image
 
 from explorer.analysis.failures import cases as single
 from explorer.analysis.failures import hunt as study
+from explorer.analysis.failures.hunt import BATCH, Wish, hunt
+from explorer.analysis.failures.slices import Found, View, chosen, quantity, read_study
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.joint import Separate
 from explorer.attacks.run import Attack, run
 from explorer.attacks.text.classic import Typo
-from explorer.jobs.background import Progress
-from explorer.results.bundle import read_bundle
 from explorer.base.errors import InputError
-from explorer.analysis.failures.slices import Found, View, chosen, quantity, read_study
-from explorer.models.library import DualEncoder, Library
 from explorer.data.pairs import Pairs, to_image, to_pixels
 from explorer.data.registry import UPLOAD
-from explorer.analysis.failures.hunt import BATCH, Wish, hunt
+from explorer.jobs.background import Progress
+from explorer.models.encoder import DualEncoder
+from explorer.models.library import Library
+from explorer.results.bundle import read_bundle
 from explorer.ui.failures.cards import Sheet, gallery
 from explorer.ui.failures.report import attack_words, report
 

@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 from training_helpers import write_parquet, write_tiny
 
-from explorer.jobs import training as jobs_module
 from explorer.base.errors import InputError
+from explorer.base.paths import ROOT
+from explorer.jobs import training as jobs_module
+from explorer.jobs.runlog import MOST_STEPS, RunLog, tail
 from explorer.jobs.training import Jobs
 from explorer.models.library import Library
-from explorer.jobs.runlog import MOST_STEPS, RunLog, tail
 
 CHILD = '''
 import argparse, json, os, sys, time
@@ -213,7 +214,7 @@ def test_a_run_outlives_the_app_that_started_it(tmp_path: Path, data: Path, gate
             f"jobs.submit([], Path({str(data)!r})), flush=True)\n"
             f"import time; time.sleep(600)")
     app = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
-                           cwd=jobs_module.ROOT)
+                           cwd=ROOT)
     assert app.stdout is not None
     first, second = app.stdout.readline().split()
     app.kill()

@@ -25,18 +25,29 @@ from text_helpers import (
 )
 from torch import Tensor
 
-from explorer.attacks.image.classic import FGSM, IMAGE_ATTACKS, PGD, ImageAttack, Noise
-from explorer.attacks.joint import (JOINT_ATTACKS, SCALES, Alternating, Apart, CoAttack, CoImage, JointAttack, Separate, SetGuided, apart)
-from explorer.attacks.objective import Objective
-from explorer.attacks.run import name_of, run, settings_of, stream
-from explorer.attacks.text.classic import TEXT_ATTACKS, Character, Typo
 from explorer.attacks.engine import Scaled, Scene, Step, Turns, rescaled
+from explorer.attacks.image.classic import FGSM, IMAGE_ATTACKS, PGD, ImageAttack, Noise
+from explorer.attacks.joint import (
+    JOINT_ATTACKS,
+    SCALES,
+    Alternating,
+    Apart,
+    CoAttack,
+    CoImage,
+    JointAttack,
+    Separate,
+    SetGuided,
+    apart,
+)
+from explorer.attacks.objective import Objective
+from explorer.attacks.result import Result
+from explorer.attacks.run import name_of, run, settings_of, stream
 from explorer.attacks.text.base import TextAttack
+from explorer.attacks.text.classic import TEXT_ATTACKS, Character, Typo
 from explorer.base.errors import InputError
 from explorer.base.words import words_changed
-from explorer.models.library import DualEncoder
 from explorer.data.pairs import Pairs
-from explorer.attacks.result import Result
+from explorer.models.encoder import DualEncoder
 from explorer.results.verdicts import verdict
 
 GOALS = [("classification", False), ("classification", True), ("similarity", False),

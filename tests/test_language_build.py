@@ -8,14 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tools.language import measure
-from tools.language import patterns
-from tools.language import wordnet
+from explorer.analysis.metrics import wilson
+from explorer.attacks.language.embedded import EmbeddedLM
+from explorer.base.paths import ASSETS
+from tools.language import measure, patterns, wordnet
 from tools.language.__main__ import main
 from tools.language.corpus import Captions, Sentence, held_out, texts
-from explorer.attacks.language.embedded import EmbeddedLM
-from explorer.analysis.metrics import wilson
-from explorer.models.library import ASSETS
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDNET = Path("/usr/share/wordnet")

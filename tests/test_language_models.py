@@ -20,18 +20,18 @@ from transformers import (
     RobertaTokenizerFast,
 )
 
-from explorer.base.errors import InputError
 from explorer.attacks.language import encoder as encoders
 from explorer.attacks.language import filling
-from tools.language import train
-from tools.language.build import PACKAGE, original_minilm, save_head
-from tools.language.corpus import Captions, Sentence
 from explorer.attacks.language.embedded import HEAD, EmbeddedLM, load_head
 from explorer.attacks.language.encoder import SentenceEncoder, sentence_encoder
 from explorer.attacks.language.head import Head
 from explorer.attacks.language.hublm import HubLM
 from explorer.attacks.language.masked import MaskedLM, masked_lm
+from explorer.base.errors import InputError
 from explorer.base.words import spans
+from tools.language import train
+from tools.language.build import PACKAGE, original_minilm, save_head
+from tools.language.corpus import Captions, Sentence
 
 NEXT = {"red": "blue", "dog": "cat", "bird": "fish", "on": "under", "sofa": "chair",
         "[MASK]": "zebra", "[CLS]": "wrong", "[SEP]": "wrong", "##s": "wrong", "the": "a"}

@@ -12,12 +12,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from explorer.attacks.language import inflect, thesaurus
 from explorer.base.errors import InputError
-from tools.language import compile
-from explorer.attacks.language import inflect
-from explorer.attacks.language import thesaurus
-from tools.language import wordnet
-from explorer.base.words import (Piece, Span, char_diff, characters_changed, class_words, is_stop, spans, stop_words, swap, word_diff, words, words_changed)
+from explorer.base.words import (
+    Piece,
+    Span,
+    char_diff,
+    characters_changed,
+    class_words,
+    is_stop,
+    spans,
+    stop_words,
+    swap,
+    word_diff,
+    words,
+    words_changed,
+)
+from tools.language import compile, wordnet
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = st.text("ab \u0301-',é猫\x00", max_size=14)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from explorer.attacks.engine import Step
 from explorer.base.errors import InputError
+from explorer.base.settings import Settings
 from explorer.jobs.training import Jobs
 from explorer.lessons import draw
 from explorer.lessons.bench import Asked, Bench, photos
@@ -27,11 +28,10 @@ from explorer.lessons.quiz import right
 from explorer.lessons.record import FOLDER, Record, load, save
 from explorer.lessons.texts import COUNT, HERE, LANGUAGES, texts
 from explorer.models.library import Library
+from explorer.results.views import esc
 from explorer.server.gate import Gate
-from explorer.base.settings import Settings
 from explorer.ui.learn.live import LiveRuns
 from explorer.ui.learn.state import Progress, answered, finished, read
-from explorer.results.views import esc
 
 PAIR = ("pocket", "pocket-robust")
 NUMBERS = range(1, COUNT + 1)
@@ -109,11 +109,11 @@ def test_kept_results_are_drawn_in_every_language(language: str, number: int) ->
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_kept_results_were_made_with_the_models_that_are_shipped(number: int) -> None:
-    """If this fails, the models have changed: run python -m explorer.lessons build."""
+    """If this fails, the models have changed: run python -m tools.lessons build."""
     record, cards = load(number), Library().cards()
     assert record.weights
     for name, value in record.weights.items():
-        assert cards[name].sha256 == value, "run python -m explorer.lessons build"
+        assert cards[name].sha256 == value, "run python -m tools.lessons build"
 
 
 def test_a_kept_result_is_what_a_live_run_gives(library: Library) -> None:
@@ -203,7 +203,7 @@ def test_records_survive_the_disk(tmp_path: Path) -> None:
         assert again.tables == record.tables and again.bars == record.bars
         assert len(list(tmp_path.glob(f"{number}-*.png"))) == len(record.pictures)
     (tmp_path / "1.json").write_text("{", "utf-8")
-    with pytest.raises(InputError, match="explorer.lessons build"):
+    with pytest.raises(InputError, match="tools.lessons build"):
         load(1, tmp_path)
 
 

@@ -15,16 +15,16 @@ import torch
 from helpers import CAPTIONS, grid_images
 from torch import Tensor, nn
 
-from explorer.attacks.image.stepping import Step
 from explorer.attacks.image.classic import APGDDLR, PGD
+from explorer.attacks.image.stepping import Step
 from explorer.attacks.run import drain, run, stream
 from explorer.base.errors import InputError
 from explorer.base.memory import CALM, OutOfMemoryError, Room, out_of_memory
-from explorer.models.library import DualEncoder
+from explorer.base.settings import Settings, current
 from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
 from explorer.models.fast.padding import read
 from explorer.server.gate import Gate
-from explorer.base.settings import Settings, current
 
 TOLD = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. Error code 12"
 
@@ -107,7 +107,7 @@ def test_captions_are_read_in_parts_too(tiny: DualEncoder, monkeypatch: pytest.M
 
     small = Small(tiny, 9, 9)
     small.__dict__["_texts"] = type(tiny._texts)()
-    monkeypatch.setattr("explorer.models.library.read", narrow)
+    monkeypatch.setattr("explorer.models.encoder.read", narrow)
     found = DualEncoder._text_features(small, tiny.tokenize(texts), False)
     assert torch.allclose(found, expected, atol=1e-6) and sizes[0] == 9 and max(sizes[3:]) <= 2
 

@@ -7,13 +7,14 @@ import torch
 from helpers import CAPTIONS, Linear, grid_images, tiny_clip
 from open_clip.tokenizer import SimpleTokenizer
 
+from explorer.analysis.metrics import evaluate, evaluate_row, read_by, row, smallest_flip, wilson
+from explorer.attacks.engine import Step
 from explorer.attacks.image.classic import FGSM, PGD, Noise
 from explorer.attacks.run import run
-from explorer.attacks.engine import Step
-from explorer.models.cards import Card
-from explorer.analysis.metrics import (Flip, evaluate, evaluate_row, read_by, row, smallest_flip, wilson)
-from explorer.models.library import DualEncoder
 from explorer.data.pairs import Pairs
+from explorer.models.cards import Card
+from explorer.models.encoder import DualEncoder
+from explorer.results.outcome import Flip
 
 
 @pytest.mark.parametrize(("hits", "n", "low", "high"), [

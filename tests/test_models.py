@@ -17,13 +17,16 @@ from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from explorer.models.cards import Card
+from explorer.base.device import describe_device, device_and_dtype
 from explorer.base.errors import InputError
-from explorer.models.fast.convolution import DepthwiseConv2d
-from explorer.models.loaders import CONFIG, SAFE
-from explorer.models.library import (ASSETS, DualEncoder, Library, describe_device, device_and_dtype)
-from explorer.data.pairs import Pairs, to_image
+from explorer.base.paths import ASSETS
 from explorer.base.settings import Settings
+from explorer.data.pairs import Pairs, to_image
+from explorer.models.cards import Card
+from explorer.models.encoder import DualEncoder
+from explorer.models.fast.convolution import DepthwiseConv2d
+from explorer.models.library import Library
+from explorer.models.loaders import CONFIG, SAFE
 
 WEIGHTS = SAFE[0]
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
@@ -106,7 +109,7 @@ def test_a_dual_encoder_keeps_its_promises(pocket: DualEncoder, cat: Pairs) -> N
 def test_captions_are_remembered_up_to_a_number(monkeypatch: pytest.MonkeyPatch,
                                                 vit: Path) -> None:
     model = load(vit)
-    monkeypatch.setattr("explorer.models.library.TEXT_CACHE", 5)
+    monkeypatch.setattr("explorer.models.encoder.TEXT_CACHE", 5)
     captions = [f"thing {k}" for k in range(12)]
     first = model.encode_text(captions)
     assert first.shape == (12, 16) and len(model._texts) == 5
@@ -439,7 +442,7 @@ def test_a_compiled_tower_sees_and_climbs_the_same(
     vit: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plain, images = load(vit), grid_images(2, 32)
-    monkeypatch.setattr("explorer.models.library.current", lambda: Settings(compile="aot_eager"))
+    monkeypatch.setattr("explorer.models.encoder.current", lambda: Settings(compile="aot_eager"))
     compiled = load(vit)
     assert compiled._compiled is not None and plain._compiled is None
     assert compiled.fingerprint == plain.fingerprint
@@ -459,7 +462,7 @@ def test_a_compiler_that_fails_is_said(vit: Path, monkeypatch: pytest.MonkeyPatc
 
         return fails
 
-    monkeypatch.setattr("explorer.models.library.current", lambda: Settings(compile="inductor"))
+    monkeypatch.setattr("explorer.models.encoder.current", lambda: Settings(compile="inductor"))
     monkeypatch.setattr(torch, "compile", broken)
     with pytest.raises(InputError, match="EXPLORER_COMPILE=inductor does not work here"):
         load(vit)

@@ -14,14 +14,15 @@ from helpers import CAPTIONS, grid_images
 
 import explorer
 from explorer.actions import notebook
-from explorer.results.bundle import read_bundle
-from explorer.models.cards import Card
-from explorer.base.errors import InputError
 from explorer.analysis.embedding.landmarks import concepts
-from explorer.models.library import DualEncoder, Library
-from explorer.data.pairs import to_image
 from explorer.analysis.embedding.shift import LANDMARK, Anchors
 from explorer.analysis.embedding.state import Spaces
+from explorer.base.errors import InputError
+from explorer.data.pairs import to_image
+from explorer.models.cards import Card
+from explorer.models.encoder import DualEncoder
+from explorer.models.library import Library
+from explorer.results.bundle import read_bundle
 
 PHOTO = to_image(grid_images(1, 32)[0])
 

@@ -18,8 +18,17 @@ from PIL import Image
 from explorer.attacks.image.classic import FGSM
 from explorer.attacks.run import run
 from explorer.base.errors import InputError
-from explorer.models.library import DualEncoder
-from explorer.data.pairs import (MAX_CAPTION, MAX_CAPTIONS, Pairs, clean_captions, one_pair, open_image, to_image, to_pixels)
+from explorer.data.pairs import (
+    MAX_CAPTION,
+    MAX_CAPTIONS,
+    Pairs,
+    clean_captions,
+    one_pair,
+    open_image,
+    to_image,
+    to_pixels,
+)
+from explorer.models.encoder import DualEncoder
 
 RED, WHITE = (200, 30, 40), (255, 255, 255)
 Pixel = tuple[int, int, int]

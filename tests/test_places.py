@@ -9,10 +9,20 @@ import pytest
 from helpers import grid_images
 from sets import picture, write_folder
 
-from explorer.data.sets import Examples, RetrievalSet
 from explorer.base.errors import InputError
 from explorer.data.pairs import to_image
-from explorer.data.registry import (CATALOGUE, KINDS, NAMES, PHOTOS, SERVER, UPLOAD, listed, open_place, shipped)
+from explorer.data.registry import (
+    CATALOGUE,
+    KINDS,
+    NAMES,
+    PHOTOS,
+    SERVER,
+    UPLOAD,
+    listed,
+    open_place,
+    shipped,
+)
+from explorer.data.sets import Examples, RetrievalSet
 
 
 def test_the_shipped_sets_open(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from explorer.attacks.text.classic import BertAttack
-from explorer.models.library import ASSETS, Library
+from explorer.base.paths import ASSETS
+from explorer.models.library import Library
 from tools.pocket.measure import ATTACKED, BOTH, OTHERS, PGD10, measure
 from tools.pocket.reach import counts
 

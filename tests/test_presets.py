@@ -9,16 +9,16 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from explorer.actions.session import Request
 from explorer.attacks.image.classic import FGSM, PGD
 from explorer.attacks.joint import JOINT_ATTACKS, Alternating
 from explorer.attacks.run import Attack, name_of
 from explorer.attacks.text.classic import TEXT_ATTACKS, BertAttack
 from explorer.base.errors import InputError
-from explorer.lessons.bench import photos
-from explorer.lessons.preset import Preset, from_file, from_query, to_query
-from explorer.models.library import Library
 from explorer.data.examples import load_examples
-from explorer.actions.session import Request, link
+from explorer.lessons.bench import photos
+from explorer.models.library import Library
+from explorer.ui.shared.address import Preset, from_file, from_query, link, to_query
 
 MODELS = Library().cards()
 
@@ -56,12 +56,12 @@ def test_a_link_holds_settings_alone() -> None:
     """A person's own photo is not in it, nor its name, nor anything of this computer."""
     request = Request("/tmp/upload/secret-holiday.jpg", ("a cat", "a dog"), "a cat", "",
                       "embedding", PGD(), ("pocket", "pocket-robust"), 0, "your photo")
-    found = parse_qs(link(request, request.captions, 0, None).removeprefix("?"))
+    found = parse_qs(link(request).removeprefix("?"))
     assert found == {"tab": ["attack"], "image": ["own"], "captions": ["a cat|a dog"],
                      "true": ["a cat"], "standard": ["pocket"], "robust": ["pocket-robust"],
                      "kind": ["image"], "attack": ["pgd"], "goal": ["embedding"]}
     example = replace(request, alt=load_examples()["bee"].alt)
-    assert "image=bee" in link(example, request.captions, 0, None)
+    assert "image=bee" in link(example)
 
 
 @pytest.mark.parametrize(("query", "sentence"), [

@@ -12,10 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from explorer.analysis.embedding.projection import (
+    Axes,
+    Centres,
+    attack_plane,
+    fit_pca,
+    flip_to,
+    length_kept,
+    trustworthiness,
+)
+from explorer.analysis.embedding.umaps import FEWEST, Maps, UmapSettings, fit_umap
 from explorer.base import diskcache
 from explorer.base.errors import InputError
-from explorer.analysis.embedding.projection import (Axes, Centres, attack_plane, fit_pca, flip_to, length_kept, trustworthiness)
-from explorer.analysis.embedding.umaps import FEWEST, Maps, UmapSettings, fit_umap
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = UmapSettings(neighbours=8)

@@ -10,7 +10,7 @@ import torch
 from helpers import CAPTIONS, TINY, tiny_clip
 from torch import Tensor
 
-from explorer.models.library import DualEncoder
+from explorer.models.encoder import DualEncoder
 from explorer.models.fast.padding import padding, read, without_padding
 
 

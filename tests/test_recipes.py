@@ -14,14 +14,14 @@ import pytest
 import torch
 from text_helpers import SENTENCES, Bag, bag_pairs, check_readings, check_words, four_sentences
 
+from explorer.attacks.engine import Step
+from explorer.attacks.run import name_of, run, stream
 from explorer.attacks.text import recipes
 from explorer.attacks.text.recipes import Recipe
-from explorer.attacks.run import name_of, run, stream
-from explorer.attacks.engine import Step
 from explorer.base.errors import InputError
 from explorer.base.words import class_words, words
-from explorer.models.library import DualEncoder
 from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
 
 Ask = Callable[[list[str]], list[float]]
 slow = pytest.mark.slow

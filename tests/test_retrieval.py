@@ -12,16 +12,27 @@ from sets import write_folder, write_zip
 from torch import Tensor
 
 from explorer.analysis import retrieval
+from explorer.analysis.metrics import wilson
+from explorer.analysis.retrieval import (
+    Progress,
+    Ranks,
+    Recall,
+    Success,
+    evaluate_retrieval,
+    image_ranks,
+    recalls,
+    stream_retrieval,
+    successes,
+    text_ranks,
+)
+from explorer.attacks.engine import Step
 from explorer.attacks.image.classic import PGD, Noise
 from explorer.attacks.joint import SetGuided
 from explorer.attacks.text.classic import Character
-from explorer.attacks.engine import Step
-from explorer.data.sets import RetrievalSet, read_retrieval
 from explorer.base.errors import InputError
-from explorer.analysis.metrics import wilson
-from explorer.models.library import DualEncoder
 from explorer.data.pairs import to_image
-from explorer.analysis.retrieval import (Progress, Ranks, Recall, Success, evaluate_retrieval, image_ranks, recalls, stream_retrieval, successes, text_ranks)
+from explorer.data.sets import RetrievalSet, read_retrieval
+from explorer.models.encoder import DualEncoder
 
 
 def ranks(rows: list[list[float]], owner: list[int]) -> tuple[list[int], list[int]]:

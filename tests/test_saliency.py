@@ -10,11 +10,18 @@ import torch
 from helpers import Linear, grid_images
 from torch import Tensor
 
-from explorer.base.errors import InputError
 from explorer.analysis.embedding.figures import blend
-from explorer.models.library import DualEncoder
+from explorer.analysis.embedding.saliency import (
+    METHODS,
+    Saliency,
+    gradient_map,
+    ninths,
+    occlusion_map,
+    saliency,
+)
+from explorer.base.errors import InputError
 from explorer.data.pairs import Pairs
-from explorer.analysis.embedding.saliency import (METHODS, Saliency, gradient_map, ninths, occlusion_map, saliency)
+from explorer.models.encoder import DualEncoder
 
 
 def end(progress: Generator[tuple[int, int], None, Tensor]) -> Tensor:

@@ -13,13 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from explorer.data.sets import read_examples
 from explorer.base.errors import InputError
 from explorer.data.pairs import open_image
-from explorer.data.samples import (EMOJI, EMOJI_KINDS, FLUENT, FLUENT_100, KINDS, NOTO, SAMPLES, by_kind)
+from explorer.data.samples import (
+    EMOJI,
+    EMOJI_KINDS,
+    FLUENT,
+    FLUENT_100,
+    KINDS,
+    NOTO,
+    SAMPLES,
+    by_kind,
+)
+from explorer.data.sets import read_examples
+from explorer.data.sources import Source, open_source
 from tools.samples import build as made
 from tools.samples.build import DULL, SIDE, THINGS, Package, choose, fetch, icon_of, render, svg
-from explorer.data.sources import Source, open_source
 
 FILES = [NOTO, FLUENT, FLUENT_100]
 

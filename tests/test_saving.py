@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from explorer.results import saving
-from explorer.base.errors import InputError
 from explorer.attacks.result import Reading, Result
+from explorer.base.errors import InputError
+from explorer.results import saving
 
 
 def made_up(n: int = 2, size: int = 5, target: bool = False) -> Result:

@@ -15,17 +15,17 @@ from open_clip.tokenizer import SimpleTokenizer
 from text_helpers import Bag, bag_pairs
 from torch import Tensor, nn
 
-from explorer.attacks.run import run
-from explorer.attacks.text.search import FEW, Found, Gains, Probe, Search, Try, side_by_side
-from explorer.attacks.text.classic import TEXT_ATTACKS, HotFlip, Typo
-from explorer.attacks.text.tokens import TokenSlopes, token_table
 from explorer.attacks.engine import attack_captions
-from explorer.attacks.text.base import drift_loss
-from explorer.models.cards import Card
-from explorer.base.errors import InputError
 from explorer.attacks.goals import make_goal
+from explorer.attacks.run import run
+from explorer.attacks.text.base import drift_loss
+from explorer.attacks.text.classic import TEXT_ATTACKS, HotFlip, Typo
+from explorer.attacks.text.search import FEW, Found, Gains, Probe, Search, Try, side_by_side
+from explorer.attacks.text.tokens import TokenSlopes, token_table
+from explorer.base.errors import InputError
 from explorer.base.words import spans, swap
-from explorer.models.library import DualEncoder
+from explorer.models.cards import Card
+from explorer.models.encoder import DualEncoder
 from explorer.models.fast.padding import read
 
 TOKENIZER = SimpleTokenizer(context_length=16)

@@ -21,13 +21,15 @@ from starlette.testclient import TestClient
 
 from bench.page import API, Page
 from explorer.base.errors import InputError
+from explorer.base.paths import ASSETS
+from explorer.base.settings import Settings
+from explorer.data.examples import FOLDER
+from explorer.models.encoder import DualEncoder
+from explorer.models.library import Library
 from explorer.models.loaders import sha256_of
-from explorer.models.library import ASSETS, DualEncoder, Library
 from explorer.server.gate import Gate
 from explorer.server.serve import Health
-from explorer.base.settings import Settings
 from explorer.ui.attack.tab import AttackTab
-from explorer.data.examples import FOLDER
 from explorer.ui.shell import TEMPORARY, mount, warm
 
 PHOTO = (FOLDER / "parrot.jpg").read_bytes()

@@ -20,10 +20,11 @@ from serving import Running, app
 from bench.page import API, Page, PageError
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.run import run
-from explorer.results.bundle import MAIN, bundle_bytes
-from explorer.models.library import ASSETS, DualEncoder
-from explorer.data.pairs import Pairs
+from explorer.base.paths import ASSETS
 from explorer.data.examples import FOLDER
+from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
+from explorer.results.bundle import MAIN, bundle_bytes
 
 PHOTO = (FOLDER / "parrot.jpg").read_bytes()
 CALL = httpx.Client(timeout=60, verify=False)  # nobody's browser

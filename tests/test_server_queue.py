@@ -17,10 +17,10 @@ from serving import served
 
 from bench.page import API, Page
 from explorer.base.errors import InputError
-from explorer.server.gate import Gate
-from explorer.server.serve import Health
-from explorer.server.scheduler import place_words
 from explorer.base.settings import Settings
+from explorer.server.gate import Gate
+from explorer.server.scheduler import place_words
+from explorer.server.serve import Health
 from explorer.ui.shell import mount
 
 STEP = 0.1  # seconds

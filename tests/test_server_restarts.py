@@ -13,10 +13,10 @@ from serving import app
 from training_helpers import write_parquet, write_tiny
 
 from bench.page import Page
-from explorer.jobs.training import Jobs
-from explorer.models.loaders import CONFIG, SAFE
-from explorer.models.library import Library
 from explorer.jobs.runrecord import LIVE
+from explorer.jobs.training import Jobs
+from explorer.models.library import Library
+from explorer.models.loaders import CONFIG, SAFE
 from explorer.server.visitors import GRACE, Visitors
 from explorer.ui.train.form import OWN, PASSES
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from explorer.base import settings as module
 from explorer.attacks.image.classic import PGD
+from explorer.base import settings as module
 from explorer.base.errors import InputError
+from explorer.base.settings import Settings, current, unknown, variable
 from explorer.data.pairs import clean_captions, open_image
 from explorer.server import logs
 from explorer.server.auth import Accounts
-from explorer.base.settings import Settings, current, unknown, variable
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import torch
 
+from explorer.actions.session import Progress
 from explorer.base.errors import InputError
+from explorer.base.settings import Settings
+from explorer.results.outcome import Outcome
 from explorer.server.gate import Gate
 from explorer.server.rate import LockOut, Rate
 from explorer.server.scheduler import ABANDONED, Turn, Turns, place_words
-from explorer.base.settings import Settings
 from explorer.ui.attack.tab import _told_by
-from explorer.results.outcome import Outcome
-from explorer.actions.session import Progress
 
 
 class Clock:

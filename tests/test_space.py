@@ -10,21 +10,34 @@ import numpy as np
 import pytest
 import torch
 
-from explorer.base import diskcache
-from explorer.attacks.image.classic import PGD, Noise
-from explorer.attacks.run import run
-from explorer.base.errors import InputError
 from explorer.analysis.embedding.figures import INKS, MANY, figure, panel, short
 from explorer.analysis.embedding.landmarks import concepts, fingerprint, landmark_features
 from explorer.analysis.embedding.layout import PROJECTIONS, Chosen, View, lay_out, mirrored
-from explorer.models.library import DualEncoder
-from explorer.data.pairs import Pairs
-from explorer.attacks.result import Result
-from explorer.analysis.embedding.shift import (EXAMPLE, LANDMARK, OWN, Anchors, Attacked, angle, attacked, caption_ranks, nearest, overlap, rank, shifts)
-from explorer.ui.embedding.near import lassoed, picked
+from explorer.analysis.embedding.shift import (
+    EXAMPLE,
+    LANDMARK,
+    OWN,
+    Anchors,
+    Attacked,
+    angle,
+    attacked,
+    caption_ranks,
+    nearest,
+    overlap,
+    rank,
+    shifts,
+)
 from explorer.analysis.embedding.state import SetAttack
-from explorer.analysis.embedding.words import numbers, sentence, set_table
 from explorer.analysis.embedding.umaps import Maps
+from explorer.analysis.embedding.words import numbers, sentence, set_table
+from explorer.attacks.image.classic import PGD, Noise
+from explorer.attacks.result import Result
+from explorer.attacks.run import run
+from explorer.base import diskcache
+from explorer.base.errors import InputError
+from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
+from explorer.ui.embedding.near import lassoed, picked
 
 
 @pytest.fixture(autouse=True)

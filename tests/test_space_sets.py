@@ -14,21 +14,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from explorer.analysis.embedding import state as space_state
+from explorer.analysis.embedding.state import CELL, Spaces, columns, drain
 from explorer.attacks.image.classic import PGD, Noise
 from explorer.attacks.run import run
 from explorer.base.errors import InputError
-from explorer.models.library import DualEncoder, Library
-from explorer.data.pairs import Pairs
-from explorer.server.gate import Gate
 from explorer.base.settings import Settings
-from explorer.analysis.embedding import state as space_state
+from explorer.base.store import Store
 from explorer.data.examples import load_examples
+from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
+from explorer.models.library import Library
 from explorer.results.outcome import Outcome, Part
+from explorer.server.gate import Gate
 from explorer.ui.embedding.jobs import LASSO, SAMPLE, SpaceJobs
 from explorer.ui.embedding.saliency import saliency_job
 from explorer.ui.embedding.scene import Scene
-from explorer.analysis.embedding.state import CELL, Spaces, columns, drain
-from explorer.base.store import Store
 
 PAIR = ("plain", "hard")
 VIEW = ("pca", 2, False, 15, 0.1, "cosine", 0, 10)

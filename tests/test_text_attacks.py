@@ -26,16 +26,25 @@ from text_helpers import (
 )
 from torch import Tensor
 
-from explorer.attacks.run import run, stream
-from explorer.attacks.text.classic import (LETTERS, SIGNS, TEXT_ATTACKS, BertAttack, Character, Synonym, Typo, edit, typos)
 from explorer.attacks.engine import Step
-from explorer.attacks.text.base import alike, drift_loss, replace, words_of
-from explorer.attacks.language import masked
-from explorer.attacks.language import thesaurus
-from explorer.base.words import words, words_changed
-from explorer.models.library import DualEncoder
-from explorer.data.pairs import Pairs
+from explorer.attacks.language import masked, thesaurus
 from explorer.attacks.result import Result
+from explorer.attacks.run import run, stream
+from explorer.attacks.text.base import alike, drift_loss, replace, words_of
+from explorer.attacks.text.classic import (
+    LETTERS,
+    SIGNS,
+    TEXT_ATTACKS,
+    BertAttack,
+    Character,
+    Synonym,
+    Typo,
+    edit,
+    typos,
+)
+from explorer.base.words import words, words_changed
+from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
 from explorer.results.verdicts import verdict
 
 

@@ -18,16 +18,23 @@ from text_helpers import (
 )
 from torch import Tensor
 
-from explorer.attacks.text.constraints import KeepWords, NoNewWord, SimilarSentence, WithinEdits
-from explorer.attacks.run import name_of, run, stream
-from explorer.attacks.text.classic import (TEXT_ATTACKS, BertAttack, Character, HotFlip, Synonym, Typo)
 from explorer.attacks.engine import Step
-from explorer.base.errors import InputError
 from explorer.attacks.language import thesaurus
 from explorer.attacks.language.encoder import sentence_encoder
+from explorer.attacks.run import name_of, run, stream
+from explorer.attacks.text.classic import (
+    TEXT_ATTACKS,
+    BertAttack,
+    Character,
+    HotFlip,
+    Synonym,
+    Typo,
+)
+from explorer.attacks.text.constraints import KeepWords, NoNewWord, SimilarSentence, WithinEdits
+from explorer.base.errors import InputError
 from explorer.base.words import class_words, is_stop, spans, words
-from explorer.models.library import DualEncoder
 from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
 from explorer.results.verdicts import verdict
 
 # --- constraints --------------------------------------------------------------------------------

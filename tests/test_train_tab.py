@@ -15,17 +15,17 @@ import pytest
 from helpers import grid_images
 
 from explorer.actions.cli import parser
-from explorer.training.costs import Cost, measure
 from explorer.base.errors import InputError
-from explorer.jobs.training import Jobs
-from explorer.models.library import Library
 from explorer.data.pairs import to_image
 from explorer.jobs.runlog import Story
 from explorer.jobs.runrecord import Job, Record
+from explorer.jobs.training import Jobs
+from explorer.models.library import Library
+from explorer.training.costs import Cost, measure
 from explorer.ui.attack.tab import AttackTab
 from explorer.ui.shell import PAIR, build
 from explorer.ui.train.charts import MOST_POINTS, Series, line_chart, thin, ticks
-from explorer.ui.train.form import (FIVE_MINUTES, NAMES, OWN, PASSES, TrainForm, cost_sentence, read)
+from explorer.ui.train.form import FIVE_MINUTES, NAMES, OWN, PASSES, TrainForm, cost_sentence, read
 from explorer.ui.train.tab import TrainTab, _buttons, _chosen, open_jobs
 from explorer.ui.train.views import duration, gallery, panel, run_list, sentence
 
@@ -273,7 +273,7 @@ def test_the_timer_goes_on_while_the_tab_is_open_and_a_run_is_not_over(tmp_path:
     jobs = Jobs(tmp_path / "runs", (sys.executable, "-c", code))
     library = Library(folders=[jobs.models])
     with gr.Blocks() as demo, gr.Tabs() as tabs, gr.Tab("both"):
-        tab = TrainTab(demo, library, AttackTab(demo, library, PAIR), tabs, jobs)
+        tab = TrainTab(demo, library, AttackTab(demo, library, PAIR).desk, tabs, jobs)
 
     def look(is_open: bool | None, shown: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = tab._look("", is_open, shown)[-1]

@@ -14,9 +14,9 @@ import torch
 from helpers import grid_images
 from training_helpers import NAMES, png, write_parquet
 
-from explorer.data.sets import read_examples
 from explorer.base.errors import InputError
 from explorer.data.pairs import to_image
+from explorer.data.sets import read_examples
 from explorer.data.sources import Boxed, open_source
 from explorer.training.attacker import Batch
 from explorer.training.data import TrainingSet, open_training

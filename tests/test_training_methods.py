@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from training_helpers import NAMES, SMALL, four_pictures, objective, tiny_model
 
-from explorer.attacks.image.classic import PGD
-from explorer.models.cards import Card
-from explorer.base.errors import InputError
 from explorer.attacks.goals import Misclassify
-from explorer.models.library import DualEncoder
+from explorer.attacks.image.classic import PGD
+from explorer.base.errors import InputError
 from explorer.base.randomness import PerImage
+from explorer.models.cards import Card
+from explorer.models.encoder import DualEncoder
 from explorer.training.attention import require_attention
 from explorer.training.inner import CaptionAttacks, caption_attack, mix
 from explorer.training.methods import METHODS

@@ -18,9 +18,9 @@ from PIL import Image
 from training_helpers import SMALL, tiny_model, upper_case, write_parquet, write_tiny
 
 from explorer.actions.cli import main
-from explorer.data.sets import read_examples
-from explorer.base.errors import InputError
 from explorer.analysis.metrics import evaluate
+from explorer.base.errors import InputError
+from explorer.data.sets import read_examples
 from explorer.models.library import Library
 from explorer.training import checkpoints
 from explorer.training.data import open_training

@@ -13,24 +13,26 @@ import pytest
 import torch
 from text_helpers import four_sentences
 
+from explorer.actions.session import ANY_WRONG, Progress, Request, attack_both, check
 from explorer.attacks.image.classic import IMAGE_ATTACKS, PGD
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack, Separate
 from explorer.attacks.run import Attack, kind_of, run
-from explorer.attacks.text.classic import TEXT_ATTACKS, Character, HotFlip, Typo
 from explorer.attacks.text.base import TextAttack
+from explorer.attacks.text.classic import TEXT_ATTACKS, Character, HotFlip, Typo
 from explorer.base.errors import InputError
 from explorer.base.words import words_changed
-from explorer.models.library import DualEncoder, Library
-from explorer.ui.attack.tab import AttackTab
-from explorer.ui.shared.choice import AttackChoice
+from explorer.data.examples import FOLDER, load_examples
+from explorer.models.encoder import DualEncoder
+from explorer.models.library import Library
 from explorer.results.compare import _carried
-from explorer.data.examples import FOLDER, load_examples, strip
-from explorer.ui.shared.forms import AttackForm, own_fields, read
 from explorer.results.outcome import Outcome
-from explorer.ui.shared.runs import Tickets
-from explorer.actions.session import ANY_WRONG, Progress, Request, attack_both, check
 from explorer.results.stage import draw
 from explorer.results.views import esc
+from explorer.ui.attack.examples import strip
+from explorer.ui.attack.tab import AttackTab
+from explorer.ui.shared.choice import AttackChoice
+from explorer.ui.shared.forms import AttackForm, own_fields, read
+from explorer.ui.shared.runs import Tickets
 
 CAPTIONS = ("a cat", "a dog", "a red car")
 

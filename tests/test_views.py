@@ -14,16 +14,30 @@ from PIL import Image
 
 from explorer.attacks.image.classic import FGSM, PGD, Noise
 from explorer.attacks.joint import JointAttack, Separate
-from explorer.attacks.run import run
-from explorer.attacks.text.classic import Typo
-from explorer.attacks.text.base import TextAttack
-from explorer.analysis.metrics import Flip
-from explorer.models.library import DualEncoder
-from explorer.data.pairs import Pairs
 from explorer.attacks.result import Result
+from explorer.attacks.run import run
+from explorer.attacks.text.base import TextAttack
+from explorer.attacks.text.classic import Typo
+from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
+from explorer.results.outcome import Flip
 from explorer.results.trail import trail_data
 from explorer.results.verdicts import class_word_note, flip_sentence, verdict
-from explorer.results.views import (caption_diff, counted, diff_words, esc, levels, percent, perturbation, png_uri, settings_line, shared_start, shown_captions, signed, table)
+from explorer.results.views import (
+    caption_diff,
+    counted,
+    diff_words,
+    esc,
+    levels,
+    percent,
+    perturbation,
+    png_uri,
+    settings_line,
+    shared_start,
+    shown_captions,
+    signed,
+    table,
+)
 
 
 @pytest.mark.parametrize(("p", "text"), [

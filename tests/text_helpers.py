@@ -13,15 +13,15 @@ from attack_helpers import reopened
 from helpers import grid_images
 from torch import Tensor
 
-from explorer.attacks.text.classic import TEXT_ATTACKS
-from explorer.attacks.text.base import TextAttack
-from explorer.models.cards import Card
 from explorer.attacks.goals import Goal, make_goal
 from explorer.attacks.language.masked import Candidate
-from explorer.base.words import characters_changed, words, words_changed
-from explorer.models.library import DualEncoder
-from explorer.data.pairs import Pairs
 from explorer.attacks.result import Result
+from explorer.attacks.text.base import TextAttack
+from explorer.attacks.text.classic import TEXT_ATTACKS
+from explorer.base.words import characters_changed, words, words_changed
+from explorer.data.pairs import Pairs
+from explorer.models.cards import Card
+from explorer.models.encoder import DualEncoder
 
 SENTENCES = ("a photo of a cat", "a dog on the grass", "a small red car", "the sea at night")
 TARGETS = torch.tensor([1, 2, 3, 0])

@@ -16,9 +16,9 @@ from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import save_file
 from torch import Tensor
 
-from explorer.models.cards import Card
-from explorer.models.library import DualEncoder
 from explorer.data.pairs import to_image
+from explorer.models.cards import Card
+from explorer.models.encoder import DualEncoder
 from explorer.training.attacker import Batch
 from explorer.training.inner import Encode
 from explorer.training.objective import Objective

@@ -11,7 +11,7 @@ import numpy as np
 from bench.reproduce.config import Config
 from bench.reproduce.work import KINDS, Cell
 from explorer.analysis.metrics import wilson
-from explorer.models.library import describe_device
+from explorer.base.device import describe_device
 
 DRAWS = 10_000
 NAMES = {"none": "base, not tuned"}

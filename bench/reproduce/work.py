@@ -15,10 +15,11 @@ from explorer.attacks.image.classic import PGD, default_step
 from explorer.attacks.joint import JOINT_ATTACKS
 from explorer.attacks.run import run
 from explorer.attacks.text.classic import BertAttack
-from explorer.data.sets import Examples, read_examples
-from explorer.models.library import DualEncoder, Library
 from explorer.data.pairs import Pairs
+from explorer.data.sets import Examples, read_examples
 from explorer.jobs.runrecord import write_text
+from explorer.models.encoder import DualEncoder
+from explorer.models.library import Library
 from explorer.training.events import End
 from explorer.training.run import Plan
 from explorer.training.run import run as train

@@ -10,18 +10,18 @@ from typing import Any
 import torch
 from PIL import Image
 
-from explorer.attacks.image.base import default_step
-from explorer.attacks.build import attack_of
-from explorer.attacks.run import Attack, name_of, settings_of, stream
-from explorer.attacks.engine import Step
-from explorer.attacks.budgets import parse_eps
-from explorer.actions.values import PAIR, Answer
-from explorer.base.errors import InputError
-from explorer.models.library import Library
-from explorer.data.pairs import clean_captions, one_pair, open_image
-from explorer.attacks.result import Result, versions
-from explorer.results.saving import as_dict, file_stem, picture_files
 from explorer.actions.session import WHAT, Progress
+from explorer.actions.values import PAIR, Answer
+from explorer.attacks.budgets import parse_eps
+from explorer.attacks.build import attack_of
+from explorer.attacks.engine import Step
+from explorer.attacks.image.base import default_step
+from explorer.attacks.result import Result, versions
+from explorer.attacks.run import Attack, name_of, settings_of, stream
+from explorer.base.errors import InputError
+from explorer.data.pairs import clean_captions, one_pair, open_image
+from explorer.models.library import Library
+from explorer.results.saving import as_dict, file_stem, picture_files
 from explorer.results.verdicts import verdict
 
 USUAL = {"image": "pgd", "text": "bert", "joint": "alternating"}

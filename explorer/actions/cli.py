@@ -1,7 +1,7 @@
 """The command line: python -m explorer models | attack | evaluate | compare | train | replay.
 
-Only reads flags; the work is in explorer.actions.commands, imported once they are read, so that --help
-and a mistyped flag answer at once. Wrong input: status 2 and one line on standard error.
+Only reads flags; the work is in explorer.actions.commands, imported once they are read, so that
+--help and a mistyped flag answer at once. Wrong input: status 2 and one line on standard error.
 """
 
 from __future__ import annotations

@@ -9,18 +9,18 @@ from typing import Any
 
 import torch
 
-from explorer.results import saving
-from explorer.attacks.run import run
-from explorer.results.bundle import bundle_bytes, read_bundle
-from explorer.base.errors import InputError
 from explorer.actions.evaluate_command import compare, evaluate
-from explorer.models.fast.convolution import keep_memory
 from explorer.actions.flags import make_attack
-from explorer.models.library import Library
-from explorer.data.pairs import clean_captions, one_pair, open_image
-from explorer.results.replay import replay as replay_checks
-from explorer.attacks.result import Result, versions
 from explorer.actions.terminal import device_named, load_models, print_table
+from explorer.attacks.result import Result, versions
+from explorer.attacks.run import run
+from explorer.base.errors import InputError
+from explorer.data.pairs import clean_captions, one_pair, open_image
+from explorer.models.fast.convolution import keep_memory
+from explorer.models.library import Library
+from explorer.results import saving
+from explorer.results.bundle import bundle_bytes, read_bundle
+from explorer.results.replay import replay as replay_checks
 from explorer.results.verdicts import verdict
 
 __all__ = ["attack", "compare", "evaluate", "models", "replay", "sentence", "train"]

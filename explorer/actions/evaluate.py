@@ -12,16 +12,16 @@ from typing import Any
 
 import torch
 
-from explorer.analysis import metrics
-from explorer.attacks.run import REGISTRIES, Attack, name_of, settings_of
 from explorer.actions.attack import USUAL, tuned
-from explorer.data.sets import Examples
-from explorer.base.errors import InputError
-from explorer.analysis.metrics import Row
-from explorer.models.library import Library
-from explorer.attacks.result import versions
-from explorer.results.saving import json_bytes, write_files
 from explorer.actions.session import Progress
+from explorer.analysis import metrics
+from explorer.analysis.metrics import Row
+from explorer.attacks.result import versions
+from explorer.attacks.run import REGISTRIES, Attack, name_of, settings_of
+from explorer.base.errors import InputError
+from explorer.data.sets import Examples
+from explorer.models.library import Library
+from explorer.results.saving import json_bytes, write_files
 from explorer.results.views import esc, table
 
 BATCH = 8  # small, so that a run can be ended soon

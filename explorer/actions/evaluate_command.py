@@ -8,10 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from explorer.results import saving
-from explorer.data.catalogue import RETRIEVAL
-from explorer.base.processes import ALONE, Crew, join
-from explorer.base.errors import InputError
+from explorer.actions.flags import DEFAULT_EPS, kind_named, make_attack
+from explorer.actions.terminal import device_named, model_names, names_of, print_table
 from explorer.analysis.evaluation.cost import Cost, estimate
 from explorer.analysis.evaluation.exports import FORMATS, export, measures
 from explorer.analysis.evaluation.keep import Store
@@ -19,9 +17,11 @@ from explorer.analysis.evaluation.plan import Asked, Plan, pixel_half, read_budg
 from explorer.analysis.evaluation.rows import ACCURACY, Row, Score, Table, load_table
 from explorer.analysis.evaluation.run import Evaluation
 from explorer.analysis.evaluation.sets import split_names
-from explorer.actions.flags import DEFAULT_EPS, kind_named, make_attack
+from explorer.base.errors import InputError
+from explorer.base.processes import ALONE, Crew, join
+from explorer.data.catalogue import RETRIEVAL
 from explorer.models.library import Library
-from explorer.actions.terminal import device_named, model_names, names_of, print_table
+from explorer.results import saving
 
 PARTIAL = 1
 

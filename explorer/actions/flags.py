@@ -6,12 +6,12 @@ import argparse
 from dataclasses import fields
 from typing import Any
 
+from explorer.attacks.budgets import parse_eps
 from explorer.attacks.image.classic import IMAGE_ATTACKS, MAX_STEPS, ImageAttack, default_step
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
 from explorer.attacks.run import Attack
-from explorer.attacks.text.classic import TEXT_ATTACKS
 from explorer.attacks.text.base import TextAttack
-from explorer.attacks.budgets import parse_eps
+from explorer.attacks.text.classic import TEXT_ATTACKS
 from explorer.base.errors import InputError
 
 DEFAULT_EPS = {"linf": "1/255", "l2": "0.5"}

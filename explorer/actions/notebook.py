@@ -19,28 +19,28 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
-from explorer.results.bundle import bundle_bytes
 from explorer.actions import attack as attacking
 from explorer.actions import evaluate as evaluating
 from explorer.actions import project as projecting
 from explorer.actions.evaluate import Evaluation
-from explorer.actions.values import PAIR
 from explorer.actions.project import Map
-from explorer.data.sets import Examples, read_examples
-from explorer.base.errors import InputError
-from explorer.analysis.embedding.layout import View
-from explorer.models.library import Library
-from explorer.data.registry import open_place
-from explorer.attacks.result import Result
-from explorer.results.saving import write_files
-from explorer.data.examples import load_examples
-from explorer.results.outcome import Outcome, Part
 from explorer.actions.session import Progress
+from explorer.actions.values import PAIR
+from explorer.analysis.embedding.layout import View
 from explorer.analysis.embedding.state import Spaces
+from explorer.attacks.result import Result
+from explorer.base.errors import InputError
+from explorer.data.examples import load_examples
+from explorer.data.registry import open_place
+from explorer.data.sets import Examples, read_examples
+from explorer.models.library import Library
+from explorer.results.bundle import bundle_bytes
+from explorer.results.outcome import Outcome, Part
+from explorer.results.saving import write_files
 from explorer.results.stage import draw
 
 T = TypeVar("T")
-LOOK = Path(__file__).parent / "ui"
+LOOK = Path(__file__).parents[1] / "ui"
 EXAMPLE = "example:"
 _library: list[Library] = []
 _spaces: list[Spaces] = []

@@ -8,19 +8,28 @@ from typing import Any
 
 import numpy as np
 
-from explorer.attacks.image.classic import Noise
-from explorer.attacks.run import run
 from explorer.actions.attack import sentence
-from explorer.base.errors import InputError
-from explorer.analysis.embedding.layout import Layout, View, centres_of, lay_out, mirrored
-from explorer.models.library import Library
-from explorer.data.pairs import Pairs
-from explorer.attacks.result import Result
-from explorer.analysis.embedding.shift import (Anchors, Attacked, Near, attacked, caption_ranks, nearest, overlap, shifts)
-from explorer.analysis.embedding import words as space_words
-from explorer.analysis.embedding.svg import drawing
 from explorer.actions.session import Progress
+from explorer.analysis.embedding import words as space_words
+from explorer.analysis.embedding.layout import Layout, View, centres_of, lay_out, mirrored
+from explorer.analysis.embedding.shift import (
+    Anchors,
+    Attacked,
+    Near,
+    attacked,
+    caption_ranks,
+    nearest,
+    overlap,
+    shifts,
+)
 from explorer.analysis.embedding.state import Spaces
+from explorer.analysis.embedding.svg import drawing
+from explorer.attacks.image.classic import Noise
+from explorer.attacks.result import Result
+from explorer.attacks.run import run
+from explorer.base.errors import InputError
+from explorer.data.pairs import Pairs
+from explorer.models.library import Library
 from explorer.results.views import esc
 
 PROJECTIONS = ("pca", "plane")  # UMAP is fitted behind the page, which takes minutes

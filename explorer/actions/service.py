@@ -16,19 +16,29 @@ from typing import Any
 from explorer.actions import evaluate as evaluating
 from explorer.actions import project as projecting
 from explorer.actions.attack import USUAL, Call, plain, prepare, run_call
-from explorer.actions.values import (Answer, choice, listed_models, mapping, shown, text, texts, truth, whole)
-from explorer.data.sets import Examples, make_examples
-from explorer.base.errors import InputError
+from explorer.actions.session import Progress
+from explorer.actions.values import (
+    Answer,
+    choice,
+    listed_models,
+    mapping,
+    shown,
+    text,
+    texts,
+    truth,
+    whole,
+)
+from explorer.analysis.embedding.layout import View
+from explorer.analysis.embedding.state import Spaces
 from explorer.attacks.goals import GOALS
 from explorer.attacks.language.masked import BERT, EMBEDDED
-from explorer.analysis.embedding.layout import View
-from explorer.models.library import Library
-from explorer.data.registry import open_place
 from explorer.attacks.result import Result
-from explorer.data.sources import UPLOADS, open_upload
+from explorer.base.errors import InputError
 from explorer.data.examples import load_examples
-from explorer.actions.session import Progress
-from explorer.analysis.embedding.state import Spaces
+from explorer.data.registry import open_place
+from explorer.data.sets import Examples, make_examples
+from explorer.data.sources import UPLOADS, open_upload
+from explorer.models.library import Library
 
 EXAMPLE, SAMPLES = "example:", "sample:photos"
 LANGUAGE_NAMES = ("", EMBEDDED, BERT)

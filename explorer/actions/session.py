@@ -8,20 +8,19 @@ from pathlib import Path
 
 import torch
 
+from explorer.analysis.metrics import read_by, smallest_flip
+from explorer.attacks.engine import Step
 from explorer.attacks.image.classic import PGD, ImageAttack, Noise
 from explorer.attacks.joint import JointAttack
-from explorer.attacks.run import Attack, run, stream
-from explorer.attacks.engine import Step
-from explorer.results.bundle import Bundle, bundle_bytes, read_bundle
-from explorer.base.errors import InputError
-from explorer.lessons.preset import to_query
-from explorer.analysis.metrics import Flip, read_by, smallest_flip
-from explorer.models.library import DualEncoder, Library
-from explorer.data.pairs import Pairs, clean_captions, one_pair, open_image
-from explorer.results.replay import restored
 from explorer.attacks.result import Result
-from explorer.data.examples import load_examples
-from explorer.results.outcome import Outcome, Part
+from explorer.attacks.run import Attack, run, stream
+from explorer.base.errors import InputError
+from explorer.data.pairs import Pairs, clean_captions, one_pair, open_image
+from explorer.models.encoder import DualEncoder
+from explorer.models.library import Library
+from explorer.results.bundle import Bundle, bundle_bytes, read_bundle
+from explorer.results.outcome import Flip, Outcome, Part
+from explorer.results.replay import restored
 
 ANY_WRONG = "anything wrong"
 MOST_FLIP = 16
@@ -105,16 +104,7 @@ def attack_both(library: Library, request: Request) -> Iterator[Progress]:
         yield from _flips(request, outcome, models, pairs, targets)
     outcome.bundle = bundle_bytes([p.result for p in outcome.parts if p.result is not None],
                                   {m.card.id: m.fingerprint for m in models}, request.alt)
-    outcome.link = link(request, captions, label, target)
     yield Progress("Done.", outcome=outcome.now())
-
-
-def link(request: Request, captions: tuple[str, ...], label: int, target: int | None) -> str:
-    """An address with what was asked for; a person's own photo is not in it."""
-    known = {example.alt: example.id for example in load_examples().values()}
-    return to_query(known.get(request.alt, ""), captions, captions[label], request.models,
-                    request.attack, request.goal, "" if target is None else captions[target],
-                    request.seed)
 
 
 def reopen(library: Library, file: str) -> tuple[Bundle, Outcome]:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import torch
 
 from explorer.base.errors import InputError
+from explorer.models.encoder import DualEncoder
 from explorer.models.fast.convolution import keep_memory
-from explorer.models.library import DualEncoder, Library
+from explorer.models.library import Library
 
 
 def names_of(text: str, what: str) -> list[str]:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from explorer.attacks.engine import Step
 from explorer.attacks.image.classic import ImageAttack
 from explorer.attacks.joint import JointAttack
-from explorer.attacks.run import Attack, stream
-from explorer.attacks.engine import Step
-from explorer.models.library import DualEncoder
-from explorer.data.pairs import Pairs
 from explorer.attacks.result import Reading, Result
+from explorer.attacks.run import Attack, stream
+from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
+from explorer.results.outcome import Flip
 
 Z95 = 1.959964
 
@@ -121,17 +122,6 @@ def read_by(model: DualEncoder, result: Result) -> tuple[Reading, Reading]:
         [model.encode_text(row) for row in rows])
     return (Reading.of(features[:n], text, model.scale),
             Reading.of(features[n:], now, model.scale))
-
-
-@dataclass(frozen=True)
-class Flip:
-    """Smallest whole number of grey levels that met the goal, or None up to `tried`.
-
-    level 0: the clean picture is wrong already.
-    """
-
-    level: int | None
-    tried: int
 
 
 def smallest_flip(

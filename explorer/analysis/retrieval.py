@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from explorer.attacks.run import Attack, stream
-from explorer.attacks.engine import Step
-from explorer.base.processes import ALONE, Crew
-from explorer.data.sets import RetrievalSet
-from explorer.base.errors import InputError
 from explorer.analysis.metrics import wilson
-from explorer.models.library import DualEncoder
-from explorer.data.pairs import Pairs
+from explorer.attacks.engine import Step
 from explorer.attacks.result import Result
+from explorer.attacks.run import Attack, stream
+from explorer.base.errors import InputError
+from explorer.base.processes import ALONE, Crew
+from explorer.data.pairs import Pairs
+from explorer.data.sets import RetrievalSet
+from explorer.models.encoder import DualEncoder
 
 KS = (1, 5, 10)
 DIRECTIONS = ("text", "image")  # what is found: TR and IR

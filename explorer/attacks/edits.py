@@ -1,6 +1,7 @@
 """What a text attacker may change: at most so many words, or so many characters, of a caption.
 
-The peer of `explorer.attacks.budgets.Ball` for strings; distances are counted on the caption as shown.
+The peer of `explorer.attacks.budgets.Ball` for strings; distances are counted on the caption as
+shown.
 """
 
 from __future__ import annotations

@@ -13,16 +13,16 @@ from random import Random
 import torch
 from torch import Tensor
 
-from explorer.attacks.image.stepping import Climb, Log, Step
+from explorer.attacks.goals import Drift, Goal, Match, Unmatch
 from explorer.attacks.image.classic import ImageAttack, Noise
+from explorer.attacks.image.stepping import Climb, Log, Step
 from explorer.attacks.objective import Objective
+from explorer.attacks.text.base import TextAttack, drift_loss
 from explorer.attacks.text.search import Encode, Found, TextLoss, side_by_side
 from explorer.attacks.text.tokens import TokenSlopes
-from explorer.attacks.text.base import TextAttack, drift_loss
-from explorer.attacks.goals import Drift, Goal, Match, Unmatch
 from explorer.base.words import spans
-from explorer.models.library import DualEncoder
 from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
 
 __all__ = ["Log", "Pictures", "Rows", "Scaled", "Scene", "Step", "Turns", "Wording",
            "attack_captions", "rescaled"]

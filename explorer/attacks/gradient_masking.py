@@ -13,17 +13,17 @@ from itertools import pairwise
 
 import torch
 
+from explorer.attacks.engine import Step
+from explorer.attacks.goals import Misclassify
 from explorer.attacks.image.base import gradient
 from explorer.attacks.image.classic import PGD, ImageAttack, Noise, Square
 from explorer.attacks.objective import Objective
-from explorer.attacks.run import stream
-from explorer.attacks.engine import Step
-from explorer.base.errors import InputError
-from explorer.attacks.goals import Misclassify
-from explorer.models.library import DualEncoder
-from explorer.data.pairs import Pairs
-from explorer.base.randomness import PerImage
 from explorer.attacks.result import Result
+from explorer.attacks.run import stream
+from explorer.base.errors import InputError
+from explorer.base.randomness import PerImage
+from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
 
 ZEROS = 0.1  # more exact zeros than this are a sign
 NOISE = 0.5  # noise that does this part of the attack's harm is a sign

@@ -12,12 +12,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from explorer.attacks.image.classic import PGD, ImageAttack, setting
-from explorer.attacks.text.classic import BertAttack
 from explorer.attacks.engine import Pictures, Step, Turns, Wording
-from explorer.attacks.text.base import TextAttack
-from explorer.base.errors import InputError
 from explorer.attacks.goals import Goal, Match, Unmatch, cosines
+from explorer.attacks.image.classic import PGD, ImageAttack, setting
+from explorer.attacks.text.base import TextAttack
+from explorer.attacks.text.classic import BertAttack
+from explorer.base.errors import InputError
 
 Play = Generator[Step, None, tuple[Pictures, Wording]]
 SCALES = (0.5, 0.75, 1.25, 1.5)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from explorer.attacks.image.base import Loss
 from explorer.attacks.goals import Classification, Drift, Goal
-from explorer.models.library import DualEncoder
+from explorer.attacks.image.base import Loss
 from explorer.base.randomness import PerImage
+from explorer.models.encoder import DualEncoder
 
 Measure = Callable[[Goal, Tensor, Tensor], Tensor]
 """(goal, image features, text features) -> (N,), larger is better for the attacker."""

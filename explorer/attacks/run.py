@@ -13,16 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from explorer.attacks.engine import Log, Pictures, Scene, Step, Turns, Wording
+from explorer.attacks.goals import GOALS, make_goal
 from explorer.attacks.image.classic import IMAGE_ATTACKS, ImageAttack
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
-from explorer.attacks.text.classic import TEXT_ATTACKS
-from explorer.attacks.engine import Log, Pictures, Scene, Step, Turns, Wording
-from explorer.attacks.text.base import TextAttack
-from explorer.base.errors import InputError
-from explorer.attacks.goals import GOALS, make_goal
-from explorer.models.library import DualEncoder
-from explorer.data.pairs import Pairs
 from explorer.attacks.result import Reading, Result
+from explorer.attacks.text.base import TextAttack
+from explorer.attacks.text.classic import TEXT_ATTACKS
+from explorer.base.errors import InputError
+from explorer.data.pairs import Pairs
+from explorer.models.encoder import DualEncoder
 
 Attack = ImageAttack | TextAttack | JointAttack
 KINDS = ("image", "text", "joint")

@@ -9,7 +9,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent.parent / "assets" / "nltk"
+from explorer.base.paths import ASSETS
+
+FOLDER = ASSETS / "nltk"
 
 
 @cache

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from explorer.data.containers import LIMITS, TWICE, Box, Limits, Report, first_line, screen
 from explorer.base.errors import InputError
+from explorer.data.containers import LIMITS, TWICE, Box, Limits, Report, first_line, screen
 
 ENCRYPTED, DAMAGED, LINK = "encrypted", "damaged", "links and devices"
 HUGE, METHOD = "larger than is read of one file", "compressed in a way that is not read"

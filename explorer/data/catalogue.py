@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from explorer.data import published
-from explorer.data.sets import Examples, RetrievalSet, draw, make_examples, make_retrieval
 from explorer.base.errors import InputError
+from explorer.data import published
 from explorer.data.hub import PREFIX, open_hub
+from explorer.data.sets import Examples, RetrievalSet, draw, make_examples, make_retrieval
 from explorer.data.sources import Source, open_source
 
 VARIABLE = "EXPLORER_DATA"

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from explorer.base import hub
-from explorer.data.containers import first_line
 from explorer.base.errors import InputError
+from explorer.data.containers import first_line
 from explorer.data.listings import answer_column
 from explorer.data.sources import Picture, Source, read_answers
 

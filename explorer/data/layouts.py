@@ -11,11 +11,22 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
+from explorer.base.errors import InputError
 from explorer.data.archives import DAMAGED
 from explorer.data.containers import Box
+from explorer.data.listings import (
+    ABSENT,
+    ALONE,
+    Listing,
+    answer_column,
+    in_order,
+    is_picture,
+    karpathy_entries,
+    parse_json,
+    read_karpathy,
+    read_rows,
+)
 from explorer.data.tables import Rows, decode, parse_table
-from explorer.base.errors import InputError
-from explorer.data.listings import (ABSENT, ALONE, Listing, answer_column, in_order, is_picture, karpathy_entries, parse_json, read_karpathy, read_rows)
 
 BESIDE = (".txt", ".caption", ".cls", ".json")
 STRANGER, OUTSIDE = "not pictures", "not in the folder of a class"

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from explorer.data.containers import first_line, open_folder
 from explorer.base.errors import InputError
+from explorer.data.containers import first_line, open_folder
 from explorer.data.layouts import read_layout
 from explorer.data.sources import Boxed, Files, Picture, Source
 

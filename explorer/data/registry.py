@@ -6,11 +6,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from explorer.data import catalogue
-from explorer.data.sets import Examples, RetrievalSet, draw, make_examples, make_retrieval
 from explorer.base.errors import InputError
-from explorer.models.library import ASSETS
+from explorer.base.paths import ASSETS
+from explorer.data import catalogue
 from explorer.data.samples import EMOJI, EMOJI_KINDS, by_kind
+from explorer.data.sets import Examples, RetrievalSet, draw, make_examples, make_retrieval
 from explorer.data.sources import Files, Source, open_source, open_upload
 
 PHOTOS, KINDS, NAMES = "sample:photos", "sample:emoji-kinds", "sample:emoji"

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from explorer.data.containers import Report
 from explorer.base.errors import InputError
+from explorer.data.containers import Report
 from explorer.data.hub import PREFIX, open_hub
 from explorer.data.pairs import MAX_CAPTIONS, Pairs, clean_captions, open_image, to_pixels
 from explorer.data.sources import Source, open_source, open_upload

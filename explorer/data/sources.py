@@ -15,12 +15,18 @@ from typing import Any
 
 from PIL import Image
 
-from explorer.data.archives import open_archive
-from explorer.data.containers import (LIMITS, Box, Limits, Report, first_line, open_folder, read_file)
-from explorer.data.tables import captions_of, read_table
 from explorer.base.errors import InputError
+from explorer.data.archives import open_archive
+from explorer.data.containers import LIMITS, Box, Limits, Report, first_line, open_folder, read_file
 from explorer.data.layouts import read_layout
-from explorer.data.listings import (answer_column, karpathy_entries, parse_json, read_karpathy, read_rows)
+from explorer.data.listings import (
+    answer_column,
+    karpathy_entries,
+    parse_json,
+    read_karpathy,
+    read_rows,
+)
+from explorer.data.tables import captions_of, read_table
 
 Picture = Path | bytes | Image.Image
 KINDS = ("a .parquet, .csv or .json file, a .zip, .tar or .tar.gz archive, or a folder with one "

@@ -8,8 +8,8 @@ import io
 import json
 from pathlib import Path
 
-from explorer.data.containers import printable, read_file
 from explorer.base.errors import InputError
+from explorer.data.containers import printable, read_file
 
 SEPARATORS = (",", ";", "\t")
 Rows = list[tuple[int, dict[str, str]]]

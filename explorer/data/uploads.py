@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from explorer.base.errors import InputError
 from explorer.data.archives import open_archive
 from explorer.data.containers import Box, Report, printable
-from explorer.base.errors import InputError
 from explorer.data.layouts import words_of
 from explorer.data.listings import is_picture
 from explorer.data.sources import UPLOAD, UPLOADS

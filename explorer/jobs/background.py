@@ -18,7 +18,18 @@ from pathlib import Path
 from typing import IO, Any
 
 from explorer.base.errors import InputError
-from explorer.jobs.workrecord import (BUSY, DONE, EACH, FAILED, RUNNING, STOPPED, WAITING, Progress, Shelf, Work)
+from explorer.jobs.workrecord import (
+    BUSY,
+    DONE,
+    EACH,
+    FAILED,
+    RUNNING,
+    STOPPED,
+    WAITING,
+    Progress,
+    Shelf,
+    Work,
+)
 
 __all__ = ["BUSY", "DONE", "FAILED", "RUNNING", "STOPPED", "WAITING", "Background", "Progress",
            "Runner", "Turn", "Work", "no_turn"]

@@ -23,10 +23,20 @@ from pathlib import Path
 from typing import Any
 
 from explorer.base.errors import InputError
+from explorer.base.paths import ROOT
 from explorer.jobs.runlog import RunLog, tail
-from explorer.jobs.runrecord import (LIVE, Job, Record, held, is_alive, read_record, state_of, write_record, write_text)
+from explorer.jobs.runrecord import (
+    LIVE,
+    Job,
+    Record,
+    held,
+    is_alive,
+    read_record,
+    state_of,
+    write_record,
+    write_text,
+)
 
-ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-m", "explorer", "train")
 MOST_WAITING = 20
 NAME = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")

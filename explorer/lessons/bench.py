@@ -10,12 +10,14 @@ from pathlib import Path
 
 import torch
 
-from explorer.attacks.run import Attack, stream
 from explorer.attacks.engine import Step
-from explorer.base.errors import InputError
-from explorer.models.library import ASSETS, DualEncoder, Library
-from explorer.data.pairs import Pairs, clean_captions, one_pair, open_image
 from explorer.attacks.result import Result
+from explorer.attacks.run import Attack, stream
+from explorer.base.errors import InputError
+from explorer.base.paths import ASSETS
+from explorer.data.pairs import Pairs, clean_captions, one_pair, open_image
+from explorer.models.encoder import DualEncoder
+from explorer.models.library import Library
 
 EXAMPLES = ASSETS / "examples"
 

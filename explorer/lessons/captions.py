@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 
 from explorer.attacks.joint import Alternating
-from explorer.attacks.text.classic import BertAttack, Character, Synonym, Typo
+from explorer.attacks.result import Reading, Result
 from explorer.attacks.text.base import TextAttack
+from explorer.attacks.text.classic import BertAttack, Character, Synonym, Typo
 from explorer.base.words import class_words, words
 from explorer.lessons.bench import Asked, Bench, Count
 from explorer.lessons.pixels import Demo, models_of, pgd, said, three
 from explorer.lessons.record import Cell, Record, Table, chance, cosine, reworded, weights, word
-from explorer.attacks.result import Reading, Result
 from explorer.results.views import percent, signed
 
 TEXTS: dict[str, type[TextAttack]] = {"typo": Typo, "character": Character, "synonym": Synonym,

@@ -11,15 +11,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from explorer.attacks.image.classic import FGSM, PGD, ImageAttack, Noise, Square
+from explorer.analysis.metrics import read_by
 from explorer.attacks.engine import Step
+from explorer.attacks.image.classic import FGSM, PGD, ImageAttack, Noise, Square
+from explorer.attacks.result import Result
+from explorer.data.pairs import Pairs, to_image, to_pixels
 from explorer.lessons.bench import Asked, Bench, Count
 from explorer.lessons.pixels import Demo, pgd
 from explorer.lessons.record import Cell, Record, Table, weights, word
-from explorer.analysis.metrics import read_by
-from explorer.models.library import DualEncoder
-from explorer.data.pairs import Pairs, to_image, to_pixels
-from explorer.attacks.result import Result
+from explorer.models.encoder import DualEncoder
 from explorer.results.views import levels
 
 PHOTOS = 6

@@ -10,12 +10,12 @@ from typing import Any
 
 from explorer.attacks.engine import Step
 from explorer.base.errors import InputError
+from explorer.data.samples import SAMPLES, by_kind
+from explorer.jobs.runrecord import LIVE
 from explorer.jobs.training import Jobs
 from explorer.lessons.bench import Asked, Bench, Count
 from explorer.lessons.pixels import STEPS, Demo, models_of, pgd
 from explorer.lessons.record import Cell, Record, Table, weights, word
-from explorer.jobs.runrecord import LIVE
-from explorer.data.samples import SAMPLES, by_kind
 
 PHOTOS = 12
 CARD = "tiny_imagenet_val"

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from explorer.attacks.image.classic import FGSM, PGD, ImageAttack, Noise, default_step
+from explorer.analysis.metrics import smallest_flip
 from explorer.attacks.engine import Step
 from explorer.attacks.goals import probabilities
+from explorer.attacks.image.classic import FGSM, PGD, ImageAttack, Noise, default_step
+from explorer.attacks.result import Reading, Result
 from explorer.lessons.bench import Asked, Bench, Count
 from explorer.lessons.record import Bars, Cell, Record, Table, chance, cosine, weights, word
-from explorer.analysis.metrics import Flip, smallest_flip
-from explorer.models.library import DualEncoder
-from explorer.attacks.result import Reading, Result
+from explorer.models.encoder import DualEncoder
+from explorer.results.outcome import Flip
 from explorer.results.views import levels, percent, perturbation, signed
 
 Demo = Iterator[Step | Record]

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from explorer.base.errors import InputError
-from explorer.models.library import ASSETS, DualEncoder
 from explorer.attacks.result import versions
+from explorer.base.errors import InputError
+from explorer.base.paths import ASSETS
+from explorer.models.encoder import DualEncoder
 
 FOLDER = ASSETS / "lessons"
 Cell = str | Mapping[str, Any]  # text as it is, or one of the cells below
@@ -113,7 +114,7 @@ def load(number: int, folder: Path = FOLDER) -> Record:
                 pictures.append((label, np.asarray(image.convert("RGB")), int(factor)))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"the results of lesson {number} cannot be read ({type(error).__name__}): "
-                         "make them by python -m explorer.lessons build") from None
+                         "make them by python -m tools.lessons build") from None
     return Record(
         raw["lesson"], raw["photo"], raw["option"], raw["facts"],
         tuple(Bars(t, m, tuple((c, p, q) for c, p, q in rows), true)

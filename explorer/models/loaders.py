@@ -16,14 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from explorer.base import hub
-from explorer.models.cards import Card, read_json
 from explorer.base.errors import InputError
 from explorer.base.memory import out_of_memory
-from explorer.models.library import DualEncoder
+from explorer.models.cards import Card, read_json
+from explorer.models.encoder import DualEncoder
 
 CONFIG = "open_clip_config.json"
 SAFE = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
 PICKLED = ("open_clip_pytorch_model.bin", "pytorch_model.bin")
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
+             "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model")
 TOKENIZER_OPTIONS = {"clean", "strip_sep_token", "language"}
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

@@ -17,11 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from explorer.models.cards import Card, read_json
 from explorer.base.errors import InputError
-from explorer.models.loaders import CONFIG, SAFE, open_model, sha256_of
+from explorer.models.cards import Card, read_json
 from explorer.models.library import Library
-from explorer.training.export import TOKENIZER
+from explorer.models.loaders import CONFIG, SAFE, TOKENIZER, open_model, sha256_of
 
 MOST = 16  # models that a server keeps for its visitors
 MOST_CONFIG = 64_000  # bytes

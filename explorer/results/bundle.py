@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from explorer.attacks.result import Result
 from explorer.base.errors import InputError
 from explorer.data.pairs import clean_captions, open_image
-from explorer.attacks.result import Result
 from explorer.results.saving import as_dict, file_stem, json_bytes, picture_files
 
 FORMAT = 1

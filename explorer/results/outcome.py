@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from explorer.models.cards import Card
-from explorer.analysis.metrics import Flip
 from explorer.attacks.result import Reading, Result
+from explorer.models.cards import Card
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Smallest whole number of grey levels that met the goal, or None up to `tried`.
+
+    level 0: the clean picture is wrong already.
+    """
+
+    level: int | None
+    tried: int
 
 
 @dataclass

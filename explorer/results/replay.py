@@ -9,13 +9,14 @@ from typing import Any
 import torch
 
 from explorer.attacks.build import attack_of
+from explorer.attacks.result import Reading, Result
 from explorer.attacks.run import run, settings_of
-from explorer.results.bundle import Bundle, Case
 from explorer.base.errors import InputError
 from explorer.base.memory import out_of_memory
-from explorer.models.library import DualEncoder, Library
 from explorer.data.pairs import Pairs, clean_captions
-from explorer.attacks.result import Reading, Result
+from explorer.models.encoder import DualEncoder
+from explorer.models.library import Library
+from explorer.results.bundle import Bundle, Case
 
 TOLERANCE = 1e-3  # of a cosine: other machines add up in another order
 

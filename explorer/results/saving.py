@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from explorer.attacks.result import Reading, Result
 from explorer.base.errors import InputError
 from explorer.data.pairs import to_image
-from explorer.attacks.result import Reading, Result
 
 
 def png_bytes(pixels: Tensor) -> bytes:

@@ -5,15 +5,27 @@ from __future__ import annotations
 import base64
 import re
 
-from explorer.models.cards import Card
 from explorer.attacks.result import Result
-from explorer.results.saving import as_dict, file_stem, json_bytes, picture_files
+from explorer.models.cards import Card
 from explorer.results.compare import halves, transfer
 from explorer.results.outcome import Outcome, Part
-from explorer.results.trail import trail_data
 from explorer.results.rewording import wording
+from explorer.results.saving import as_dict, file_stem, json_bytes, picture_files
+from explorer.results.trail import trail_data
 from explorer.results.verdicts import flip_sentence, verdict
-from explorer.results.views import (caption_diff, esc, levels, percent, perturbation, png_uri, settings_line, shared_start, shown_captions, signed, table)
+from explorer.results.views import (
+    caption_diff,
+    esc,
+    levels,
+    percent,
+    perturbation,
+    png_uri,
+    settings_line,
+    shared_start,
+    shown_captions,
+    signed,
+    table,
+)
 
 MARK = {"fooled": "✗", "held": "✓", "wrong": "!", "unchanged": "="}
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from explorer.base.words import class_words, words
-from explorer.analysis.metrics import Flip
 from explorer.attacks.result import Reading, Result
+from explorer.base.words import class_words, words
+from explorer.results.outcome import Flip
 from explorer.results.views import percent
 
 

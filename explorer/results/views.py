@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from explorer.base.words import char_diff, characters_changed, word_diff
 from explorer.attacks.result import Result
+from explorer.base.words import char_diff, characters_changed, word_diff
 
 MOST_BARS = 8
 

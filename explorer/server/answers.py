@@ -9,10 +9,10 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from explorer.base.settings import Settings
 from explorer.server.logs import say
 from explorer.server.metrics import Meters
 from explorer.server.visit import API, COOKIE, Visit
-from explorer.base.settings import Settings
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]

@@ -11,12 +11,12 @@ import torch
 
 from explorer.base.errors import InputError
 from explorer.base.memory import OutOfMemoryError, out_of_memory, release
+from explorer.base.settings import Settings
 from explorer.server.logs import say
 from explorer.server.metrics import Meters
 from explorer.server.rate import Rate
 from explorer.server.run import Run, Slot
 from explorer.server.scheduler import Turn, Turns
-from explorer.base.settings import Settings
 
 T = TypeVar("T")
 TICK = 0.5  # seconds between two looks at a waiting visitor: is the tab open, was Stop pressed

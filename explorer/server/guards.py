@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+from explorer.base.settings import Settings
 from explorer.server.answers import Answer, Send
 from explorer.server.arrivals import Again, Counted, Noting, Patient, Receive
 from explorer.server.auth import REALM, Accounts
@@ -23,7 +24,6 @@ from explorer.server.rate import LockOut, Rate
 from explorer.server.rules import LOOPBACK, file_refusal, host_refusal, listed, origin_refusal
 from explorer.server.visit import API, Visit, read
 from explorer.server.visitors import Visitors
-from explorer.base.settings import Settings
 
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 STREAMS = (f"{API}/heartbeat", f"{API}/queue/data", f"{API}/upload_progress")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from explorer.server.visit import API, Visit
 from explorer.base.settings import Settings
+from explorer.server.visit import API, Visit
 
 NAME = r"[A-Za-z0-9_-]{1,80}"
 READ = re.compile("|".join((

@@ -10,10 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from explorer.attacks.image.classic import Loss
 from explorer.attacks.goals import Misclassify
+from explorer.attacks.image.classic import Loss
 from explorer.training.gather import gather, world
-from explorer.training.inner import (CaptionAttacks, Encode, TextInner, attack_images, drift_of, image_attack, mix)
+from explorer.training.inner import (
+    CaptionAttacks,
+    Encode,
+    TextInner,
+    attack_images,
+    drift_of,
+    image_attack,
+    mix,
+)
 from explorer.training.recipe import Recipe
 from explorer.training.student import Student, Tokenize, encode_captions, unit, untouched
 

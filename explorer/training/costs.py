@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from explorer.base.errors import InputError
-from explorer.jobs.training import COMMAND, ROOT
+from explorer.base.paths import ROOT
 from explorer.jobs.runlog import RunLog, Story, tail
+from explorer.jobs.training import COMMAND
 
 STEPS = 3  # the first warms up; the others are timed
 PROBES = 6  # measurements in a run, with the first and the last

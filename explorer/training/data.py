@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from explorer.data.sets import Examples, open_any
 from explorer.base.errors import InputError
 from explorer.data.hub import PREFIX
 from explorer.data.pairs import MAX_CAPTIONS, clean_captions
+from explorer.data.sets import Examples, open_any
 from explorer.data.sources import Picture, Source
 
 FINGERPRINTED = 16  # pictures whose bytes a set is known by

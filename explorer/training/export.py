@@ -10,15 +10,12 @@ from typing import Any
 
 import torch
 
-from explorer.models.cards import Card, read_json
 from explorer.base.errors import InputError
-from explorer.models.loaders import CONFIG, SAFE, sha256_of
-from explorer.models.library import DualEncoder
+from explorer.models.cards import Card, read_json
+from explorer.models.encoder import DualEncoder
+from explorer.models.loaders import CONFIG, SAFE, TOKENIZER, sha256_of
 from explorer.training.checkpoints import sync_folder
 from explorer.training.errors import TrainingError
-
-TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
-             "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model")
 
 
 def base_folder(card: Card) -> Path | None:

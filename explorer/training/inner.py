@@ -37,9 +37,9 @@ def caption_attack(recipe: Recipe) -> TextInner:
     bert: MMCoA's KL over the embedding (Zhou et al. 2024, arXiv 2404.19287); character, and LEAF
     always: the distance of LEAF (Rocamora et al. 2025, arXiv 2506.03355), here of unit features.
     """
-    from explorer.attacks.text.classic import BertAttack, Character
     from explorer.attacks.engine import attack_captions
     from explorer.attacks.text.base import TextAttack, drift_loss
+    from explorer.attacks.text.classic import BertAttack, Character
 
     attack: TextAttack
     if recipe.text_attack == "character" or recipe.kind.leads_from_frozen:

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from explorer.data.archives import Tar
 from explorer.base.errors import InputError
+from explorer.data.archives import Tar
 from explorer.data.hub import HubSet
 from explorer.data.pairs import open_image, to_pixels
 from explorer.data.sources import Boxed, Files, Picture, Source

@@ -8,12 +8,12 @@ from itertools import islice
 
 import torch
 
+from explorer.analysis.metrics import evaluate, row
 from explorer.attacks.image.classic import PGD, default_step
 from explorer.attacks.run import run
-from explorer.data.sets import Examples
-from explorer.analysis.metrics import evaluate, row
-from explorer.models.library import DualEncoder
 from explorer.data.pairs import Pairs
+from explorer.data.sets import Examples
+from explorer.models.encoder import DualEncoder
 from explorer.training.events import Probe, Sample
 from explorer.training.recipe import Recipe
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from explorer.models.cards import Card
-from explorer.data.sets import Examples, read_examples
-from explorer.base.errors import InputError
-from explorer.models.loaders import open_model
-from explorer.models.library import Library
 from explorer.attacks.result import versions
+from explorer.base.errors import InputError
+from explorer.data.sets import Examples, read_examples
+from explorer.models.cards import Card
+from explorer.models.library import Library
+from explorer.models.loaders import open_model
 from explorer.results.saving import check_writable
 from explorer.training import checkpoints
 from explorer.training.data import TrainingSet, open_training

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.base.errors import InputError
-from explorer.models.library import DualEncoder
+from explorer.models.encoder import DualEncoder
 from explorer.models.fast.padding import padding, read, without_padding
 from explorer.training.attention import features_and_patches
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from explorer.base.errors import InputError
+from explorer.models.encoder import DualEncoder
 from explorer.models.fast.convolution import speed_up
-from explorer.models.library import DualEncoder
 from explorer.training.attacker import Batch
 from explorer.training.data import TrainingSet
 from explorer.training.errors import TrainingError

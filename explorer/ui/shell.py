@@ -23,12 +23,16 @@ from fastapi import FastAPI
 from gradio.processing_utils import save_file_to_cache
 from gradio.state_holder import SessionState
 
-from explorer.jobs.background import Background
 from explorer.actions.service import Service
+from explorer.base.device import describe_device
 from explorer.base.errors import InputError
-from explorer.models.fast.convolution import keep_memory
+from explorer.base.settings import Settings, unknown
+from explorer.data.examples import FOLDER
+from explorer.jobs.background import Background
 from explorer.jobs.training import Jobs
-from explorer.models.library import Library, describe_device
+from explorer.models.fast.convolution import keep_memory
+from explorer.models.library import Library
+from explorer.results.views import esc
 from explorer.server.auth import Accounts
 from explorer.server.gate import Gate
 from explorer.server.guards import Guard, served_names
@@ -36,20 +40,17 @@ from explorer.server.logs import QuietTraceback, configure, say
 from explorer.server.rules import keeper_alone
 from explorer.server.serve import Health, end_tidily, serve
 from explorer.server.visitors import Visitors
-from explorer.base.settings import Settings, unknown
 from explorer.ui.api.endpoints import Api, is_open
-from explorer.ui.attack.tab import AttackTab
-from explorer.ui.evaluate.tab import EvaluateTab
-from explorer.data.examples import FOLDER
-from explorer.ui.failures.tab import FailuresTab
-from explorer.ui.learn.preset import Arrival
-from explorer.ui.learn.tab import LearnTab
 from explorer.ui.api.mcp import Tools
-from explorer.ui.shared.runs import PLAIN
+from explorer.ui.arrival import Arrival
+from explorer.ui.attack.tab import AttackTab
 from explorer.ui.embedding.tab import SpaceTab
-from explorer.ui.train.tab import TrainTab, open_jobs
+from explorer.ui.evaluate.tab import EvaluateTab
+from explorer.ui.failures.tab import FailuresTab
+from explorer.ui.learn.tab import LearnTab
+from explorer.ui.shared.runs import PLAIN
 from explorer.ui.shared.works import open_works
-from explorer.results.views import esc
+from explorer.ui.train.tab import TrainTab, open_jobs
 
 HERE = Path(__file__).parent
 PAIR = ("pocket", "pocket-robust")
@@ -121,21 +122,21 @@ def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | N
         gr.HTML(header(), **PLAIN)
         with gr.Tabs() as tabs:
             with gr.Tab("Attack", id="attack"):
-                attack_tab = AttackTab(demo, library, pair, gate=gate)
+                desk = AttackTab(demo, library, pair, gate=gate).desk
             with gr.Tab("Embedding space", id="space"):
-                space = SpaceTab(demo, library, attack_tab.store, pair, gate)
-                space.follow(attack_tab.finished.change)
+                space = SpaceTab(demo, library, desk.store, pair, gate)
+                space.follow(desk.finished.change)
             with gr.Tab("Failures", id="failures"):
-                failures = FailuresTab(demo, library, attack_tab, tabs, works, gate, settings.data)
+                failures = FailuresTab(demo, library, desk, tabs, works, gate, settings.data)
             with gr.Tab("Evaluate", id="evaluate"):
                 evaluate = EvaluateTab(demo, library, tabs, works, gate, pair, settings.data)
             with gr.Tab("Train", id="train"):
-                TrainTab(demo, library, attack_tab, tabs, jobs, why_off, settings.training)
+                TrainTab(demo, library, desk, tabs, jobs, why_off, settings.training)
             with gr.Tab("Learn", id="learn"):
                 learn = LearnTab(library, pair, gate, jobs)
             evaluate.follow()
         failures.follow()
-        Arrival(demo, tabs, library, attack_tab, learn, settings.preset)
+        Arrival(demo, tabs, library, desk, learn, settings.preset)
         if service is not None:
             service.spaces = space.scene.spaces  # read once for both
     demo.max_threads = settings.waiting + LIGHT_THREADS

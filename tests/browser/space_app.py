@@ -15,13 +15,13 @@ import torch
 
 from explorer.attacks.image.classic import PGD, Noise
 from explorer.attacks.run import run
-from explorer.models.library import Library
-from explorer.data.pairs import one_pair, open_image
-from explorer.data.examples import load_examples
-from explorer.results.outcome import Outcome, Part
-from explorer.ui.shell import PAIR, launch_options
-from explorer.ui.embedding.tab import SpaceTab
 from explorer.base.store import Store
+from explorer.data.examples import load_examples
+from explorer.data.pairs import one_pair, open_image
+from explorer.models.library import Library
+from explorer.results.outcome import Outcome, Part
+from explorer.ui.embedding.tab import SpaceTab
+from explorer.ui.shell import PAIR, launch_options
 
 
 def attacked(library: Library, eps: float = 4 / 255) -> Outcome:

@@ -23,8 +23,8 @@ from playwright.sync_api import Page, expect
 from explorer.analysis.embedding.figures import figure
 from explorer.analysis.embedding.layout import Chosen, View, lay_out
 from explorer.analysis.embedding.shift import EXAMPLE, LANDMARK, OWN, Anchors
-from explorer.ui.embedding.tab import plotly_js
 from explorer.analysis.embedding.umaps import Maps
+from explorer.ui.shared.plotly import plotly_js
 
 HERE = Path(__file__).parent
 ZOOM = HERE.parents[1] / "explorer" / "ui" / "space_flat.js"

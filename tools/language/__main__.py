@@ -1,4 +1,4 @@
-"""python -m explorer.language build|measure --wordnet DIR: makes and measures assets/words."""
+"""python -m tools.language build|measure --wordnet DIR: makes and measures assets/words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="explorer.language", description=__doc__)
+    parser = argparse.ArgumentParser(prog="tools.language", description=__doc__)
     parser.add_argument("command", choices=["build", "measure"])
     parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"),
                         help="folder of WordNet 3.0 (Debian package wordnet-base)")
@@ -30,9 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
 
             build(args.wordnet, args.work, words, of_length(args.steps))
         else:
-            from tools.language import measure
-            from tools.language import wordnet
             from explorer.attacks.language.embedded import EmbeddedLM
+            from tools.language import measure, wordnet
 
             source = wordnet.read(args.wordnet)
             model = EmbeddedLM()

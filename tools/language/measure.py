@@ -13,9 +13,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from tools.language.corpus import Captions, Sentence, texts
 from explorer.attacks.language.embedded import EmbeddedLM
 from explorer.base.words import spans
+from tools.language.corpus import Captions, Sentence, texts
 from tools.language.wordnet import WordNet
 
 Z95 = 1.959964

@@ -22,10 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tools.language.corpus import Captions, Sentence
 from explorer.attacks.language.filling import whole_word
 from explorer.attacks.language.head import Head
 from explorer.attacks.language.thesaurus import swaps
+from tools.language.corpus import Captions, Sentence
 
 PAD, UNK, CLS, SEP, MASK = 0, 100, 101, 102, 103  # of BERT's vocabulary
 KIN = 12  # words of like kind that one may be exchanged for, the nearest

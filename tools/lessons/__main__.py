@@ -1,4 +1,4 @@
-"""python -m explorer.lessons build [--only 1,2]: runs every demonstration and keeps its results.
+"""python -m tools.lessons build [--only 1,2]: runs every demonstration and keeps its results.
 
 To be run again when the embedded models change; a test compares what is kept with a live run.
 """
@@ -52,7 +52,7 @@ def _train(bench: object, folder: Path) -> None:
 def main() -> int:
     from explorer.lessons.record import FOLDER
 
-    parser = argparse.ArgumentParser(prog="explorer.lessons", description=__doc__)
+    parser = argparse.ArgumentParser(prog="tools.lessons", description=__doc__)
     parser.add_argument("command", choices=["build"])
     parser.add_argument("--only", default="1,2,3,4,5,6,7,8", help="numbers of lessons, by comma")
     parser.add_argument("--no-training", action="store_true", help="leave the short runs as kept")

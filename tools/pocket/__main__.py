@@ -47,8 +47,7 @@ def main() -> int:
                 harden(args.data, args.work)  # on the image tower just written
                 export(name, args.work, models / name)
     elif args.command in ("sizes", "reach"):
-        from tools.pocket import reach
-        from tools.pocket import sizes
+        from tools.pocket import reach, sizes
         from tools.pocket.measure import fill
 
         found = (sizes if args.command == "sizes" else reach).report(args.data)

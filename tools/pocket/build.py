@@ -9,10 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from tools.pocket import align
-from tools.pocket import base
-from tools.pocket import data
-from tools.pocket import words
+from tools.pocket import align, base, data, words
 from tools.pocket.tune import Recipe, Stage
 
 CLEAN = Recipe("pocket", steps=1000, lr=2e-4, text_lr=3e-4, keep=0.5)

@@ -25,15 +25,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from explorer.attacks.text.classic import BertAttack, Typo
 from explorer.attacks.text.base import drift_loss, replace
+from explorer.attacks.text.classic import BertAttack, Typo
 from explorer.data.sets import TEMPLATE
-from explorer.models.library import DualEncoder, Library
+from explorer.models.encoder import DualEncoder
+from explorer.models.library import Library
+from explorer.training.losses import classify, turn
 from tools.pocket.base import IMAGE_SIZE
 from tools.pocket.data import augment, load_training
 from tools.pocket.tune import fgsm, write_checkpoint
 from tools.pocket.words import TEMPLATES, class_names, load_classes, names_of
-from explorer.training.losses import classify, turn
 
 PATIENCE = 40  # steps between checkpoints; a multiple of `refresh`: resuming changes nothing
 

@@ -13,14 +13,15 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from explorer.analysis.metrics import Row, eps_of, evaluate, row
 from explorer.attacks.image.classic import PGD
+from explorer.attacks.image.strong import Strong
 from explorer.attacks.joint import Separate
 from explorer.attacks.run import Attack, name_of
-from explorer.attacks.image.strong import Strong
 from explorer.attacks.text.classic import BertAttack
 from explorer.data.sets import TEMPLATE, read_examples
-from explorer.analysis.metrics import Row, eps_of, evaluate, row
-from explorer.models.library import DualEncoder, Library
+from explorer.models.encoder import DualEncoder
+from explorer.models.library import Library
 
 SETS = ("tiny_imagenet_val", "imagenet_sample", "cifar10_test")
 PGD10 = PGD(eps=1 / 255, step=1 / 255, steps=10)

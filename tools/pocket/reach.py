@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from explorer.attacks.text.classic import BertAttack
 from explorer.attacks.text.base import replace
+from explorer.attacks.text.classic import BertAttack
 from explorer.data.sets import TEMPLATE
 from tools.pocket.words import class_names, names_of
 

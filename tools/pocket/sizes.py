@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from explorer.data.sets import read_examples
 from explorer.analysis.metrics import wilson
+from explorer.data.sets import read_examples
 from tools.pocket.base import ImageTower, classifier
 from tools.pocket.words import load_classes
 

@@ -1,4 +1,4 @@
-"""python -m explorer.samples build --work DIR: makes the shipped data sets again, by hand."""
+"""python -m tools.samples build --work DIR: makes the shipped data sets again, by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tools.samples.build import build
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m explorer.samples", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.samples", description=__doc__)
     parser.add_argument("command", choices=["build"])
     parser.add_argument("--work", type=Path, required=True,
                         help="where the packages are fetched to; npm and resvg-py are needed")

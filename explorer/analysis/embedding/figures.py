@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from explorer.analysis.embedding.layout import Chosen, Layout, View
-from explorer.analysis.embedding.shift import (EXAMPLE, IMAGE_KINDS, LANDMARK, OWN, Anchors, Attacked)
+from explorer.analysis.embedding.shift import EXAMPLE, IMAGE_KINDS, LANDMARK, OWN, Anchors, Attacked
 
 # Okabe and Ito's palette, told apart by colour-blind readers; lighter tones on dark ground.
 INKS = {

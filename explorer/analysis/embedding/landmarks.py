@@ -12,8 +12,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from explorer.base import diskcache
+from explorer.base.paths import ASSETS
 from explorer.data.sets import TEMPLATE
-from explorer.models.library import ASSETS, DualEncoder
+from explorer.models.encoder import DualEncoder
 
 FILE = ASSETS / "landmarks" / "concepts.txt"
 PROBE = ["a photo of a cat", "Zwölf Boxkämpfer jagen Viktor"]

@@ -10,10 +10,19 @@ from functools import lru_cache
 
 import numpy as np
 
-from explorer.base.errors import InputError
-from explorer.analysis.embedding.projection import (Axes, Centres, attack_plane, fit_pca, flip_to, halves, length_kept, trustworthiness)
+from explorer.analysis.embedding.projection import (
+    Axes,
+    Centres,
+    attack_plane,
+    fit_pca,
+    flip_to,
+    halves,
+    length_kept,
+    trustworthiness,
+)
 from explorer.analysis.embedding.shift import Anchors, Attacked
 from explorer.analysis.embedding.umaps import Maps, UmapSettings
+from explorer.base.errors import InputError
 
 PROJECTIONS = ("pca", "umap", "plane")
 FEW_IMAGES = 50

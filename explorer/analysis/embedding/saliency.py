@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from explorer.base.errors import InputError
-from explorer.models.library import DualEncoder
+from explorer.models.encoder import DualEncoder
 
 METHODS = ("gradient", "occlusion")
 BATCH = 32

@@ -13,20 +13,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from explorer.attacks.image.classic import PGD, Noise, default_step
-from explorer.attacks.run import stream
-from explorer.attacks.engine import Step
-from explorer.data.sets import Examples, read_examples
-from explorer.base.errors import InputError
 from explorer.analysis.embedding.landmarks import concepts, landmark_features
 from explorer.analysis.embedding.layout import Chosen
-from explorer.models.library import DualEncoder, Library
-from explorer.data.pairs import Pairs, open_image, to_pixels
-from explorer.attacks.result import Result
 from explorer.analysis.embedding.shift import EXAMPLE, LANDMARK, OWN, Anchors, angle
-from explorer.data.examples import Example
-from explorer.base.store import Store
 from explorer.analysis.embedding.umaps import Maps
+from explorer.attacks.engine import Step
+from explorer.attacks.image.classic import PGD, Noise, default_step
+from explorer.attacks.result import Result
+from explorer.attacks.run import stream
+from explorer.base.errors import InputError
+from explorer.base.store import Store
+from explorer.data.examples import Example
+from explorer.data.pairs import Pairs, open_image, to_pixels
+from explorer.data.sets import Examples, read_examples
+from explorer.models.encoder import DualEncoder
+from explorer.models.library import Library
 
 MOST_OWN = 5_000
 MOST_ATTACKED = 1_000

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from explorer.analysis.embedding.projection import trustworthiness
 from explorer.base import diskcache
 from explorer.base.errors import InputError
-from explorer.analysis.embedding.projection import trustworthiness
 
 FIT_MOST = 2_000  # anchors a map is fitted on; the others are transformed into it
 FEWEST = 5

@@ -6,9 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from explorer.analysis.metrics import wilson
-from explorer.analysis.embedding.shift import (Anchors, Attacked, Shift, caption_ranks, nearest, overlap, shifts)
+from explorer.analysis.embedding.shift import (
+    Anchors,
+    Attacked,
+    Shift,
+    caption_ranks,
+    nearest,
+    overlap,
+    shifts,
+)
 from explorer.analysis.embedding.state import Said, SetAttack
+from explorer.analysis.metrics import wilson
 from explorer.results.views import esc, signed, table
 
 Side = tuple[str, Anchors, Attacked | None]

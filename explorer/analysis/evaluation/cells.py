@@ -14,19 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from explorer.analysis import metrics
-from explorer.analysis import retrieval
-from explorer.attacks.engine import Step
-from explorer.data.catalogue import RETRIEVAL
-from explorer.base.processes import Crew
-from explorer.data.sets import Examples, RetrievalSet
-from explorer.base.errors import InputError
+from explorer.analysis import metrics, retrieval
 from explorer.analysis.evaluation.keep import Parts, Store
 from explorer.analysis.evaluation.plan import Asked, Plan
 from explorer.analysis.evaluation.rows import ACCURACY, Row, Score, retrieval_row
 from explorer.analysis.evaluation.sets import Opened
-from explorer.models.library import DualEncoder
+from explorer.attacks.engine import Step
+from explorer.base.errors import InputError
+from explorer.base.processes import Crew
+from explorer.data.catalogue import RETRIEVAL
 from explorer.data.pairs import Pairs
+from explorer.data.sets import Examples, RetrievalSet
+from explorer.models.encoder import DualEncoder
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,15 @@ from pathlib import Path
 import torch
 
 from explorer.analysis import metrics
-from explorer.attacks.run import stream
-from explorer.data.catalogue import RETRIEVAL
-from explorer.data.sets import Examples
-from explorer.base.errors import InputError
 from explorer.analysis.evaluation.plan import Asked, Plan
 from explorer.analysis.evaluation.sets import Opened, open_all
-from explorer.models.library import DualEncoder, Library
+from explorer.attacks.run import stream
+from explorer.base.errors import InputError
+from explorer.data.catalogue import RETRIEVAL
 from explorer.data.pairs import Pairs
+from explorer.data.sets import Examples
+from explorer.models.encoder import DualEncoder
+from explorer.models.library import Library
 
 SOME = 4  # images that are measured
 PATIENCE = 30.0  # seconds of measuring; what is left by then is taken from what is known

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from explorer.data.catalogue import RETRIEVAL
-from explorer.base.errors import InputError
 from explorer.analysis.evaluation.rows import ACCURACY, Row, Score, Table
 from explorer.analysis.failures.slices import safe
+from explorer.base.errors import InputError
+from explorer.data.catalogue import RETRIEVAL
 from explorer.results.saving import json_bytes
 
 TEX = str.maketrans({

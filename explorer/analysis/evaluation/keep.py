@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from explorer.base.errors import InputError
 from explorer.analysis.evaluation.rows import Row, read_row
+from explorer.base.errors import InputError
 from explorer.jobs.runrecord import write_text
 
 MOST = 5_000  # cells kept in a folder; the oldest go first

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from explorer.analysis.metrics import eps_of
+from explorer.attacks.budgets import parse_eps
 from explorer.attacks.build import attack_of
 from explorer.attacks.image.classic import ImageAttack, default_step
 from explorer.attacks.joint import JointAttack
 from explorer.attacks.run import Attack, kind_of, name_of, settings_of
-from explorer.attacks.budgets import parse_eps
-from explorer.data.catalogue import CLASSES, RETRIEVAL
 from explorer.base.errors import InputError
-from explorer.analysis.metrics import eps_of
+from explorer.data.catalogue import CLASSES, RETRIEVAL
 
 CLEAN = "clean"
 MOST_BUDGETS, MOST_CELLS = 20, 2_000

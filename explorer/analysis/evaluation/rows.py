@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from explorer.data.catalogue import CLASSES, RETRIEVAL
-from explorer.base.errors import InputError
 from explorer.analysis.evaluation.plan import CLEAN, Plan
-from explorer.data.listings import parse_json
 from explorer.analysis.metrics import wilson
 from explorer.analysis.retrieval import KS, Retrieval
+from explorer.base.errors import InputError
+from explorer.data.catalogue import CLASSES, RETRIEVAL
+from explorer.data.listings import parse_json
 
 ACCURACY = "accuracy"
 WAYS = {"text": "TR", "image": "IR"}  # what is found: captions by image, images by caption

@@ -6,15 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from explorer.base.processes import ALONE, Crew
-from explorer.base.errors import InputError
 from explorer.analysis.evaluation.cells import Cell, Job, Refused, share_of
 from explorer.analysis.evaluation.keep import Parts, Store
 from explorer.analysis.evaluation.plan import Plan
 from explorer.analysis.evaluation.rows import Row, Table
 from explorer.analysis.evaluation.sets import Opened, open_all
-from explorer.models.library import DualEncoder, Library
+from explorer.base.errors import InputError
+from explorer.base.processes import ALONE, Crew
 from explorer.jobs.workrecord import Progress
+from explorer.models.encoder import DualEncoder
+from explorer.models.library import Library
 
 
 class Evaluation:

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from explorer.analysis.evaluation.plan import Plan
+from explorer.base.errors import InputError
 from explorer.data import catalogue
 from explorer.data.catalogue import RETRIEVAL
-from explorer.data.sets import Examples, RetrievalSet, read_examples, read_retrieval
-from explorer.base.errors import InputError
-from explorer.analysis.evaluation.plan import Plan
 from explorer.data.hub import PREFIX
 from explorer.data.registry import CATALOGUE, SERVER, UPLOAD, open_place
+from explorer.data.sets import Examples, RetrievalSet, read_examples, read_retrieval
 from explorer.data.sources import Picture
 
 LOOKED_AT = 4  # pictures whose bytes tell a set from another with the same labels

@@ -8,17 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from explorer.base.errors import InputError
 from explorer.analysis.evaluation.cost import duration
 from explorer.analysis.evaluation.exports import as_json
 from explorer.analysis.evaluation.keep import Store
 from explorer.analysis.evaluation.plan import Plan
 from explorer.analysis.evaluation.rows import Row, Table, load_table
 from explorer.analysis.evaluation.run import Evaluation
-from explorer.models.library import Library
+from explorer.base.errors import InputError
 from explorer.data.registry import UPLOAD
 from explorer.jobs.runrecord import write_text
 from explorer.jobs.workrecord import Progress, Work
+from explorer.models.library import Library
 
 TABLE = "table.json"
 OFTEN = 1.0  # seconds between two tables of unfinished numbers

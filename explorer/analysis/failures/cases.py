@@ -13,19 +13,21 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from explorer.attacks.build import attack_of
-from explorer.attacks.image.classic import PGD, ImageAttack, Noise
-from explorer.jobs.background import Progress
-from explorer.results.bundle import bundle_bytes
-from explorer.base.errors import InputError
-from explorer.analysis.failures.slices import Case, Found, reworded
-from explorer.attacks.goals import make_goal
-from explorer.analysis.metrics import Flip, smallest_flip
-from explorer.models.library import DualEncoder, Library
-from explorer.data.pairs import Pairs, open_image, to_pixels
-from explorer.attacks.result import Reading, Result
-from explorer.results.saving import file_stem
 from explorer.analysis.failures.hunt import Wish, attacked_path, clean_path
+from explorer.analysis.failures.slices import Case, Found, reworded
+from explorer.analysis.metrics import smallest_flip
+from explorer.attacks.build import attack_of
+from explorer.attacks.goals import make_goal
+from explorer.attacks.image.classic import PGD, ImageAttack, Noise
+from explorer.attacks.result import Reading, Result
+from explorer.base.errors import InputError
+from explorer.data.pairs import Pairs, open_image, to_pixels
+from explorer.jobs.background import Progress
+from explorer.models.encoder import DualEncoder
+from explorer.models.library import Library
+from explorer.results.bundle import bundle_bytes
+from explorer.results.outcome import Flip
+from explorer.results.saving import file_stem
 from explorer.results.views import shared_start
 
 MOST_BUNDLES, MOST_SHEET, MOST_FLIPS = 48, 120, 48

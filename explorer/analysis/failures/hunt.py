@@ -20,19 +20,19 @@ from PIL import Image
 from torch import Tensor
 
 from explorer.attacks.build import attack_of
-from explorer.attacks.run import Attack, kind_of, name_of, settings_of, stream
 from explorer.attacks.engine import Step
-from explorer.jobs.background import Progress
-from explorer.data.containers import printable
-from explorer.data.sets import Examples
+from explorer.attacks.result import Result
+from explorer.attacks.run import Attack, kind_of, name_of, settings_of, stream
 from explorer.base.errors import InputError
-from explorer.models.library import Library
+from explorer.data.containers import printable
 from explorer.data.pairs import Pairs, clean_captions, open_image, to_image, to_pixels
 from explorer.data.registry import open_place
-from explorer.attacks.result import Result
-from explorer.jobs.runrecord import write_text
+from explorer.data.sets import Examples
 from explorer.data.sources import Boxed, Files
+from explorer.jobs.background import Progress
+from explorer.jobs.runrecord import write_text
 from explorer.jobs.workrecord import Clock
+from explorer.models.library import Library
 
 MOST_IMAGES = 2_000
 BATCH = 8

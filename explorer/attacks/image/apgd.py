@@ -9,10 +9,21 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from explorer.attacks.image.base import (Climb, ImageAttack, Loss, Steps, best_of, gradient, keep, restarts_setting, setting, steps_setting)
-from explorer.attacks.objective import Objective, Plain, ask, dlr, part_of
 from explorer.attacks.budgets import Ball
 from explorer.attacks.goals import Goal, Misclassify
+from explorer.attacks.image.base import (
+    Climb,
+    ImageAttack,
+    Loss,
+    Steps,
+    best_of,
+    gradient,
+    keep,
+    restarts_setting,
+    setting,
+    steps_setting,
+)
+from explorer.attacks.objective import Objective, Plain, ask, dlr, part_of
 from explorer.base.randomness import PerImage
 
 

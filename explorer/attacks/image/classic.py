@@ -10,7 +10,20 @@ import torch
 from torch import Tensor
 
 from explorer.attacks.image.apgd import APGD, APGDDLR, APGDT, apgd_checkpoints
-from explorer.attacks.image.base import (MAX_STEPS, Climb, ImageAttack, Loss, Steps, best_of, default_step, gradient, keep, restarts_setting, setting, steps_setting)
+from explorer.attacks.image.base import (
+    MAX_STEPS,
+    Climb,
+    ImageAttack,
+    Loss,
+    Steps,
+    best_of,
+    default_step,
+    gradient,
+    keep,
+    restarts_setting,
+    setting,
+    steps_setting,
+)
 from explorer.attacks.image.square import Square
 from explorer.attacks.image.strong import Strong
 from explorer.attacks.image.transfer import EOT, Transfer

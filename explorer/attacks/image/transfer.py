@@ -9,7 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from explorer.attacks.image.base import (ImageAttack, Loss, Steps, gradient, keep, setting, steps_setting)
+from explorer.attacks.image.base import (
+    ImageAttack,
+    Loss,
+    Steps,
+    gradient,
+    keep,
+    setting,
+    steps_setting,
+)
 from explorer.base.errors import InputError
 from explorer.base.randomness import PerImage
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from explorer.attacks.language.encoder import SentenceEncoder, sentence_encoder
 from explorer.attacks.language.filling import Filler, Words, read_vocabulary
 from explorer.attacks.language.head import Head
-from explorer.models.library import ASSETS
+from explorer.base.paths import ASSETS
 
 HEAD = ASSETS / "words" / "mlm_head.safetensors"
 

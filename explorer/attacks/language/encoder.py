@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from explorer.models.library import ASSETS
+from explorer.base.paths import ASSETS
 
 FOLDER = ASSETS / "models" / "pocket"
 NORM = ASSETS / "words" / "minilm_norm.safetensors"

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from explorer.base import hub
-from explorer.base.errors import InputError
 from explorer.attacks.language.filling import Filler, Words, read_vocabulary
 from explorer.attacks.language.masked import BERT
-from explorer.models.library import device_and_dtype
+from explorer.base import hub
+from explorer.base.device import device_and_dtype
+from explorer.base.errors import InputError
 
 UNBOUNDED = 100_000  # a tokenizer that knows no limit says a huge number
 

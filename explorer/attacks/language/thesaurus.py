@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from explorer.attacks.language import inflect
-from explorer.base.words import stop_words
 from explorer.base.nltk_data import FOLDER
+from explorer.base.words import stop_words
 
 FILE = FOLDER.parent / "words" / "thesaurus.tsv.gz"
 PARTS = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}

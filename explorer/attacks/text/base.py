@@ -15,10 +15,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from explorer.attacks.edits import Edits
 from explorer.attacks.image.base import setting, whole
 from explorer.attacks.text.constraints import KeepWords, SimilarSentence, WithinEdits
 from explorer.attacks.text.search import Constraint, Probe, Search, TextLoss, Try
-from explorer.attacks.edits import Edits
 from explorer.base.errors import InputError
 from explorer.base.words import class_words, spans, swap
 

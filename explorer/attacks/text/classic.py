@@ -13,11 +13,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from explorer.attacks.edits import MOST_CHARACTERS, MOST_WORDS, Edits
 from explorer.attacks.image.base import setting
+from explorer.attacks.text.base import Proposals, TextAttack, WordAttack, alike, replace, words_of
 from explorer.attacks.text.constraints import NoNewWord
 from explorer.attacks.text.search import Constraint, Gains, Probe, Search, Try
-from explorer.attacks.text.base import (Proposals, TextAttack, WordAttack, alike, replace, words_of)
-from explorer.attacks.edits import MOST_CHARACTERS, MOST_WORDS, Edits
 from explorer.base.words import is_stop
 
 LETTERS = string.ascii_lowercase

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from explorer.attacks.image.classic import setting
+from explorer.attacks.text.base import Proposals, WordAttack
 from explorer.attacks.text.search import Probe, Search
 from explorer.attacks.text.search import Try as Ask
-from explorer.attacks.text.base import Proposals, WordAttack
 from explorer.base.errors import InputError
 
 REFUSED = -1e9  # TextAttack's searches compare scores and cannot order -inf

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from explorer.attacks.text.search import TextLoss
 from explorer.base.errors import InputError
 from explorer.base.words import spans
-from explorer.models.library import DualEncoder
+from explorer.models.encoder import DualEncoder
 from explorer.models.fast.padding import read
 
 

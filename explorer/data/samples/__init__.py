@@ -7,7 +7,9 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parents[2] / "assets" / "samples"
+from explorer.base.paths import ASSETS
+
+FOLDER = ASSETS / "samples"
 KINDS = {
     "Activities": "a game, a toy or a prize", "Animals & Nature": "an animal or a plant",
     "Food & Drink": "something to eat or drink", "Objects": "a tool, a device or a garment",

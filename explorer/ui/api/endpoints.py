@@ -20,15 +20,15 @@ from gradio.events import api
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
-from explorer.actions.values import Answer
 from explorer.actions.service import SAMPLES, Service, Told, Values
+from explorer.actions.session import Progress
+from explorer.actions.values import Answer
 from explorer.base.errors import InputError
+from explorer.base.settings import Settings
 from explorer.server.gate import ADDRESS, REQUEST_ID, VISITOR, Gate
 from explorer.server.rules import keeper_alone
 from explorer.server.scheduler import place_words
-from explorer.base.settings import Settings
 from explorer.ui.shared.runs import DEVICE, WAIT, sentence
-from explorer.actions.session import Progress
 
 P = ParamSpec("P")
 LOG = logging.getLogger(__name__)

@@ -17,15 +17,15 @@ from anyio import CapacityLimiter, from_thread, to_thread
 from starlette.routing import BaseRoute, Route
 
 from explorer import __version__
-from explorer.actions.values import Answer
 from explorer.actions.service import Service, Told, Values
+from explorer.actions.session import Progress
+from explorer.actions.values import Answer
 from explorer.base.errors import InputError
+from explorer.base.settings import Settings
 from explorer.server.gate import Gate
 from explorer.server.rules import TOOLS
-from explorer.base.settings import Settings
 from explorer.ui.api.endpoints import through
 from explorer.ui.shared.runs import sentence
-from explorer.actions.session import Progress
 
 LOG = logging.getLogger(__name__)
 Schema = dict[str, Any]

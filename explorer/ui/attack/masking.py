@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.attacks.gradient_masking import Effort, Sign, look_for_signs
 from explorer.attacks.engine import Step
+from explorer.attacks.gradient_masking import Effort, Sign, look_for_signs
 from explorer.base.errors import InputError
-from explorer.models.library import Library
 from explorer.data.pairs import Pairs
+from explorer.models.library import Library
 from explorer.results.outcome import Outcome
 from explorer.results.views import esc, table
 

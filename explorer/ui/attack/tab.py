@@ -10,21 +10,38 @@ from typing import Any, TypeVar, cast
 
 import gradio as gr
 
+from explorer.actions.session import ANY_WRONG, Progress, Request, attack_both, reopen
 from explorer.attacks.image.classic import PGD
 from explorer.base.errors import InputError
-from explorer.models.library import Library
-from explorer.data.pairs import to_image
-from explorer.server.gate import Gate
 from explorer.base.settings import Settings
-from explorer.ui.shared.choice import AttackChoice
-from explorer.data.examples import PICK, Example, load_examples, strip
-from explorer.ui.attack.masking import check_signs, draw_signs
-from explorer.results.outcome import Outcome
-from explorer.ui.shared.photo import Photo
-from explorer.ui.shared.runs import (DEVICE, DONE, IDLE, OURS, PLAIN, STOPPED, WAIT, Tickets, failure, in_line, lines, sentence, status)
-from explorer.actions.session import ANY_WRONG, Progress, Request, attack_both, reopen
-from explorer.results.stage import draw
 from explorer.base.store import Store
+from explorer.data.examples import Example, load_examples
+from explorer.data.pairs import to_image
+from explorer.models.library import Library
+from explorer.results.outcome import Outcome
+from explorer.results.stage import draw
+from explorer.server.gate import Gate
+from explorer.ui.attack.examples import PICK, strip
+from explorer.ui.attack.masking import check_signs, draw_signs
+from explorer.ui.shared.address import link
+from explorer.ui.shared.choice import AttackChoice
+from explorer.ui.shared.desk import Desk
+from explorer.ui.shared.photo import Photo
+from explorer.ui.shared.runs import (
+    DEVICE,
+    DONE,
+    IDLE,
+    OURS,
+    PLAIN,
+    STOPPED,
+    WAIT,
+    Tickets,
+    failure,
+    in_line,
+    lines,
+    sentence,
+    status,
+)
 
 FIRST = "cat"
 GOALS = [("classification: another caption wins", "classification"),
@@ -77,6 +94,13 @@ class AttackTab:
         self.welcome: str | None = None
         self.welcome_outcome: Outcome | None = None
         self._wire(demo)
+
+    @property
+    def desk(self) -> Desk:
+        """For the tabs that open something here."""
+        return Desk(self.pair_ids, self.gate, self.store, self.choice, self.photo, self.captions,
+                    self.listed, self.true, self.target, self.alt, self.goal, self.standard,
+                    self.robust, self.seed, self.finished)
 
     def _inputs(self, first: Example, pair: tuple[str, str]) -> None:
         self.alt = gr.State(first.alt)
@@ -285,15 +309,24 @@ class AttackTab:
     def _attacked(self, request: gr.Request, ticket: int, asked: Callable[[], Request]) -> Drawn:
         """The status line and the page after each step of a run."""
         last: Outcome | None = None
+        address = ""
+
+        def work() -> Iterator[Progress]:
+            nonlocal address
+            wanted = asked()
+            address = link(wanted)
+            yield from attack_both(self.library, wanted)
 
         def drawn(progress: Progress) -> tuple[Any, Any]:
             nonlocal last
             if progress.outcome is None:
                 return status(progress), gr.skip()
             last = progress.outcome
+            if last.bundle is not None:  # complete
+                last.link = address
             self.store.put(str(request.session_hash), last.light())
             return status(progress), draw(last if last.bundle else last.sketch())
 
         yield from self._while_held(
-            request, ticket, lambda: attack_both(self.library, asked()), drawn,
+            request, ticket, work, drawn,
             lambda: gr.skip() if last is None else draw(last))

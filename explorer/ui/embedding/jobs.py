@@ -10,14 +10,14 @@ from typing import Any, cast
 import gradio as gr
 import numpy as np
 
-from explorer.base.errors import InputError
-from explorer.server.gate import Gate
 from explorer.analysis.embedding import words as space_words
-from explorer.ui.shared.runs import Tickets
+from explorer.analysis.embedding.state import MOST_ATTACKED, Job, OwnSet, Said
+from explorer.base.errors import InputError
+from explorer.base.store import Store
+from explorer.server.gate import Gate
 from explorer.ui.embedding.saliency import saliency_job
 from explorer.ui.embedding.scene import Scene
-from explorer.analysis.embedding.state import MOST_ATTACKED, Job, OwnSet, Said
-from explorer.base.store import Store
+from explorer.ui.shared.runs import Tickets
 
 LOG = logging.getLogger(__name__)
 SAMPLE, LASSO = "a random sample", "what the lasso holds"

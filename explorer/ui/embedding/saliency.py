@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from explorer.base.errors import InputError
 from explorer.analysis.embedding.figures import blend
-from explorer.models.library import Library
 from explorer.analysis.embedding.saliency import Saliency, ninths, saliency
 from explorer.analysis.embedding.shift import cosine
-from explorer.results.outcome import Outcome
 from explorer.analysis.embedding.state import Job, Said
+from explorer.base.errors import InputError
+from explorer.models.library import Library
+from explorer.results.outcome import Outcome
 from explorer.results.views import esc, levels, png_uri, signed, table
 
 PLACES = (("top left", "top", "top right"), ("left", "middle", "right"),

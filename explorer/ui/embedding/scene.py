@@ -7,19 +7,19 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.base.errors import InputError
+from explorer.analysis.embedding import words as space_words
 from explorer.analysis.embedding.figures import INKS, panel
 from explorer.analysis.embedding.layout import Layout, View, lay_out, mirrored
-from explorer.models.library import Library
 from explorer.analysis.embedding.shift import Anchors, Attacked, attacked
-from explorer.analysis.embedding import words as space_words
-from explorer.data.examples import load_examples
-from explorer.results.outcome import Outcome
 from explorer.analysis.embedding.state import CELL, OwnSet, SetAttack, Spaces, columns
-from explorer.ui.embedding.thumbs import example_thumbs, thumbs_of
-from explorer.base.store import Store
 from explorer.analysis.embedding.umaps import UmapSettings
+from explorer.base.errors import InputError
+from explorer.base.store import Store
+from explorer.data.examples import load_examples
+from explorer.models.library import Library
+from explorer.results.outcome import Outcome
 from explorer.results.views import esc
+from explorer.ui.embedding.thumbs import example_thumbs, thumbs_of
 
 Side = tuple[str, str, Anchors | None, Attacked | None]
 

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import gradio as gr
 
-from explorer.models.library import Library
 from explorer.analysis.embedding.saliency import METHODS
-from explorer.server.gate import Gate
+from explorer.analysis.embedding.state import MOST_ATTACKED, MOST_OWN, UPLOADS
+from explorer.analysis.embedding.umaps import METRICS
 from explorer.base.settings import Settings
-from explorer.ui.embedding import near as space_near
+from explorer.base.store import Store
+from explorer.models.library import Library
 from explorer.results.outcome import Outcome
-from explorer.ui.shared.runs import PLAIN
+from explorer.server.gate import Gate
+from explorer.ui.embedding import near as space_near
 from explorer.ui.embedding.jobs import LASSO, SAMPLE, SpaceJobs
 from explorer.ui.embedding.scene import Scene
-from explorer.analysis.embedding.state import MOST_ATTACKED, MOST_OWN, UPLOADS
-from explorer.base.store import Store
-from explorer.analysis.embedding.umaps import METRICS
+from explorer.ui.shared.plotly import plotly_js
+from explorer.ui.shared.runs import PLAIN
 
 HERE = Path(__file__).parent
 WAIT = 64  # visitors who may wait for the device at once
-
-
-def plotly_js() -> Path:
-    """The browser library inside the plotly package, found without importing it."""
-    spec = importlib.util.find_spec("plotly")
-    assert spec is not None and spec.submodule_search_locations
-    return Path(next(iter(spec.submodule_search_locations))) / "package_data" / "plotly.min.js"
 
 
 def read(name: str) -> str:

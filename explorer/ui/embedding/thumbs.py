@@ -6,10 +6,10 @@ from typing import Any
 
 from PIL import Image
 
-from explorer.data.pairs import to_image
-from explorer.data.examples import Example
-from explorer.results.outcome import Part
 from explorer.analysis.embedding.state import jpeg_uri
+from explorer.data.examples import Example
+from explorer.data.pairs import to_image
+from explorer.results.outcome import Part
 
 SIDE = 96
 

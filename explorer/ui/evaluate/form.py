@@ -8,20 +8,20 @@ from typing import Any
 
 import gradio as gr
 
+from explorer.analysis.evaluation.plan import CLEAN, Asked, Plan, read_budgets, spread
+from explorer.analysis.evaluation.sets import Known, known_sets
 from explorer.attacks.image.classic import ImageAttack
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
 from explorer.attacks.text.base import TextAttack
-from explorer.data.catalogue import CLASSES, RETRIEVAL
-from explorer.data.uploads import collect
 from explorer.base.errors import InputError
-from explorer.analysis.evaluation.plan import CLEAN, Asked, Plan, read_budgets, spread
-from explorer.analysis.evaluation.sets import Known, known_sets
-from explorer.models.library import Library
+from explorer.data.catalogue import CLASSES, RETRIEVAL
 from explorer.data.registry import PHOTOS, SERVER, UPLOAD, listed, shipped
+from explorer.data.uploads import collect
+from explorer.models.library import Library
+from explorer.results.views import esc
 from explorer.ui.shared.choice import LIGHT
 from explorer.ui.shared.forms import AttackForm, Choices, Slider, TextForm, number
 from explorer.ui.shared.runs import PLAIN, lines
-from explorer.results.views import esc
 
 MOST_IMAGES = 5_000  # of each set
 PICTURES = [".zip", ".tar", ".gz", ".tgz", ".parquet", ".csv", ".tsv", "image"]

@@ -7,13 +7,13 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.jobs.background import Background
-from explorer.base.errors import InputError
 from explorer.analysis.evaluation.rows import Table
 from explorer.analysis.evaluation.work import table_of
-from explorer.ui.evaluate import views as views
-from explorer.ui.failures.cases import owner_of
+from explorer.base.errors import InputError
+from explorer.jobs.background import Background
 from explorer.jobs.workrecord import BUSY, WAITING, Work
+from explorer.ui.evaluate import views
+from explorer.ui.shared.works import owner_of
 
 KIND = "evaluate"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # of evaluations laid side by side

@@ -11,22 +11,21 @@ from typing import Any, cast
 
 import gradio as gr
 
-from explorer.jobs.background import Background
-from explorer.base.errors import InputError
 from explorer.analysis.evaluation.cost import Cost, estimate
 from explorer.analysis.evaluation.plan import Plan
 from explorer.analysis.evaluation.work import wish_of
+from explorer.base.errors import InputError
+from explorer.jobs.background import Background
+from explorer.jobs.workrecord import BUSY
 from explorer.models.library import Library
 from explorer.server.gate import Gate, visitor_of
 from explorer.server.scheduler import place_words
-from explorer.ui.evaluate import views as views
+from explorer.ui.evaluate import views
 from explorer.ui.evaluate.form import EvaluateForm
 from explorer.ui.evaluate.look import KIND, EvaluateLook, Shown
-from explorer.ui.failures.cases import owner_of
-from explorer.ui.shared.runs import PLAIN, WAIT, failure, sentence
-from explorer.ui.embedding.tab import plotly_js
-from explorer.ui.train.start import told
-from explorer.jobs.workrecord import BUSY
+from explorer.ui.shared.plotly import plotly_js
+from explorer.ui.shared.runs import PLAIN, WAIT, failure, sentence, told
+from explorer.ui.shared.works import owner_of
 
 HERE = Path(__file__).parent
 LOG = logging.getLogger(__name__)

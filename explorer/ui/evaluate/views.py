@@ -7,14 +7,14 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 
-from explorer.data.catalogue import RETRIEVAL
-from explorer.base.errors import InputError
 from explorer.analysis.evaluation.curve import Lines, curves, figure, measure_of, summary
 from explorer.analysis.evaluation.exports import FORMATS, MIMES, export, grid, left_out, notes
 from explorer.analysis.evaluation.rows import Score, Table
+from explorer.base.errors import InputError
+from explorer.data.catalogue import RETRIEVAL
+from explorer.jobs.workrecord import BUSY, DONE, FAILED, RUNNING, STOPPED, WAITING, Work
 from explorer.results.saving import file_stem
 from explorer.results.views import esc
-from explorer.jobs.workrecord import BUSY, DONE, FAILED, RUNNING, STOPPED, WAITING, Work
 
 STATES = {WAITING: "waiting", RUNNING: "running", DONE: "finished", STOPPED: "stopped",
           FAILED: "failed"}

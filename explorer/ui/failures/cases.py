@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
 import json
 import math
@@ -11,25 +10,31 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.jobs.background import Background, Work
-from explorer.analysis.failures.cases import picture
-from explorer.base.errors import InputError
-from explorer.analysis.failures.slices import (AXES, OTHERS, SLICES, SORTS, Case, Found, View, named_answers, read_study)
-from explorer.models.library import Library
-from explorer.server.gate import Gate, visitor_of
-from explorer.analysis.failures.hunt import Wish, clean_path
-from explorer.ui.failures.views import names
-from explorer.ui.shared.runs import sentence
 from explorer.actions.session import ANY_WRONG
-from explorer.ui.train.tab import ATTACK_ID
+from explorer.analysis.failures.cases import picture
+from explorer.analysis.failures.hunt import Wish, clean_path
+from explorer.analysis.failures.slices import (
+    AXES,
+    OTHERS,
+    SLICES,
+    SORTS,
+    Case,
+    Found,
+    View,
+    named_answers,
+    read_study,
+)
+from explorer.base.errors import InputError
+from explorer.jobs.background import Background, Work
+from explorer.models.library import Library
+from explorer.server.gate import Gate
+from explorer.ui.failures.views import names
+from explorer.ui.shared.desk import ATTACK_ID
+from explorer.ui.shared.runs import sentence
+from explorer.ui.shared.works import owner_of
 
 MOST_CAPTIONS = 40  # that the Attack tab gets; of more, the ones that any picture was taken 
 TOKEN = re.compile(r"[0-9a-f-]{0,40}")
-def owner_of(request: gr.Request) -> str:
-    """Whose works they are, without the visitor's cookie on disk."""
-    return hashlib.sha256(visitor_of(request).encode()).hexdigest()[:32]
-
-
 class Studies:
     """What handlers of the Failures tab share."""
 

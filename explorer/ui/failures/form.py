@@ -8,12 +8,12 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.data.containers import Report
-from explorer.data.uploads import collect
-from explorer.base.errors import InputError
-from explorer.models.library import Library
-from explorer.data.registry import PHOTOS, UPLOAD, listed, open_place, shipped
 from explorer.analysis.failures.hunt import MOST_IMAGES, Wish
+from explorer.base.errors import InputError
+from explorer.data.containers import Report
+from explorer.data.registry import PHOTOS, UPLOAD, listed, open_place, shipped
+from explorer.data.uploads import collect
+from explorer.models.library import Library
 from explorer.ui.shared.choice import AttackChoice
 from explorer.ui.shared.forms import Slider, number
 from explorer.ui.shared.runs import PLAIN, lines

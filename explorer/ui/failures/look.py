@@ -11,12 +11,13 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.jobs.background import BUSY, Work
 from explorer.analysis.failures.slices import AXES, OTHERS, Found, View, chosen, read_study
-from explorer.ui.failures import views as views
+from explorer.jobs.background import BUSY, Work
+from explorer.ui.failures import views
 from explorer.ui.failures.cards import Sheet, gallery
-from explorer.ui.failures.cases import Studies, owner_of, shown_by
+from explorer.ui.failures.cases import Studies, shown_by
 from explorer.ui.failures.saves import named_of
+from explorer.ui.shared.works import owner_of
 
 KIND, ANY = "failures", "any"
 PARTS = ("studies", "state", "slices", "matrix", "gallery", "picked")

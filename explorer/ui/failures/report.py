@@ -7,13 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from explorer.attacks.run import REGISTRIES
+from explorer.analysis.failures.hunt import Wish
 from explorer.analysis.failures.slices import SLICES, Case, View, counts, named_answers
 from explorer.attacks.result import versions
-from explorer.analysis.failures.hunt import Wish
+from explorer.attacks.run import REGISTRIES
+from explorer.results.views import esc
 from explorer.ui.failures.cards import Sheet, cards, start_note, table
 from explorer.ui.failures.views import matrix, summary
-from explorer.results.views import esc
 
 HERE = Path(__file__).parent
 MOST_PICTURES, MOST_ROWS = 200, 2_000
@@ -73,7 +73,7 @@ def attack_words(wish: Wish) -> str:
 
 def _style() -> str:
     """The app's own styles; dark where the reader's system is."""
-    look = (HERE / "style.css").read_text("utf-8")
+    look = (HERE.parent / "style.css").read_text("utf-8")
     dark = re.search(r"\.dark \{([^}]*)\}", look)
     assert dark is not None
     own = "".join((HERE / name).read_text("utf-8") for name in ("failures.css", "report.css"))

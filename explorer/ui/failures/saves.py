@@ -15,17 +15,24 @@ from typing import Any, cast
 import gradio as gr
 
 from explorer.analysis.failures import cases as single
-from explorer.jobs.background import Progress, Work
-from explorer.base.errors import InputError
-from explorer.analysis.failures.slices import (SLICES, Case, Found, View, as_csv, chosen, named_answers)
-from explorer.server.scheduler import place_words
 from explorer.analysis.failures.hunt import Wish
+from explorer.analysis.failures.slices import (
+    SLICES,
+    Case,
+    Found,
+    View,
+    as_csv,
+    chosen,
+    named_answers,
+)
+from explorer.base.errors import InputError
+from explorer.jobs.background import Progress, Work
+from explorer.results.views import esc
+from explorer.server.scheduler import place_words
 from explorer.ui.failures.cards import Sheet
 from explorer.ui.failures.cases import Studies, shown_by
 from explorer.ui.failures.report import report
-from explorer.ui.shared.runs import failure, sentence
-from explorer.ui.train.start import told
-from explorer.results.views import esc
+from explorer.ui.shared.runs import failure, sentence, told
 
 LOG = logging.getLogger(__name__)
 Said = tuple[Any, Any]

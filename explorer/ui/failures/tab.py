@@ -10,19 +10,19 @@ from typing import Any, cast
 
 import gradio as gr
 
-from explorer.jobs.background import BUSY, Background
-from explorer.base.errors import InputError
 from explorer.analysis.failures.slices import AXES, SLICES, SORTS
+from explorer.base.errors import InputError
+from explorer.jobs.background import BUSY, Background
 from explorer.models.library import Library
 from explorer.server.gate import Gate, visitor_of
-from explorer.ui.failures import views as views
-from explorer.ui.attack.tab import AttackTab
-from explorer.ui.failures.cases import Studies, owner_of, shown_by
+from explorer.ui.failures import views
+from explorer.ui.failures.cases import Studies, shown_by
 from explorer.ui.failures.form import FailuresForm
 from explorer.ui.failures.look import ANY, KIND, Look
 from explorer.ui.failures.saves import FailureSaves
-from explorer.ui.shared.runs import PLAIN, WAIT, failure, sentence
-from explorer.ui.train.start import told
+from explorer.ui.shared.desk import Desk
+from explorer.ui.shared.runs import PLAIN, WAIT, failure, sentence, told
+from explorer.ui.shared.works import owner_of
 
 HERE = Path(__file__).parent
 LOG = logging.getLogger(__name__)
@@ -38,11 +38,11 @@ class FailuresTab:
     """Builds the tab's components and wires them; put it inside a gr.Tab of `tabs`, and call
     `follow` when all tabs are there. data: the server's data folder, "" for none."""
 
-    def __init__(self, demo: gr.Blocks, library: Library, attack_tab: AttackTab, tabs: gr.Tabs,
+    def __init__(self, demo: gr.Blocks, library: Library, desk: Desk, tabs: gr.Tabs,
                  works: Background, gate: Gate, data: str = "") -> None:
         style = f"<style>{(HERE / 'failures.css').read_text('utf-8')}</style>"
         gr.HTML("", html_template=style, elem_id="fx-style", **PLAIN)
-        self.library, self.attack, self.tabs = library, attack_tab, tabs
+        self.library, self.desk, self.tabs = library, desk, tabs
         self.works, self.gate, self.data = works, gate, data
         self.studies = Studies(library, works, gate)
         self.saves, self.look = FailureSaves(self.studies), Look(self.studies)
@@ -61,7 +61,7 @@ class FailuresTab:
         self.timer = gr.Timer(EVERY, active=False)
         with gr.Row(elem_id="fx-main", equal_height=False):
             with gr.Column(scale=3, min_width=300, elem_id="fx-form"):
-                self.form = FailuresForm(self.library, self.attack.pair_ids, self.data)
+                self.form = FailuresForm(self.library, self.desk.pair_ids, self.data)
             with gr.Column(scale=9, min_width=520, elem_id="fx-watch"):
                 self.list = gr.HTML("", elem_id="fx-studies", **part)
                 self.state = gr.HTML(views.NONE, elem_id="fx-state", **part)
@@ -129,11 +129,10 @@ class FailuresTab:
             part.click(self._move, moves, [*moves, poke], trigger_mode="multiple", **LIGHT)
 
     def _wire_pictures(self) -> None:
-        attack, saves = self.attack, self.saves
+        desk, saves = self.desk, self.saves
         self.none.click(lambda: ([], fresh()), None, [self.ticked, self.poke], **LIGHT)
-        opened = [attack.photo, attack.captions, attack.listed, attack.true, attack.target,
-                  attack.alt, attack.goal, attack.standard, attack.robust, attack.seed, self.tabs,
-                  *attack.choice.components()]
+        opened = [*desk.case(), desk.goal, desk.standard, desk.robust, desk.seed, self.tabs,
+                  *desk.choice.components()]
         cast(Any, self.gallery).opencase(self.studies.open, self.mark, opened, **LIGHT).success(
             None, None, None, js=TO_ATTACK, api_visibility="private")
         picked = [self.mark, self.ticked, *self.controls]

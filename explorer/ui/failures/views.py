@@ -5,12 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from explorer.jobs.background import BUSY, DONE, FAILED, RUNNING, STOPPED, WAITING, Work
-from explorer.data.containers import SHOWN
-from explorer.analysis.failures.slices import (ALL, BOTH, LEFT, OTHERS, RIGHT, SLICES, WRONG, Case, Found, View, confusion, counts)
+from explorer.analysis.failures.slices import (
+    ALL,
+    BOTH,
+    LEFT,
+    OTHERS,
+    RIGHT,
+    SLICES,
+    WRONG,
+    Case,
+    Found,
+    View,
+    confusion,
+    counts,
+)
 from explorer.analysis.metrics import wilson
-from explorer.ui.failures.cards import Sheet, start_note
+from explorer.data.containers import SHOWN
+from explorer.jobs.background import BUSY, DONE, FAILED, RUNNING, STOPPED, WAITING, Work
 from explorer.results.views import esc, percent
+from explorer.ui.failures.cards import Sheet, start_note
 
 STATES = {WAITING: "waiting", RUNNING: "running", DONE: "finished", STOPPED: "stopped",
           FAILED: "failed"}

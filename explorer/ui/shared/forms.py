@@ -10,8 +10,8 @@ import gradio as gr
 
 from explorer.attacks.image.classic import IMAGE_ATTACKS, ImageAttack, default_step
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
-from explorer.attacks.text.classic import TEXT_ATTACKS
 from explorer.attacks.text.base import OBJECTIVES, SCOPES, TextAttack
+from explorer.attacks.text.classic import TEXT_ATTACKS
 from explorer.base.errors import InputError
 
 SHARED = {  # set once for all attacks of a kind

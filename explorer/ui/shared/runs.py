@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.base.errors import InputError
 from explorer.actions.session import Progress
+from explorer.base.errors import InputError
 from explorer.results.views import esc
 
 DEVICE = "device"  # who runs next is the gate's to say; here they only wait
@@ -30,6 +30,10 @@ IDLE = status(Progress("Nothing is running."))
 STOPPED = status(Progress("Stopped. What was finished is still below."))
 OURS = ("Something failed on our side; the server's log has the details. The next attack can go "
         "ahead.")
+
+
+def told(text: str) -> str:
+    return f'<p class="rx-status" role="status">{esc(text)}</p>'
 
 
 def failure(sentence: str) -> str:

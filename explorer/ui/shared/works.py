@@ -3,6 +3,7 @@ turns on the device between the visitors' own."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import time
@@ -10,17 +11,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from explorer.jobs.background import Background, Runner
-from explorer.base.errors import InputError
+import gradio as gr
+
 from explorer.analysis.evaluation.work import carry_out
+from explorer.analysis.failures.hunt import Wish, hunt
+from explorer.base.errors import InputError
+from explorer.base.settings import Settings
+from explorer.jobs.background import Background, Runner
 from explorer.models.library import Library
-from explorer.server.gate import TICK, Gate
+from explorer.server.gate import TICK, Gate, visitor_of
 from explorer.server.logs import say
 from explorer.server.scheduler import Turn
-from explorer.base.settings import Settings
-from explorer.analysis.failures.hunt import Wish, hunt
 
 FULL = 2.0  # seconds until the next try for a place in a full queue
+
+
+def owner_of(request: gr.Request) -> str:
+    """Whose works they are, without the visitor's cookie on disk."""
+    return hashlib.sha256(visitor_of(request).encode()).hexdigest()[:32]
 
 
 def kinds(library: Library, settings: Settings) -> dict[str, Runner]:

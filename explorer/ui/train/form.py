@@ -11,11 +11,11 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.training.costs import PROBES, Cost
 from explorer.base.errors import InputError
-from explorer.models.library import Library
-from explorer.data.samples import SAMPLES, by_kind
 from explorer.base.settings import current
+from explorer.data.samples import SAMPLES, by_kind
+from explorer.models.library import Library
+from explorer.training.costs import PROBES, Cost
 from explorer.training.methods import METHODS
 from explorer.training.recipe import Recipe
 from explorer.ui.shared.forms import number

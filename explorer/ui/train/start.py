@@ -10,20 +10,15 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.training.costs import Cost, measure
 from explorer.base.errors import InputError
 from explorer.jobs.training import Jobs
 from explorer.models.library import Library
-from explorer.ui.shared.runs import failure, sentence
+from explorer.training.costs import Cost, measure
+from explorer.ui.shared.runs import failure, sentence, told
 from explorer.ui.train.form import Wish, cost_sentence, read
-from explorer.results.views import esc
 
 LOG = logging.getLogger(__name__)
 FRESH = 900.0  # seconds for which a measured cost is used again
-
-
-def told(text: str) -> str:
-    return f'<p class="rx-status" role="status">{esc(text)}</p>'
 
 
 class Starter:

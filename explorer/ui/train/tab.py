@@ -10,21 +10,20 @@ from typing import Any
 import gradio as gr
 
 from explorer.base.errors import InputError
+from explorer.jobs.runrecord import LIVE, Job
 from explorer.jobs.training import Jobs
 from explorer.models.library import Library
-from explorer.jobs.runrecord import LIVE, Job
-from explorer.server.rules import LOOPBACK
-from explorer.ui.attack.tab import AttackTab
-from explorer.ui.shared.runs import PLAIN, failure, sentence
-from explorer.ui.train.upload import BringModel
-from explorer.ui.train.form import TrainForm, base_choices
-from explorer.ui.train.start import Starter, told
-from explorer.ui.train.views import gallery, listing, notice, panel, run_list, title
 from explorer.results.views import esc
+from explorer.server.rules import LOOPBACK
+from explorer.ui.shared.desk import ATTACK_ID, Desk
+from explorer.ui.shared.runs import PLAIN, failure, sentence, told
+from explorer.ui.train.form import TrainForm, base_choices
+from explorer.ui.train.start import Starter
+from explorer.ui.train.upload import BringModel
+from explorer.ui.train.views import gallery, listing, notice, panel, run_list, title
 
 HERE = Path(__file__).parent
 EVERY = 2.0  # seconds between two looks at a run
-ATTACK_ID = "attack"  # of the tab that compares
 PRESS_ATTACK = "() => { document.querySelector('#rx-go')?.click(); }"
 
 
@@ -51,17 +50,17 @@ class TrainTab:
     """Builds the tab's components and wires them; put it inside a gr.Tab.
 
     jobs: None where training is off, and then nothing here can be called. tabs: the gr.Tabs
-    around, whose tab ATTACK_ID holds `attack_tab`. bring: visitors may add models of their own.
+    around, whose tab ATTACK_ID holds `desk`. bring: visitors may add models of their own.
     """
 
-    def __init__(self, demo: gr.Blocks, library: Library, attack_tab: AttackTab, tabs: gr.Tabs,
+    def __init__(self, demo: gr.Blocks, library: Library, desk: Desk, tabs: gr.Tabs,
                  jobs: Jobs | None, why_off: str = "", bring: bool = False) -> None:
         style = f"<style>{(HERE / 'train.css').read_text('utf-8')}</style>"
         gr.HTML("", html_template=style, elem_id="tr-style", **PLAIN)
         if jobs is None:
             gr.HTML(notice(why_off), elem_id="tr-off", **PLAIN)
             return
-        self.library, self.attack, self.tabs, self.jobs = library, attack_tab, tabs, jobs
+        self.library, self.desk, self.tabs, self.jobs = library, desk, tabs, jobs
         self.starter = Starter(library, jobs)
         self._build(bring)
         self._wire(demo)
@@ -76,7 +75,7 @@ class TrainTab:
         with gr.Row(elem_id="tr-main", equal_height=False):
             with gr.Column(scale=4, min_width=330, elem_id="tr-form"):
                 self.form = TrainForm(self.library)
-                self.own = BringModel(self.library, self.jobs.models, self.attack.gate) if (
+                self.own = BringModel(self.library, self.jobs.models, self.desk.gate) if (
                     bring) else None
             with gr.Column(scale=8, min_width=480, elem_id="tr-watch"):
                 self.runs = gr.HTML("", elem_id="tr-runs", js_on_load=script, **PLAIN)
@@ -103,10 +102,10 @@ class TrainTab:
         seen = [self.chosen, self.open, self.shown]
         view = [self.runs, self.panel, self.gallery, self.orders, self.pause, self.resume,
                 self.stop, self.end, self.again, self.compare, self.printed, self.timer,
-                self.form.base, self.attack.standard, self.attack.robust, self.shown]
+                self.form.base, self.desk.standard, self.desk.robust, self.shown]
         self.form.wire(light)
         if self.own is not None:
-            self.own.wire([self.form.base, self.attack.standard, self.attack.robust])
+            self.own.wire([self.form.base, self.desk.standard, self.desk.robust])
         inputs = self.form.components()
         self.form.estimate.click(self.starter.estimate, inputs, self.form.said, **heavy)
         self.form.start.click(
@@ -129,7 +128,7 @@ class TrainTab:
         self.tail.click(self._tail, self.shown, self.output, **light)
         self.compare.click(
             self._compare, self.shown,
-            [self.attack.standard, self.attack.robust, self.tabs, self.answer], **light,
+            [self.desk.standard, self.desk.robust, self.tabs, self.answer], **light,
         ).success(None, None, None, js=PRESS_ATTACK, api_visibility="private")
 
     # -- looking ---------------------------------------------------------------------------------

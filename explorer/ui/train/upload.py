@@ -10,13 +10,12 @@ from typing import Any, cast
 
 import gradio as gr
 
-from explorer.models.uploads import bring
 from explorer.base.errors import InputError
 from explorer.models.library import Library
+from explorer.models.uploads import bring
 from explorer.server.gate import Gate
-from explorer.ui.shared.runs import DEVICE, OURS, PLAIN, WAIT, failure, in_line, sentence
+from explorer.ui.shared.runs import DEVICE, OURS, PLAIN, WAIT, failure, in_line, sentence, told
 from explorer.ui.train.form import base_choices
-from explorer.ui.train.start import told
 
 LOG = logging.getLogger(__name__)
 KINDS = [("standard", "standard"), ("robust: fine-tuned against attacks", "robust")]

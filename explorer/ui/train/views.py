@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from explorer.jobs.training import Jobs
 from explorer.jobs.runlog import Event
 from explorer.jobs.runrecord import LIVE, Job
-from explorer.ui.train.charts import Series, line_chart
+from explorer.jobs.training import Jobs
 from explorer.results.views import esc, percent, table
+from explorer.ui.train.charts import Series, line_chart
 
 MOST_LISTED = 50
 MOST_FRAMES = 8  # moments of the gallery; of more, evenly spaced ones

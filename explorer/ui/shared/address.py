@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from explorer.actions.session import Request, check
 from explorer.attacks.build import attack_of
-from explorer.attacks.run import Attack, kind_of, name_of, settings_of
-from explorer.base.errors import InputError
 from explorer.attacks.goals import GOALS
 from explorer.attacks.language.masked import BERT, EMBEDDED
-from explorer.lessons.bench import photos
-from explorer.lessons.texts import COUNT, LANGUAGES
+from explorer.attacks.run import Attack, kind_of, name_of, settings_of
+from explorer.base.errors import InputError
+from explorer.data.examples import load_examples
 from explorer.data.pairs import MAX_CAPTION, clean_captions
+from explorer.lessons.texts import COUNT, LANGUAGES
 
 TABS = ("attack", "space", "train", "failures", "evaluate", "learn")
 LIST = "|"  # between captions in an address
@@ -150,7 +151,7 @@ def from_query(query: Mapping[str, str], models: Any) -> Preset:
     if "settings" in raw:
         raw["settings"] = _plain(raw["settings"], "settings")
     preset = _checked(raw, models)
-    _known(preset.image, [*photos(), OWN], "image")
+    _known(preset.image, [*load_examples(), OWN], "image")
     return preset
 
 
@@ -185,6 +186,15 @@ def to_query(image: str, captions: Sequence[str], true: str, models: Sequence[st
     return "?" + urlencode({k: v for k, v in fields.items() if v})
 
 
+def link(request: Request) -> str:
+    """An address with what was asked for; a person's own photo is not in it. Raises InputError."""
+    captions, label, target = check(request)
+    known = {example.alt: example.id for example in load_examples().values()}
+    return to_query(known.get(request.alt, ""), captions, captions[label], request.models,
+                    request.attack, request.goal, "" if target is None else captions[target],
+                    request.seed)
+
+
 def from_file(path: Path, models: Any) -> Preset:
     """The preset in a JSON file; a picture's path is taken from the file's folder. Raises
     InputError when the file cannot be read or something in it is wrong."""
@@ -203,7 +213,7 @@ def from_file(path: Path, models: Any) -> Preset:
         raise InputError(f"the preset {path.name} has the unknown field '{wrong[0]}'; known are "
                          f"{', '.join(FIELDS)}")
     preset = _checked(raw, models)
-    if preset.image and preset.image not in (*photos(), OWN):
+    if preset.image and preset.image not in (*load_examples(), OWN):
         picture = path.parent / preset.image
         if not picture.is_file():
             raise InputError(f"the preset's image {preset.image} is neither an example nor a file "

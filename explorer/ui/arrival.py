@@ -7,18 +7,18 @@ from typing import Any
 
 import gradio as gr
 
+from explorer.actions.session import ANY_WRONG
 from explorer.attacks.run import settings_of
 from explorer.base.errors import InputError
-from explorer.lessons.bench import photos
-from explorer.lessons.preset import OWN, Preset, from_file, from_query
-from explorer.models.library import Library
-from explorer.data.pairs import open_image
-from explorer.ui.attack.tab import AttackTab
 from explorer.data.examples import load_examples
+from explorer.data.pairs import open_image
+from explorer.lessons.bench import photos
+from explorer.models.library import Library
 from explorer.ui.learn.state import Progress, read
 from explorer.ui.learn.tab import STORAGE, LearnTab
+from explorer.ui.shared.address import OWN, Preset, from_file, from_query
+from explorer.ui.shared.desk import Desk
 from explorer.ui.shared.runs import PLAIN
-from explorer.actions.session import ANY_WRONG
 
 PRESS = """() => { setTimeout(() => {
   if (document.querySelector('#ln-press [data-go]')) document.querySelector('#rx-go')?.click();
@@ -29,9 +29,9 @@ class Arrival:
     """Wires what happens when a page is opened. file: path of a preset for everybody, or "";
     raises InputError when it is wrong."""
 
-    def __init__(self, demo: gr.Blocks, tabs: gr.Tabs, library: Library, attack: AttackTab,
+    def __init__(self, demo: gr.Blocks, tabs: gr.Tabs, library: Library, desk: Desk,
                  learn: LearnTab, file: str = "") -> None:
-        self.library, self.pair, self.choice = library, attack.pair_ids, attack.choice
+        self.library, self.pair, self.choice = library, desk.pair_ids, desk.choice
         self.base = from_file(Path(file), library.cards()) if file else Preset()
         self.tabs = [str(tab.id) for tab in tabs.children if isinstance(tab, gr.Tab)]
         press = gr.HTML("", elem_id="ln-press", **PLAIN)  # a gr.State stays on the server
@@ -42,9 +42,9 @@ class Arrival:
         demo.load(self._hide, None, gr.HTML("", elem_id="ln-hide", **PLAIN), **light).then(
             self._turn, None, tabs, **light)
         demo.load(
-            self._attack, None, [attack.photo, attack.captions, attack.listed, attack.true,
-                                 attack.target, attack.standard, attack.robust, attack.alt, press,
-                                 attack.goal, attack.seed, *attack.choice.components()],
+            self._attack, None, [
+                desk.photo, desk.captions, desk.listed, desk.true, desk.target, desk.standard,
+                desk.robust, desk.alt, press, desk.goal, desk.seed, *desk.choice.components()],
             show_progress="hidden", api_visibility="private").then(
             None, None, None, js=PRESS, api_visibility="private")
 

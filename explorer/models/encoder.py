@@ -1,0 +1,163 @@
+"""CLIP as two functions: pixels in [0, 1] and strings in, unit features out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from explorer.base.device import device_and_dtype
+from explorer.base.errors import InputError
+from explorer.base.memory import Room
+from explorer.base.settings import current
+from explorer.models.cards import Card
+from explorer.models.fast import attention
+from explorer.models.fast.padding import padding, read, without_padding
+
+TEXT_CACHE = 20_000
+
+
+class DualEncoder:
+    """A CLIP model with its weights frozen, its normalisation inside, and eval mode set.
+
+    Attributes: card; size: input side in pixels; scale: exp(logit scale); dim: feature size.
+    """
+
+    def __init__(
+        self, clip: nn.Module, tokenize: Callable[[list[str]], Tensor], card: Card,
+        size: int, mean: Sequence[float], std: Sequence[float], device: str | None = None,
+    ) -> None:
+        self.card, self.size, self.tokenize = card, size, tokenize
+        self.device, self.fast_dtype = device_and_dtype(device)
+        self.clip = clip.eval().requires_grad_(False).to(self.device)
+        attention.speed_up(self.clip)
+        if self.device.type == "cpu":
+            from explorer.models.fast import convolution
+
+            convolution.speed_up(self.clip)
+        visual = self.clip.visual
+        assert isinstance(visual, nn.Module)
+        visual.to(memory_format=torch.channels_last)
+        self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
+        self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
+        self._compiled: Callable[[Tensor], Tensor] | None = None
+        self.scale = float(self.clip.logit_scale.exp())  # type: ignore[operator]
+        self._texts: OrderedDict[tuple[str, bool], Tensor] = OrderedDict()
+        self.dim = self.encode_text(["a photo"]).shape[1]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over all weights by name, in hexadecimal: what a result was made on."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.clip.state_dict().items()):
+            digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def settle(self) -> DualEncoder:
+        """Folds batch norms for reading and attacking, and compiles the image tower where the
+        settings say so: not for a model that is to be trained. Raises InputError."""
+        from explorer.models.fast.convolution import fold_norms
+
+        probe = torch.linspace(0, 1, 3 * self.size**2).reshape(1, 3, self.size, self.size)
+        if any(isinstance(m, nn.BatchNorm2d) for m in self.clip.modules()):
+            _ = self.fingerprint  # of the weights as they are on disk
+            with torch.no_grad():
+                fold_norms(self.clip, lambda: self.encode_image(probe))
+        backend = current().compile
+        if backend != "off":
+            look: Callable[[Tensor], Tensor] = self.clip.encode_image  # type: ignore[assignment]
+            self._compiled = torch.compile(look, backend=backend)
+            try:
+                self.encode_image(probe.requires_grad_(), fast=True).sum().backward()
+            except Exception as error:  # noqa: BLE001 -- a compiler may fail in any way
+                raise InputError(
+                    f"EXPLORER_COMPILE={backend} does not work here for {self.card.id} "
+                    f"({type(error).__name__}): set it to off") from None
+        return self
+
+    def _autocast(self, fast: bool) -> Any:
+        if not fast or self.fast_dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.fast_dtype)
+
+    def encode_image(self, pixels: Tensor, fast: bool = False) -> Tensor:
+        """(N, 3, size, size) in [0, 1] -> (N, dim) unit float32 features; differentiable.
+
+        fast: run in the device's low precision; attacks step with it, scores never use it. Where
+        memory runs out, the batch is read in parts, but for a gradient: that is for `climbs`.
+        """
+        if pixels.requires_grad:
+            return self._image_features(pixels, fast)
+        return self.looks.apart(len(pixels), lambda rows: self._image_features(pixels[rows], fast))
+
+    @cached_property
+    def looks(self) -> Room:
+        """How many pictures a forward pass has room for."""
+        return Room(current().batch)
+
+    @cached_property
+    def reads(self) -> Room:
+        """How many captions a forward pass has room for."""
+        return Room()
+
+    @cached_property
+    def climbs(self) -> Room:
+        """How many pictures the steps of an attack have room for."""
+        return Room(current().batch)
+
+    def _image_features(self, pixels: Tensor, fast: bool) -> Tensor:
+        x = (pixels.to(self.device) - self.mean) / self.std
+        look = self._compiled or self.clip.encode_image
+        with self._autocast(fast):
+            y = look(x.contiguous(memory_format=torch.channels_last))  # type: ignore[operator]
+        return F.normalize(y.float(), dim=1)
+
+    def tokens(self, captions: Sequence[str]) -> Tensor:
+        """(K, L) token numbers on the device, without columns of padding that nothing looks at."""
+        return without_padding(self.tokenize(list(captions)), self._pad).to(self.device)
+
+    @cached_property
+    def _pad(self) -> int | None:
+        return padding(self.clip)
+
+    def encode_text(self, captions: Sequence[str], batch: int = 64, fast: bool = False) -> Tensor:
+        """Captions -> (K, dim) unit float32 features; remembered, no gradient.
+
+        fast: read in the device's low precision; searches rank by it, scores never use it."""
+        fast = fast and self.fast_dtype is not None
+        known = {c: row for c in dict.fromkeys(captions)  # other threads may empty the cache
+                 if (row := self._texts.get((c, fast))) is not None}
+        fresh = [c for c in dict.fromkeys(captions) if c not in known]
+        if fresh:
+            tokens = self.tokenize(fresh)
+            lengths = (tokens != (-1 if self._pad is None else self._pad)).sum(1)
+            for part in lengths.argsort(stable=True).split(batch):  # of like length, less padding
+                for row, feature in zip(part.tolist(), self._text_features(tokens[part], fast),
+                                        strict=True):
+                    known[fresh[row]] = self._texts[fresh[row], fast] = feature
+        while len(self._texts) > TEXT_CACHE:
+            self._texts.popitem(last=False)
+        return torch.stack([known[c] for c in captions])
+
+    def skim_text(self, captions: Sequence[str]) -> Tensor:
+        """`encode_text` in low precision."""
+        return self.encode_text(captions, fast=True)
+
+    @torch.no_grad()
+    def _text_features(self, tokens: Tensor, fast: bool) -> Tensor:
+        tokens = without_padding(tokens, self._pad).to(self.device)
+
+        def part(rows: slice) -> Tensor:
+            with self._autocast(fast):
+                y = read(self.clip, tokens[rows])
+            return F.normalize(y.float(), dim=1)
+
+        return self.reads.apart(len(tokens), part)
