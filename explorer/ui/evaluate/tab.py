@@ -67,7 +67,7 @@ class EvaluateTab:
                 self.table = gr.HTML("", elem_id="ev-table", **PLAIN)
                 page = (HERE / "evaluate.html").read_text("utf-8")
                 self.curve = gr.HTML("", html_template=page.replace("@PLOTLY@", plotly.as_posix()),
-                                     js_on_load=(HERE / "evaluate_curve.js").read_text("utf-8"),
+                                     js_on_load=(HERE / "curve.js").read_text("utf-8"),
                                      elem_id="ev-curve", **PLAIN)
 
     def _wire(self, demo: gr.Blocks) -> None:
