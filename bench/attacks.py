@@ -21,7 +21,7 @@ from explorer.actions.flags import make_attack
 from explorer.analysis import metrics
 from explorer.attacks.image.classic import IMAGE_ATTACKS
 from explorer.attacks.joint import JOINT_ATTACKS
-from explorer.attacks.run import KINDS, Attack
+from explorer.attacks.registry import KINDS, Attack
 from explorer.attacks.text.classic import TEXT_ATTACKS
 from explorer.base.device import describe_device
 from explorer.data.sets import Examples, read_examples

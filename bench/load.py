@@ -160,12 +160,12 @@ def server(port: int, visitors: int, log: Path) -> Iterator[tuple[str, int]]:
 
 def alone(runs: int) -> list[float]:
     """Seconds each of the same runs takes by the library in a loop, without a server."""
-    from explorer.actions.session import ANY_WRONG, Request, attack_both
+    from explorer.actions.attack import attack_both
     from explorer.attacks.image.classic import PGD
+    from explorer.attacks.request import Request
     from explorer.data.examples import load_examples
     from explorer.models.fast.convolution import keep_memory
     from explorer.models.library import Library
-    from explorer.ui.shell import PAIR
 
     keep_memory()
     library, first, times = Library(), load_examples()["cat"], []
@@ -173,8 +173,7 @@ def alone(runs: int) -> list[float]:
         photo = Path(folder) / "alone.png"
         for number in range(runs + 1):
             photo.write_bytes(picture(max(0, number - 1)))
-            asked = Request(str(photo), first.captions, first.captions[first.true], ANY_WRONG,
-                            "classification", PGD(), PAIR, 0)
+            asked = Request((photo,), first.captions, (first.true,), PGD())
             began = time.monotonic()
             for _ in attack_both(library, asked):
                 pass

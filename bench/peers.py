@@ -116,7 +116,7 @@ def bare_job(model: DualEncoder, pairs: Pairs) -> Job:
             x = x.detach().requires_grad_(True)
             loss = aim.score(model.encode_image(x, fast=True), text).sum()
             (grad,) = torch.autograd.grad(loss, x)
-            moved = x.detach() + ATTACK.step * grad.sign()
+            moved = x.detach() + ATTACK.step_size * grad.sign()
             x = torch.minimum(torch.maximum(moved, clean - ATTACK.eps),
                               clean + ATTACK.eps).clamp(0, 1)
         return x
@@ -130,7 +130,7 @@ def foolbox_job(classifier: nn.Module, pairs: Pairs) -> Job:
 
     foolbox: Any = fb  # typed, but exports nothing by name
     target = foolbox.PyTorchModel(classifier.eval(), bounds=(0, 1), device="cpu")
-    attack = foolbox.attacks.LinfPGD(steps=ATTACK.steps, abs_stepsize=ATTACK.step)
+    attack = foolbox.attacks.LinfPGD(steps=ATTACK.steps, abs_stepsize=ATTACK.step_size)
 
     def job() -> Tensor:
         found: tuple[Any, Tensor, Any] = attack(target, pairs.images, pairs.labels,
@@ -143,7 +143,7 @@ def foolbox_job(classifier: nn.Module, pairs: Pairs) -> Job:
 def torchattacks_job(classifier: nn.Module, pairs: Pairs) -> Job:
     import torchattacks
 
-    attack: Any = torchattacks.PGD(classifier.eval(), eps=ATTACK.eps, alpha=ATTACK.step,
+    attack: Any = torchattacks.PGD(classifier.eval(), eps=ATTACK.eps, alpha=ATTACK.step_size,
                                    steps=ATTACK.steps)
     return lambda: attack(pairs.images, pairs.labels)
 
@@ -156,7 +156,7 @@ def art_job(classifier: nn.Module, pairs: Pairs) -> Job:
     target = PyTorchClassifier(classifier.eval(), nn.CrossEntropyLoss(), tuple(
         pairs.images.shape[1:]), len(pairs.captions), clip_values=(0, 1), device_type="cpu")
     attack = ProjectedGradientDescentPyTorch(
-        target, eps=ATTACK.eps, eps_step=ATTACK.step, max_iter=ATTACK.steps, num_random_init=1,
+        target, eps=ATTACK.eps, eps_step=ATTACK.step_size, max_iter=ATTACK.steps, num_random_init=1,
         batch_size=len(pairs), verbose=False)
     images, labels = pairs.images.numpy(), pairs.labels.numpy()
     return lambda: torch.from_numpy(attack.generate(images, labels))

@@ -11,15 +11,17 @@ import gradio as gr
 import pytest
 
 import explorer.ui.attack.tab as attack_tab
-from explorer.actions.session import ANY_WRONG, Progress, Request, attack_both
+from explorer.actions.attack import attack_both
 from explorer.attacks.image.classic import PGD
+from explorer.attacks.request import Request
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.data.examples import FOLDER
 from explorer.models.library import Library
 from explorer.ui.attack.tab import AttackTab
 
-ASKED = Request(str(FOLDER / "cat.jpg"), ("a cat", "a dog", "a red car"), "a cat", ANY_WRONG,
-                "classification", PGD(eps=2 / 255, steps=3), ("pocket", "pocket-robust"), 0)
+ASKED = Request((FOLDER / "cat.jpg",), ("a cat", "a dog", "a red car"), ("a cat",),
+                PGD(eps=2 / 255, steps=3))
 HEAVY = ("rx-trail", "Attacked PNG")
 OFF = r'class="rx-step"[^>]* disabled'
 

@@ -38,8 +38,9 @@ from explorer.attacks.image.classic import (
     Transfer,
 )
 from explorer.attacks.objective import Measure, dlr, goal_score
+from explorer.attacks.registry import name_of
 from explorer.attacks.result import Result
-from explorer.attacks.run import check_targets, drain, name_of, run, stream
+from explorer.attacks.run import check_targets, drain, run, stream
 from explorer.base.errors import InputError
 from explorer.base.randomness import PerImage
 from explorer.data.pairs import Pairs

@@ -12,17 +12,9 @@ from typing import Any
 import pytest
 
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.base.settings import Settings
-from explorer.jobs.background import (
-    DONE,
-    FAILED,
-    RUNNING,
-    STOPPED,
-    WAITING,
-    Background,
-    Progress,
-    Work,
-)
+from explorer.jobs.background import DONE, FAILED, RUNNING, STOPPED, WAITING, Background, Work
 from explorer.jobs.workrecord import EACH
 from explorer.models.library import Library
 from explorer.server.gate import Gate
@@ -36,11 +28,11 @@ def counting(work: Work) -> Iterator[Progress]:
     for number in range(len(held), 4):
         path.write_text(" ".join([*held, str(number)]))
         held = path.read_text().split()
-        yield Progress(number + 1, 4, f"line {number}")
+        yield Progress(f"line {number}", number + 1, 4)
 
 
 def failing(work: Work) -> Iterator[Progress]:
-    yield Progress(0, 2)
+    yield Progress("", 0, 2)
     raise {"input": InputError("there is no such thing"), "bug": KeyError("x")}[work.title]
 
 

@@ -13,8 +13,9 @@ import gradio as gr
 import pytest
 from test_pairs import BAD, GOOD, sentence
 
-from explorer.actions.session import ANY_WRONG, Request, attack_both
+from explorer.actions.attack import attack_both
 from explorer.attacks.image.classic import PGD
+from explorer.attacks.request import Request
 from explorer.base.errors import InputError
 from explorer.data.examples import FOLDER
 from explorer.models.library import Library
@@ -27,8 +28,8 @@ CAPTIONS = ("a cat", "a dog", "a red car")
 def finish(library: Library, photo: str = CAT, captions: tuple[str, ...] = CAPTIONS,
            true: str = "", goal: str = "classification") -> None:
     """One press of the button, which must end with both models attacked and compared."""
-    request = Request(photo, captions, true, ANY_WRONG, goal, PGD(eps=2 / 255, steps=1),
-                      ("plain", "hard"), 0)
+    request = Request((photo,), captions, (true or 0,), PGD(eps=2 / 255, steps=1), goal=goal,
+                      models=("plain", "hard"))
     last = list(attack_both(library, request))[-1]
     assert last.text == "Done." and last.outcome is not None
     assert all(part.result is not None for part in last.outcome.parts)
@@ -127,8 +128,9 @@ def test_settings_at_the_ends_of_their_ranges_are_taken() -> None:
     assert build(eps=0).eps == 0 and build(eps=255).eps == 1
     assert build(steps=1).steps == 1 and build(steps=200.0).steps == 200
     assert build(step=0.25).step == 0.25 / 255
-    assert build(eps=None, norm="l2", eps_l2=2, steps=10).step == 0.5
-    assert build(norm="l2", eps_l2=0).step > 0
+    assert build(step=0).step is None and build(step=0, eps=16, steps=10).step_size == 4 / 255
+    assert build(eps=None, norm="l2", eps_l2=2, steps=10).step_size == 0.5
+    assert build(norm="l2", eps_l2=0).step_size > 0
 
 
 def test_sliders_hand_over_what_the_browser_sent() -> None:

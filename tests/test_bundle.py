@@ -14,11 +14,11 @@ import pytest
 import torch
 from helpers import CAPTIONS
 
-from explorer.attacks.build import attack_of
 from explorer.attacks.image.classic import IMAGE_ATTACKS, PGD
 from explorer.attacks.joint import JOINT_ATTACKS
+from explorer.attacks.registry import Attack, attack_of, kind_of, name_of, settings_of
 from explorer.attacks.result import Result
-from explorer.attacks.run import Attack, kind_of, name_of, run, settings_of
+from explorer.attacks.run import run
 from explorer.attacks.text.classic import TEXT_ATTACKS, Typo
 from explorer.base.errors import InputError
 from explorer.data.pairs import Pairs

@@ -17,11 +17,9 @@ from helpers import CAPTIONS, grid_images
 from PIL import Image
 
 from explorer.actions import evaluate as evaluating
-from explorer.actions.attack import prepare, run_call, tuned
 from explorer.actions.evaluate import Evaluation, named_attacks
 from explorer.actions.project import Map, lay
 from explorer.actions.service import Service, Told
-from explorer.actions.session import Progress
 from explorer.actions.values import Answer
 from explorer.analysis import metrics
 from explorer.analysis.embedding.landmarks import concepts
@@ -30,9 +28,14 @@ from explorer.analysis.embedding.shift import EXAMPLE, LANDMARK, Anchors, angle
 from explorer.analysis.embedding.state import Spaces
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.joint import JointAttack
+from explorer.attacks.registry import make_attack
+from explorer.attacks.request import Request, answer
 from explorer.attacks.result import Result
+from explorer.attacks.run import run
+from explorer.attacks.text.classic import Typo
 from explorer.base.errors import InputError
-from explorer.data.pairs import to_image
+from explorer.base.progress import Progress
+from explorer.data.pairs import one_pair, open_image, to_image
 from explorer.data.sets import read_examples
 from explorer.models.cards import Card
 from explorer.models.encoder import DualEncoder
@@ -85,35 +88,33 @@ def photo(**more: Any) -> dict[str, Any]:
 
 
 def test_settings_are_the_attacks_own() -> None:
-    attack = tuned("image", None, {"eps": "8/255", "steps": 4})
+    attack = make_attack("image", None, {"eps": "8/255", "steps": 4})
     assert isinstance(attack, PGD) and attack.eps == 8 / 255
-    assert attack.step == pytest.approx(2.5 * 8 / 255 / 4)  # follows eps
-    assert cast(PGD, tuned("image", "pgd", {"eps": "8/255", "step": "1/255"})).step == 1 / 255
-    joint = tuned("joint", None, {"eps": "2/255", "words": 2})
+    assert attack.step_size == pytest.approx(2.5 * 8 / 255 / 4)  # follows eps
+    assert cast(PGD, make_attack("image", "pgd", {"eps": "8/255", "step": "1/255"})).step == 1 / 255
+    joint = make_attack("joint", None, {"eps": "2/255", "words": 2})
     assert isinstance(joint, JointAttack) and joint.image.eps == 2 / 255
     for settings, words in (({"rounds": 3}, "no setting rounds; it has eps"),
                             ({"eps": []}, "eps must be"), ({"steps": "many"}, "steps must be"),
                             ({"eps": 10**400}, "eps must be"), ({"norm": {}}, "norm")):
         with pytest.raises(InputError, match=words):
-            tuned("image", "pgd", settings)
+            make_attack("image", "pgd", settings)
 
 
 def test_an_attack_says_what_was_done(service: Service, tiny: DualEncoder) -> None:
-    answer = end(service.attack(photo(true=2, settings={"eps": "4/255", "steps": 2}, seed=3)))
-    assert [run["model"] for run in answer.data["runs"]] == ["tiny", "tiny"]
-    call = prepare(PNG, CAPTIONS, 2, models=("plain",), seed=3,
-                   settings={"eps": 4 / 255, "steps": 2})
-    *_, results = run_call(service.library, call)
-    assert isinstance(results, dict)
-    result: Result = results["plain"]
-    for run in answer.data["runs"]:
-        clean, now = (np.array(Image.open(io.BytesIO(answer.pictures[run["files"][kind]])), int)
+    said = end(service.attack(photo(true=2, settings={"eps": "4/255", "steps": 2}, seed=3)))
+    assert [one["model"] for one in said.data["runs"]] == ["tiny", "tiny"]
+    asked = Request((PNG,), CAPTIONS, (2,), PGD(eps=4 / 255, steps=2), models=("plain",), seed=3)
+    *_, result = answer(service.library, asked)
+    assert isinstance(result, Result)
+    for one in said.data["runs"]:
+        clean, now = (np.array(Image.open(io.BytesIO(said.pictures[one["files"][kind]])), int)
                       for kind in ("clean", "adversarial"))
-        assert np.abs(now - clean).max() == run["linf_255"] <= 4
-        assert run["adversarial"]["cosines"] == result.adversarial.cosines[0].tolist()
-        assert run["success"] == bool(result.success[0])
-        assert run["attack"]["seed"] == 3 and run["sentence"] in answer.data["sentences"]
-    assert answer.data["true"] == 2 and answer.data["captions"] == list(CAPTIONS)
+        assert np.abs(now - clean).max() == one["linf_255"] <= 4
+        assert one["adversarial"]["cosines"] == result.adversarial.cosines[0].tolist()
+        assert one["success"] == bool(result.success[0])
+        assert one["attack"]["seed"] == 3 and one["sentence"] in said.data["sentences"]
+    assert said.data["true"] == 2 and said.data["captions"] == list(CAPTIONS)
 
 
 def test_an_example_brings_its_captions(service: Service) -> None:
@@ -213,9 +214,9 @@ def test_hostile_archives_get_a_sentence(service: Service, tmp_path: Path) -> No
 def test_a_projection_holds_true_numbers(service: Service) -> None:
     values = photo(models=["plain"], settings={"eps": "8/255", "steps": 3}, neighbours=3)
     (side,) = end(service.project({**values, "background": True})).data["sides"]
-    call = prepare(PNG, CAPTIONS, models=("plain",), settings={"eps": 8 / 255, "steps": 3})
-    *_, results = run_call(service.library, call)
-    result = cast(dict[str, Result], results)["plain"]
+    asked = Request((PNG,), CAPTIONS, (0,), PGD(eps=8 / 255, steps=3), models=("plain",))
+    *_, result = answer(service.library, asked)
+    assert isinstance(result, Result)
     clean, now = result.clean.features[0].numpy(), result.adversarial.features[0].numpy()
     (shift,) = side["true_space"]["shifts"]
     assert shift["angle"] == pytest.approx(angle(clean, now), abs=1e-3)
@@ -244,15 +245,15 @@ def test_each_mistake_in_a_projection_is_one_sentence(
 
 
 def test_a_map_of_changed_words_has_no_noise(shelf: Library, spaces: Spaces) -> None:
-    call = prepare(PNG, CAPTIONS, kind="text", name="typo", models=("plain", "hard"))
-    *_, results = run_call(shelf, call)
-    *_, found = lay(shelf, spaces, cast(dict[str, Result], results), View("pca"))
+    results = {name: run(Typo(), shelf.load(name), one_pair(open_image(PNG), CAPTIONS, 0, 32))
+               for name in ("plain", "hard")}
+    *_, found = lay(shelf, spaces, results, View("pca"))
     assert isinstance(found, Map) and found["hard"].role == "robust"
     assert not found["plain"].found.has("noise")
     assert found._repr_html_().count("<svg") == 2 and "in the true space" in (
         found._repr_html_().lower())
     with pytest.raises(InputError, match="UMAP is in the"):
-        list(lay(shelf, spaces, cast(dict[str, Result], results), View("umap")))
+        list(lay(shelf, spaces, results, View("umap")))
 
 
 def test_an_evaluation_is_read_and_saved(service: Service, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from cli_fixtures import CAT, assert_refused
 from PIL import Image
 
 from explorer.actions import cli
-from explorer.actions.flags import kind_named, make_attack
+from explorer.actions.flags import make_attack
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack, Separate
+from explorer.attacks.registry import kind_named
 from explorer.attacks.text.base import TextAttack
 from explorer.attacks.text.classic import TEXT_ATTACKS, BertAttack, Character
 from explorer.base.words import characters_changed, words_changed

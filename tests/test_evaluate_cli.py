@@ -18,8 +18,9 @@ from explorer.analysis.evaluation.plan import Plan
 from explorer.analysis.evaluation.work import carry_out, table_of, wish_of
 from explorer.attacks.image.classic import PGD
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.data.registry import PHOTOS, UPLOAD
-from explorer.jobs.background import Background, Progress
+from explorer.jobs.background import Background
 from explorer.models.library import Library
 from explorer.ui.evaluate.form import EvaluateForm, absent, here
 

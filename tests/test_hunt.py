@@ -19,12 +19,13 @@ from explorer.analysis.failures.hunt import BATCH, Wish, hunt
 from explorer.analysis.failures.slices import Found, View, chosen, quantity, read_study
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.joint import Separate
-from explorer.attacks.run import Attack, run
+from explorer.attacks.registry import Attack
+from explorer.attacks.run import run
 from explorer.attacks.text.classic import Typo
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.data.pairs import Pairs, to_image, to_pixels
 from explorer.data.registry import UPLOAD
-from explorer.jobs.background import Progress
 from explorer.models.encoder import DualEncoder
 from explorer.models.library import Library
 from explorer.results.bundle import read_bundle

@@ -40,8 +40,9 @@ from explorer.attacks.joint import (
     apart,
 )
 from explorer.attacks.objective import Objective
+from explorer.attacks.registry import name_of, settings_of
 from explorer.attacks.result import Result
-from explorer.attacks.run import name_of, run, settings_of, stream
+from explorer.attacks.run import run, stream
 from explorer.attacks.text.base import TextAttack
 from explorer.attacks.text.classic import TEXT_ATTACKS, Character, Typo
 from explorer.base.errors import InputError

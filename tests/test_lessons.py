@@ -31,7 +31,7 @@ from explorer.models.library import Library
 from explorer.results.views import esc
 from explorer.server.gate import Gate
 from explorer.ui.learn.live import LiveRuns
-from explorer.ui.learn.state import Progress, answered, finished, read
+from explorer.ui.learn.state import Standing, answered, finished, read
 
 PAIR = ("pocket", "pocket-robust")
 NUMBERS = range(1, COUNT + 1)
@@ -212,7 +212,7 @@ def test_kept_files_are_small() -> None:
 
 
 def test_progress_counts_and_marks() -> None:
-    state = answered(Progress(lesson=3), 0, 2, 3)
+    state = answered(Standing(lesson=3), 0, 2, 3)
     assert state.step == 3 and state.of(3) == (2, None) and not state.done(3)
     state = answered(state, 1, 1, 5)
     assert state.done(3) and finished(state) == 1
@@ -242,7 +242,7 @@ def visitor() -> gr.Request:
 
 def drive(runs: LiveRuns, lesson: int, name: str, option: str, lang: str = "en") -> list[Any]:
     ticket = runs.tickets.take(visitor())
-    state = Progress(lang=lang, lesson=lesson).plain()
+    state = Standing(lang=lang, lesson=lesson).plain()
     return list(runs.go(visitor(), ticket, state, PAIR, name, option, ""))
 
 
@@ -256,13 +256,13 @@ def test_a_stopped_run_says_so_and_frees_the_device(library: Library) -> None:
     gate = Gate(Settings(at_once=1))
     runs = LiveRuns(library, gate, None)
     ticket = runs.tickets.take(visitor())
-    pages = runs.go(visitor(), ticket, Progress(lesson=3).plain(), PAIR, "cat", "1", "")
+    pages = runs.go(visitor(), ticket, Standing(lesson=3).plain(), PAIR, "cat", "1", "")
     next(pages)
     assert "Running step 1 of" in next(pages)[0]
-    runs.halt(Progress().plain(), visitor())
+    runs.halt(Standing().plain(), visitor())
     assert "Stopped." in list(pages)[-1][0]
     assert gate.turns.running() == 0
-    assert "Nothing is running." in runs.halt(Progress().plain(), visitor())
+    assert "Nothing is running." in runs.halt(Standing().plain(), visitor())
 
 
 def test_a_live_run_waits_for_its_turn(library: Library) -> None:
@@ -270,7 +270,7 @@ def test_a_live_run_waits_for_its_turn(library: Library) -> None:
     other = gate.turns.enter("somebody else")
     runs = LiveRuns(library, gate, None)
     ticket = runs.tickets.take(visitor())
-    pages = runs.go(visitor(), ticket, Progress(lesson=1).plain(), PAIR, "cat", "own", "")
+    pages = runs.go(visitor(), ticket, Standing(lesson=1).plain(), PAIR, "cat", "own", "")
     next(pages)
     assert "1 before you" in next(pages)[0]
     gate.turns.leave(other)

@@ -9,10 +9,10 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from explorer.actions.session import Request
 from explorer.attacks.image.classic import FGSM, PGD
 from explorer.attacks.joint import JOINT_ATTACKS, Alternating
-from explorer.attacks.run import Attack, name_of
+from explorer.attacks.registry import Attack, name_of
+from explorer.attacks.request import Request
 from explorer.attacks.text.classic import TEXT_ATTACKS, BertAttack
 from explorer.base.errors import InputError
 from explorer.data.examples import load_examples
@@ -54,8 +54,8 @@ def test_a_link_asks_the_same_again(attack: Attack, captions: tuple[str, ...]) -
 
 def test_a_link_holds_settings_alone() -> None:
     """A person's own photo is not in it, nor its name, nor anything of this computer."""
-    request = Request("/tmp/upload/secret-holiday.jpg", ("a cat", "a dog"), "a cat", "",
-                      "embedding", PGD(), ("pocket", "pocket-robust"), 0, "your photo")
+    request = Request(("/tmp/upload/secret-holiday.jpg",), ("a cat", "a dog"), ("a cat",), PGD(),
+                      goal="embedding")
     found = parse_qs(link(request).removeprefix("?"))
     assert found == {"tab": ["attack"], "image": ["own"], "captions": ["a cat|a dog"],
                      "true": ["a cat"], "standard": ["pocket"], "robust": ["pocket-robust"],

@@ -15,7 +15,8 @@ import torch
 from text_helpers import SENTENCES, Bag, bag_pairs, check_readings, check_words, four_sentences
 
 from explorer.attacks.engine import Step
-from explorer.attacks.run import name_of, run, stream
+from explorer.attacks.registry import name_of
+from explorer.attacks.run import run, stream
 from explorer.attacks.text import recipes
 from explorer.attacks.text.recipes import Recipe
 from explorer.base.errors import InputError

@@ -14,7 +14,6 @@ from torch import Tensor
 from explorer.analysis import retrieval
 from explorer.analysis.metrics import wilson
 from explorer.analysis.retrieval import (
-    Progress,
     Ranks,
     Recall,
     Success,
@@ -30,6 +29,7 @@ from explorer.attacks.image.classic import PGD, Noise
 from explorer.attacks.joint import SetGuided
 from explorer.attacks.text.classic import Character
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.data.pairs import to_image
 from explorer.data.sets import RetrievalSet, read_retrieval
 from explorer.models.encoder import DualEncoder
@@ -150,7 +150,7 @@ def test_attacks_of_every_kind(tiny: DualEncoder, five: RetrievalSet, attack: PG
     events = list(stream_retrieval(tiny, attack, five, batch=3))
     found = events[-1]
     assert isinstance(found, retrieval.Retrieval)
-    assert [e.index for e in events if isinstance(e, Progress)] == [4, 6]
+    assert [e.done for e in events if isinstance(e, Progress)] == [4, 6]
     assert any(isinstance(e, Step) for e in events)
     clean = evaluate_retrieval(tiny, None, five)
     assert found.clean == clean.clean  # batches and attacks leave the clean numbers alone

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from explorer.actions.session import Progress
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.base.settings import Settings
 from explorer.results.outcome import Outcome
 from explorer.server.gate import Gate

@@ -60,7 +60,7 @@ def packed(folder: Path, n: int = 6, broken: int = 1) -> str:
 
 def test_a_zip_becomes_points_and_a_sheet_of_thumbnails(spaces: Spaces, tmp_path: Path) -> None:
     said = drain(spaces.take_set("me", packed(tmp_path), PAIR))
-    assert said is not None and said.final and said.text == (
+    assert said is not None and said.last and said.text == (
         "5 pictures are on the map. 1 could not be read.")
     own = spaces.sets.last("me")
     assert own is not None and spaces.sets.last("you") is None
@@ -194,7 +194,7 @@ def test_a_stopped_job_says_so_and_mistakes_are_sentences(scene: Scene) -> None:
 def test_saliency_of_the_last_attack(scene: Scene) -> None:
     made: list[str] = []
     said = drain(saliency_job(scene.library, scene.store.last("me"), "gradient", "a dog", made))
-    assert said is not None and said.final and len(made) == 2
+    assert said is not None and said.last and len(made) == 2
     assert made[0].count("<img") == 3 and "“a dog”" in made[0] and made[0].count("<tr>") == 10
     with pytest.raises(InputError, match="run an attack"):
         drain(saliency_job(scene.library, None, "gradient", None, []))

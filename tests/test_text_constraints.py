@@ -21,7 +21,8 @@ from torch import Tensor
 from explorer.attacks.engine import Step
 from explorer.attacks.language import thesaurus
 from explorer.attacks.language.encoder import sentence_encoder
-from explorer.attacks.run import name_of, run, stream
+from explorer.attacks.registry import name_of
+from explorer.attacks.run import run, stream
 from explorer.attacks.text.classic import (
     TEXT_ATTACKS,
     BertAttack,

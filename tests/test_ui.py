@@ -13,13 +13,16 @@ import pytest
 import torch
 from text_helpers import four_sentences
 
-from explorer.actions.session import ANY_WRONG, Progress, Request, attack_both, check
+from explorer.actions.attack import attack_both
 from explorer.attacks.image.classic import IMAGE_ATTACKS, PGD
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack, Separate
-from explorer.attacks.run import Attack, kind_of, run
+from explorer.attacks.registry import Attack, kind_of
+from explorer.attacks.request import Request
+from explorer.attacks.run import run
 from explorer.attacks.text.base import TextAttack
 from explorer.attacks.text.classic import TEXT_ATTACKS, Character, HotFlip, Typo
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.base.words import words_changed
 from explorer.data.examples import FOLDER, load_examples
 from explorer.models.encoder import DualEncoder
@@ -31,6 +34,7 @@ from explorer.results.views import esc
 from explorer.ui.attack.examples import strip
 from explorer.ui.attack.tab import AttackTab
 from explorer.ui.shared.choice import AttackChoice
+from explorer.ui.shared.desk import ANY_WRONG, aim
 from explorer.ui.shared.forms import AttackForm, own_fields, read
 from explorer.ui.shared.runs import Tickets
 
@@ -38,8 +42,8 @@ CAPTIONS = ("a cat", "a dog", "a red car")
 
 
 def request(**changes: Any) -> Request:
-    base = Request(str(FOLDER / "cat.jpg"), CAPTIONS, "a cat", ANY_WRONG, "classification",
-                   PGD(eps=2 / 255, steps=3), ("plain", "hard"), 0)
+    base = Request((FOLDER / "cat.jpg",), CAPTIONS, ("a cat",), PGD(eps=2 / 255, steps=3),
+                   models=("plain", "hard"))
     return replace(base, **changes)
 
 
@@ -88,20 +92,24 @@ def test_stopping_the_run_stops_the_attack(two: Library) -> None:
 
 
 def test_a_new_target_joins_the_captions() -> None:
-    captions, true, target = check(request(target="  a blue   bird "))
-    assert captions == (*CAPTIONS, "a blue bird") and (true, target) == (0, 3)
-    assert check(request(target="a dog"))[2] == 1
-    assert check(request(target="")) == (CAPTIONS, 0, None)
+    asked = request(target="  a blue   bird ").checked()
+    assert asked.captions == (*CAPTIONS, "a blue bird")
+    assert (asked.true, asked.target) == ((0,), 3)
+    assert request(target="a dog").checked().target == 1
+    assert request(target=1).checked().target == 1
+    assert [aim(said) for said in ("", None, ANY_WRONG, " a  dog ")] == [None, None, None, "a dog"]
 
 
 @pytest.mark.parametrize(("changes", "words"), [
-    ({"photo": None}, "choose a photo"),
+    ({"pictures": ()}, "choose a photo"),
     ({"captions": ()}, "at least one caption"),
     ({"captions": ("a cat", "a cat")}, "are the same"),
     ({"captions": ("a cat",)}, "no wrong answer"),
-    ({"true": "a lion"}, "mark one of the captions"),
+    ({"true": ("a lion",)}, "mark one of the captions"),
     ({"target": "a cat"}, "the true caption already"),
-    ({"photo": "/nowhere/x.png"}, "cannot read"),
+    ({"true": (3,)}, "0 to 2"), ({"seed": -1}, "seed must be"), ({"models": ()}, "name a model"),
+    ({"goal": "worse"}, "goal must be"), ({"target": 9}, "0 to 2"), ({"true": ()}, "each picture"),
+    ({"pictures": ("/nowhere/x.png",)}, "cannot read"),
 ])
 def test_bad_requests_get_one_sentence(
     two: Library, changes: dict[str, Any], words: str,
@@ -270,7 +278,7 @@ def test_what_a_form_is_set_to_is_what_it_builds(attack: Attack, tiny: DualEncod
 @pytest.mark.parametrize("name", TEXT_ATTACKS)
 def test_a_text_run_draws_the_changed_words(name: str, two: Library) -> None:
     attack = TEXT_ATTACKS[name]()
-    events = list(attack_both(two, request(captions=SENTENCES, true=SENTENCES[0], attack=attack,
+    events = list(attack_both(two, request(captions=SENTENCES, true=(0,), attack=attack,
                                            goal="similarity")))
     assert {e.text for e in events if e.total} == {"Attacking the caption on plain",
                                                    "Attacking the caption on hard"}
@@ -290,7 +298,7 @@ def test_a_text_run_draws_the_changed_words(name: str, two: Library) -> None:
 
 @pytest.mark.parametrize("name", JOINT_ATTACKS)
 def test_a_joint_run_draws_each_half_beside_it(name: str, two: Library) -> None:
-    events = list(attack_both(two, request(captions=SENTENCES, true=SENTENCES[0],
+    events = list(attack_both(two, request(captions=SENTENCES, true=(0,),
                                            attack=joint(name))))
     said = {e.text for e in events if e.total}
     assert {f"For comparison, the {what} alone on {m}" for what in ("photo", "caption")
@@ -316,7 +324,7 @@ def test_a_word_of_the_class_that_went_is_said_and_protected(two: Library) -> No
     said = []
     for protect in (False, True):
         attack = HotFlip(protect=protect)
-        outcome = list(attack_both(two, request(captions=captions, true=captions[0],
+        outcome = list(attack_both(two, request(captions=captions, true=(0,),
                                                 attack=attack)))[-1].outcome
         assert outcome is not None
         result = outcome.parts[0].result
@@ -333,7 +341,7 @@ def test_a_word_of_the_class_that_went_is_said_and_protected(two: Library) -> No
 def test_a_caption_that_cannot_change_is_said_on_the_page(
     two: Library, captions: tuple[str, ...], attack: TextAttack,
 ) -> None:
-    outcome = list(attack_both(two, request(captions=captions, true=captions[0],
+    outcome = list(attack_both(two, request(captions=captions, true=(0,),
                                             attack=attack)))[-1].outcome
     assert outcome is not None
     page = draw(outcome)
@@ -345,7 +353,7 @@ def test_a_caption_that_cannot_change_is_said_on_the_page(
     " ".join(["remarkable"] * 100)])
 def test_odd_captions_reach_the_page_whole_and_harmless(two: Library, caption: str) -> None:
     attack = Separate(image=PGD(eps=1 / 255, steps=1), text=Character(rho=5))
-    made = request(captions=(caption, "a dog"), true=caption, attack=attack)
+    made = request(captions=(caption, "a dog"), true=(caption,), attack=attack)
     outcome = list(attack_both(two, made))[-1].outcome
     assert outcome is not None and outcome.parts[0].result is not None
     page = draw(outcome)
@@ -358,5 +366,5 @@ def test_odd_captions_reach_the_page_whole_and_harmless(two: Library, caption: s
 def test_a_target_needs_an_attack_that_can_aim(two: Library) -> None:
     for name in ("co-attack", "set-guided"):
         with pytest.raises(InputError, match="has no target"):
-            list(attack_both(two, request(captions=SENTENCES, true=SENTENCES[0],
+            list(attack_both(two, request(captions=SENTENCES, true=(0,),
                                           target=SENTENCES[1], attack=joint(name))))

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from bench.reproduce.config import Config, Row, located
-from explorer.attacks.image.classic import PGD, default_step
+from explorer.attacks.image.classic import PGD
 from explorer.attacks.joint import JOINT_ATTACKS
 from explorer.attacks.run import run
 from explorer.attacks.text.classic import BertAttack
@@ -62,9 +62,8 @@ def measure(model: DualEncoder, examples: Examples, level: int, config: Config,
     and the clean picture, each with the attacked and the clean captions. Images that are wrong
     before the attack stay wrong."""
     eps = level / 255
-    step = default_step(eps, "linf", config.attack_steps)
     attack = JOINT_ATTACKS["separate"](
-        image=PGD(eps, step=step, steps=config.attack_steps),
+        image=PGD(eps, steps=config.attack_steps),
         text=BertAttack(objective="kl", captions="all", words=config.words))
     hits: dict[str, list[int]] = {kind: [] for kind in KINDS}
     for pairs in examples.batches(model.size):

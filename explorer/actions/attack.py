@@ -1,124 +1,134 @@
-"""The call `attack`: one photo, its captions, or both, against one or more models."""
+"""The action `attack`: a request on its models, and what tells how much the result is worth: each
+half alone, noise of the same size, transfer between the models, and the smallest budget."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torch
-from PIL import Image
-
-from explorer.actions.session import WHAT, Progress
-from explorer.actions.values import PAIR, Answer
-from explorer.attacks.budgets import parse_eps
-from explorer.attacks.build import attack_of
+from explorer.analysis.metrics import read_by, smallest_flip
 from explorer.attacks.engine import Step
-from explorer.attacks.image.base import default_step
-from explorer.attacks.result import Result, versions
-from explorer.attacks.run import Attack, name_of, settings_of, stream
-from explorer.base.errors import InputError
-from explorer.data.pairs import clean_captions, one_pair, open_image
+from explorer.attacks.image.classic import PGD, ImageAttack, Noise
+from explorer.attacks.joint import JointAttack
+from explorer.attacks.registry import Attack
+from explorer.attacks.request import WHAT, Request, step_of
+from explorer.attacks.result import Result
+from explorer.attacks.run import drain
+from explorer.base.progress import Progress
+from explorer.models.encoder import DualEncoder
 from explorer.models.library import Library
-from explorer.results.saving import as_dict, file_stem, picture_files
-from explorer.results.verdicts import verdict
+from explorer.results.bundle import Bundle, bundle_bytes, read_bundle
+from explorer.results.outcome import Flip, Outcome, Part
+from explorer.results.replay import restored
 
-USUAL = {"image": "pgd", "text": "bert", "joint": "alternating"}
+MOST_FLIP = 16
+LONG = 60  # steps; the search for the smallest budget repeats the attack and takes PGD instead
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
-    """An attack that may be run. true, target: numbers of captions."""
+class _Run:
+    """A checked request, its opened models, and what is known so far."""
 
-    image: Image.Image
-    captions: tuple[str, ...]
-    true: int
-    target: int | None
-    attack: Attack
-    models: tuple[str, ...]
-    goal: str
-    seed: int
+    asked: Request
+    models: list[DualEncoder]
+    outcome: Outcome
+
+    def each(self) -> Iterator[tuple[Part, DualEncoder]]:
+        return zip(self.outcome.parts, self.models, strict=True)
 
 
-def tuned(kind: str, name: str | None, settings: Mapping[str, Any]) -> Attack:
-    """The attack of a kind and registry name (None: the usual one) with settings of its own; eps
-    and step may be texts such as "4/255", and PGD's step follows its eps unless it is given.
-
-    Raises InputError for anything else, settings that the attack does not have included.
-    """
-    if kind not in USUAL:
-        raise InputError(f"kind must be image, text or joint, not '{kind}'")
-    values = {k: parse_eps(v) if k in ("eps", "step") else v for k, v in settings.items()}
-    try:
-        attack = attack_of(kind, name or USUAL[kind], values)
-        has = settings_of(attack)
-        unknown = values.keys() - has.keys()
-        if unknown:
-            raise InputError(f"the attack {name_of(attack)} has no setting "
-                             f"{', '.join(sorted(unknown))}; it has {', '.join(has)}")
-        if "step" in has and "step" not in values:
-            values["step"] = default_step(has["eps"], has["norm"], has["steps"])
-            attack = attack_of(kind, name or USUAL[kind], values)
-    except InputError:
-        raise
-    except (TypeError, ValueError, OverflowError):  # such as a text where a number belongs
-        raise InputError("the settings of the attack are of the wrong type") from None
-    return attack
-
-
-def prepare(image: str | Path | bytes | Image.Image, captions: Sequence[str], true: int = 0,
-            kind: str = "image", name: str | None = None, models: Sequence[str] = PAIR,
-            goal: str = "classification", target: str | None = None, seed: int = 0,
-            settings: Mapping[str, Any] | None = None) -> Call:
-    """Checks what is asked for. Raises InputError in one sentence."""
-    said = clean_captions(captions)
-    if not 0 <= true < len(said):
-        raise InputError(f"true must be a caption's number, 0 to {len(said) - 1}")
-    aim = None
-    if target is not None:
-        (wanted,) = clean_captions([target])
-        said = said if wanted in said else clean_captions([*said, wanted])
-        aim = said.index(wanted)
-    attack = tuned(kind, name, settings or {})
-    return Call(open_image(image), said, true, aim, attack, tuple(models), goal, seed)
-
-
-def run_call(library: Library, call: Call, record: bool = False,
-             ) -> Iterator[Progress | dict[str, Result]]:
-    """Attacks each model in turn, saying how far it is; at last the results by model."""
-    results: dict[str, Result] = {}
-    targets = None if call.target is None else torch.tensor([call.target])
-    for name in call.models:
+def attack_both(library: Library, request: Request) -> Iterator[Progress]:
+    """Runs a request of one picture, yielding Progress; pictures come as soon as each is ready."""
+    asked = request.checked()
+    run = _Run(asked, [], Outcome(asked.alt, [Part(library.card(m)) for m in asked.models]))
+    outcome = run.outcome
+    for name in asked.models:
         yield Progress(f"Opening {name} …")
-        model = library.load(name)
-        pair = one_pair(call.image, call.captions, call.true, model.size)
-        for event in stream(call.attack, model, pair, call.goal, targets, call.seed, record):
+        run.models.append(library.load(name))
+    pixels = pixel_half(asked.attack)
+    searched = (asked.goal == "classification" and isinstance(asked.attack, ImageAttack)
+                and not isinstance(pixels, Noise))
+    for part, model in run.each():
+        part.flip_searched = searched
+        for event in asked.events(model, record=True):
             if isinstance(event, Step):
-                yield Progress(f"Attacking {WHAT[event.what]} on {name}", event.index, event.total)
+                yield step_of(event, part.card.id)
             else:
-                results[name] = event
-    yield results
+                part.result = event
+        yield Progress(f"Attacked {part.card.id}", outcome=outcome.now())
+    yield from _compared(run, pixels)
+    if searched:
+        yield from _flips(run)
+    outcome.bundle = bundle_bytes([p.result for p in outcome.parts if p.result is not None],
+                                  {m.card.id: m.fingerprint for m in run.models}, asked.alt)
+    yield Progress("Done.", outcome=outcome.now())
 
 
-def sentence(result: Result) -> str:
-    """What happened to the picture, in one sentence that names the model; for changed captions
-    the words too."""
-    said = f"{result.model}: {verdict(result)[1]}"
-    clean, now = result.own_captions()
-    if clean != now:
-        said += f" The true caption reads “{now}” now."
-    return said
+def _compared(run: _Run, pixels: ImageAttack | None) -> Iterator[Progress]:
+    """With its halves, with random noise of the same size, and between the models."""
+    if isinstance(run.asked.attack, JointAttack):
+        yield from _halves(run, run.asked.attack)
+    if pixels is not None:
+        noise = Noise(eps=pixels.eps, norm=pixels.norm)
+        for part, model in run.each():
+            part.noise = drain(run.asked.events(model, attack=noise))
+    _transfer(run.outcome, run.models)
+    yield Progress("Compared with random noise and with each other", outcome=run.outcome.now())
 
 
-def plain(call: Call, results: Mapping[str, Result]) -> Answer:
-    """Everything but features: scores, success, distances, and the two PNGs of each model."""
-    runs, pictures = [], dict[str, bytes]()
-    for number, (model, result) in enumerate(results.items()):
-        names, contents = picture_files(result, f"{number}-{file_stem(model)}")
-        kept = {k: names[k] for k in ("clean", "adversarial")}
-        pictures |= {name: contents[name] for name in kept.values()}
-        runs.append({**as_dict(result, files=kept), "sentence": sentence(result)})
-    return Answer({"sentences": [run["sentence"] for run in runs], "captions": list(call.captions),
-                   "true": call.true, "target": call.target, "seed": call.seed, "runs": runs,
-                   "versions": versions()}, pictures)
+def reopen(library: Library, file: str) -> tuple[Bundle, Outcome]:
+    """A saved bundle and the outcome that it shows, scored anew."""
+    bundle = read_bundle(Path(file))
+    results = restored(bundle, library)
+    outcome = Outcome(bundle.alt, [Part(library.card(r.model), r, flip_searched=False)
+                                   for r in results])
+    _transfer(outcome, [library.load(r.model) for r in results])
+    return bundle, outcome
+
+
+def pixel_half(attack: Attack) -> ImageAttack | None:
+    """The part of an attack that changes the image, if any."""
+    half = attack.image if isinstance(attack, JointAttack) else attack
+    return half if isinstance(half, ImageAttack) else None
+
+
+def _halves(run: _Run, attack: JointAttack) -> Iterator[Progress]:
+    """Each half of a joint attack alone, at the same budget."""
+    halves: tuple[tuple[str, Attack], ...] = (("image", attack.image), ("text", attack.text))
+    for part, model in run.each():
+        for what, half in halves:
+            for event in run.asked.events(model, attack=half):
+                if isinstance(event, Step):
+                    yield Progress(f"For comparison, {WHAT[what]} alone on {part.card.id}",
+                                   event.index, event.total)
+                else:
+                    part.alone[what] = event
+
+
+def _transfer(outcome: Outcome, models: list[DualEncoder]) -> None:
+    """Each model's reading of what was made against the other."""
+    for made, part in enumerate(outcome.parts):
+        result = part.result
+        assert isinstance(result, Result)
+        for read, model in enumerate(models):
+            outcome.grid[made, read] = (result, *read_by(model, result))
+
+
+def _flips(run: _Run) -> Iterator[Progress]:
+    asked = run.asked
+    assert isinstance(asked.attack, ImageAttack)
+    short = asked.attack if asked.attack.total <= LONG else PGD()
+    attack = replace(short, norm="linf", eps=1 / 255)
+    for part, model in run.each():
+        steps, shown = 0, part.result
+        assert shown is not None
+        known = max(1, int(shown.linf_255[0])) if bool(shown.success[0]) else None
+        for event in smallest_flip(attack, model, asked.pairs(model.size), asked.goal,
+                                   asked.targets(), asked.seed, MOST_FLIP, known):
+            if isinstance(event, Flip):
+                part.flip = event
+            else:
+                steps += 1
+                yield Progress(f"Looking for the smallest ε that flips {part.card.id}: "
+                               f"step {steps}")

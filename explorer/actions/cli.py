@@ -58,23 +58,20 @@ def _add_budget(parser: argparse.ArgumentParser, paper_steps: int, several: bool
     group.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
     group.add_argument("--preset", choices=["paper"],
                        help=f"paper: pgd, eps 1/255, step 1/255, {paper_steps} steps, random "
-                       "start, as in arXiv 2404.19287; other flags change it")
+                       "start; bert with kl on all captions; separate, as in arXiv 2404.19287; "
+                       "other flags change it")
 
 
-def _add_text(parser: argparse.ArgumentParser, paper: bool) -> None:
-    """paper: the defaults are the paper's, which attacks all captions without a label."""
+def _add_text(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("words and characters")
     group.add_argument("--words", type=int, metavar="N", help="words to exchange (default 1)")
     group.add_argument("--chars", type=int, metavar="N",
                        help="edit distance of the attack character (default 1)")
     group.add_argument("--objective", choices=["goal", "kl", "cosine"],
-                       default="kl" if paper else None,
-                       help="goal: that of --goal; kl, cosine: away from the clean caption's "
-                       f"embedding (default {'kl' if paper else 'goal'})")
+                       help="goal: away from being right; kl, cosine: away from the clean "
+                       "caption's embedding (default goal)")
     group.add_argument("--text-captions", choices=["true", "all"],
-                       default="all" if paper else None,
-                       help="change the true caption, or all at once "
-                       f"(default {'all, as the paper does' if paper else 'true'})")
+                       help="change the true caption, or all at once (default true)")
     group.add_argument("--similarity", type=float, metavar="S",
                        help="least cosine of the sentence embeddings, 0 to 1")
     group.add_argument("--protect", action="store_true", help="leave the class words alone")
@@ -103,7 +100,7 @@ def _add_evaluate(commands: Any) -> None:
                           help="clean, image, text, joint (see --image-attack and the like), "
                           f"{IMAGE_NAMES}, {TEXT_NAMES}, {JOINT_NAMES} (default clean,image)")
     evaluate.add_argument("--joint-attack", metavar="NAME",
-                          help="what 'joint' is (default separate, the paper's)")
+                          help="what 'joint' is (default alternating; separate is the paper's)")
     evaluate.add_argument("--limit", type=int, metavar="N",
                           help="draw this many images of each set, fixed by the seed (default all)")
     evaluate.add_argument("--batch", type=int, default=32, metavar="N",
@@ -115,7 +112,7 @@ def _add_evaluate(commands: Any) -> None:
                           help="say how long it would take, measured here, and end")
     _add_models(evaluate)
     _add_budget(evaluate, paper_steps=100, several=True)
-    _add_text(evaluate, paper=True)
+    _add_text(evaluate)
     evaluate.add_argument("--out", required=True, type=Path, metavar="FILE",
                           help="ends in .json, .csv, .md or .tex")
     evaluate.set_defaults(command="evaluate", paper_steps=100)
@@ -153,12 +150,12 @@ def parser() -> Parser:
     attack.add_argument("--kind", choices=["image", "text", "joint"], default="image",
                         help="what is attacked (default image)")
     attack.add_argument("--attack", metavar="NAME", help=f"image: {IMAGE_NAMES}; text: "
-                        f"{TEXT_NAMES}; joint: {JOINT_NAMES} (default pgd, bert or separate)")
+                        f"{TEXT_NAMES}; joint: {JOINT_NAMES} (default pgd, bert or alternating)")
     attack.add_argument("--goal", choices=["classification", "similarity", "embedding"],
                         default="classification", help="default classification")
     _add_models(attack)
     _add_budget(attack, paper_steps=10)
-    _add_text(attack, paper=False)
+    _add_text(attack)
     attack.add_argument("--out", required=True, type=Path, metavar="DIR",
                         help="folder for result.json and the pictures")
     attack.set_defaults(command="attack", paper_steps=10)

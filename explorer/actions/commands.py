@@ -7,15 +7,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from explorer.actions.evaluate_command import compare, evaluate
 from explorer.actions.flags import make_attack
-from explorer.actions.terminal import device_named, load_models, print_table
+from explorer.actions.terminal import device_named, model_names, print_table
+from explorer.attacks.request import Request, answer
 from explorer.attacks.result import Result, versions
-from explorer.attacks.run import run
 from explorer.base.errors import InputError
-from explorer.data.pairs import clean_captions, one_pair, open_image
 from explorer.models.fast.convolution import keep_memory
 from explorer.models.library import Library
 from explorer.results import saving
@@ -44,29 +41,29 @@ def models(args: argparse.Namespace) -> None:
 def attack(args: argparse.Namespace) -> None:
     """Attacks one image for each model; writes result.json and the pictures."""
     setting = make_attack(args, args.kind, args.attack)
-    captions = list(clean_captions(args.captions))
-    target = None if args.target is None else _target(args, captions)
     if args.out.is_file():
         raise InputError(f"{args.out} is a file: --out must be a folder")
     saving.check_writable(args.out)
-    image = open_image(args.image)
-    encoders = load_models(args)
     runs: list[dict[str, Any]] = []
     results: list[Result] = []
     contents: dict[str, bytes] = {}
-    for model in encoders:
-        pairs = one_pair(image, captions, args.label, model.size)
-        result = run(setting, model, pairs, args.goal, target, args.seed)
-        names, files = saving.picture_files(result, _stem(model.card.id, contents))
+    asked = Request((args.image,), tuple(args.captions), (args.label,), setting, args.target,
+                    args.goal, seed=args.seed, alt=Path(args.image).name).checked()
+    device = device_named(args.device)
+    library, models = model_names(args)
+    marks = {one.card.id: one.fingerprint for one in [library.load(n, device) for n in models]}
+    for result in answer(library, dataclasses.replace(asked, models=tuple(models)), device=device):
+        if not isinstance(result, Result):
+            continue
+        names, files = saving.picture_files(result, _stem(result.model, contents))
         runs.append(saving.as_dict(result, files=names))
         contents.update(files)
         results.append(result)
         print(sentence(result))
     contents["result.json"] = saving.json_bytes({
-        "runs": runs, "image": Path(args.image).name, "captions": captions, "label": args.label,
+        "runs": runs, "image": asked.alt, "captions": list(asked.captions), "label": args.label,
         "seed": args.seed, "versions": versions()})
-    contents["bundle.zip"] = bundle_bytes(
-        results, {m.card.id: m.fingerprint for m in encoders}, Path(args.image).name)
+    contents["bundle.zip"] = bundle_bytes(results, marks, asked.alt)
     saving.write_files(args.out, contents)
 
 
@@ -90,18 +87,6 @@ def train(args: argparse.Namespace) -> None:
 
     keep_memory()
     command.train(args)
-
-
-def _target(args: argparse.Namespace, captions: list[str]) -> torch.Tensor:
-    """(1,) number of the target; it joins `captions` when it is not among them."""
-    if args.goal == "embedding":
-        raise InputError("the goal embedding has no target: it only leads away from the image")
-    (target,) = clean_captions([args.target])
-    if not 0 <= args.label < len(captions):  # else the target itself could be taken for the truth
-        raise InputError(f"a label must be a caption's number, 0 to {len(captions) - 1}")
-    if target not in captions:
-        captions.append(target)
-    return torch.tensor([captions.index(target)])
 
 
 def _stem(model: str, taken: dict[str, bytes]) -> str:

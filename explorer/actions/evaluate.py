@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
-import time
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from explorer.actions.attack import USUAL, tuned
-from explorer.actions.session import Progress
-from explorer.analysis import metrics
+from explorer.analysis.evaluation import rows
+from explorer.analysis.evaluation.keep import Store
+from explorer.analysis.evaluation.plan import CLEAN, Asked, Plan
+from explorer.analysis.evaluation.run import Evaluation as Running
+from explorer.analysis.evaluation.sets import opened
 from explorer.analysis.metrics import Row
+from explorer.attacks.registry import USUAL, Attack, kind_named, make_attack, settings_of
 from explorer.attacks.result import versions
-from explorer.attacks.run import REGISTRIES, Attack, name_of, settings_of
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.data.sets import Examples
 from explorer.models.library import Library
 from explorer.results.saving import json_bytes, write_files
@@ -42,27 +44,18 @@ def named_attacks(names: Sequence[str], settings: Mapping[str, Any] | None = Non
                          "image")
     left, found = dict(settings or {}), Attacks()
     for name in names:
-        if name == "clean":
+        if name == CLEAN:
             found[name] = None
             continue
-        kind, own = _kind(name), None if name in USUAL else name
-        has = settings_of(tuned(kind, own, {}))
-        found[name] = tuned(kind, own, {k: v for k, v in (settings or {}).items() if k in has})
+        kind, own = (name, None) if name in USUAL else (kind_named(name), name)
+        has = settings_of(make_attack(kind, own))
+        found[name] = make_attack(kind, own, {k: v for k, v in (settings or {}).items()
+                                              if k in has})
         for key in has:
             left.pop(key, None)
     if left:
         raise InputError(f"none of these attacks has a setting {', '.join(sorted(left))}")
     return found
-
-
-def _kind(name: str) -> str:
-    if name in USUAL:
-        return name
-    for kind, registry in REGISTRIES.items():
-        if name in registry:
-            return kind
-    known = ["clean", *USUAL, *(name for registry in REGISTRIES.values() for name in registry)]
-    raise InputError(f"there is no attack '{name[:60]}'; known are {', '.join(known)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,29 +142,38 @@ class Evaluation:
         return "".join(f"| {' | '.join(line)} |\n" for line in lines).encode()
 
 
-def measure(library: Library, models: Sequence[str], attacks: Attacks, examples: Examples,
-            seed: int = 0) -> Iterator[Progress | Evaluation]:
+def measure(library: Library, models: Sequence[str], attacks: Attacks, data: Examples,
+            seed: int = 0, keep: Path | None = None) -> Iterator[Progress | Evaluation]:
     """Measures every model under every attack, saying how far it is; at last the Evaluation.
-    Each batch is decoded once for all attacks of a model."""
-    total, done, rows = len(examples) * len(models) * len(attacks), 0, list[Row]()
-    for name in models:
-        yield Progress(f"Opening {name} …")
-        model = library.load(name)
-        hits: dict[str, list[torch.Tensor]] = {key: [] for key in attacks}
-        seconds = dict.fromkeys(attacks, 0.0)
-        model.encode_text(examples.captions)  # so that no attack's time holds the captions'
-        for pairs in examples.batches(model.size, BATCH):
-            for key, attack in attacks.items():
-                yield Progress(f"Measuring {name}, {key}", done, total)
-                began = time.perf_counter()
-                hits[key] += [good for _, good in metrics.evaluate(model, attack, [pairs], seed)]
-                seconds[key] += time.perf_counter() - began
-                done += len(pairs)
-        rows += [metrics.row(name, key, metrics.eps_of(attack), torch.cat(hits[key]), seconds[key])
-                 for key, attack in attacks.items()]
-    lost = len(examples) - rows[0].n
-    unread = (f"{lost} of {len(examples)} pictures cannot be read.",) if lost else ()
-    settings = {key: {} if attack is None else {"name": name_of(attack), **settings_of(attack)}
-                for key, attack in attacks.items()}
-    yield Evaluation(tuple(rows), examples.name, len(examples.captions),
-                     (*examples.report.sentences(), *unread), settings, seed)
+
+    keep: a folder of finished parts, from which the same question goes on where it was ended, and
+    another one measures only what is new.
+    """
+    asked = tuple(Asked(name, attack) for name, attack in attacks.items())
+    plan = Plan((data.name,), tuple(models), asked, seed=seed, batch=BATCH)
+    store = Store(_place(plan, keep), keep) if keep is not None else Store()
+    running = Running(plan, library, store, given=(opened(data),))
+    for event in running.steps():
+        if isinstance(event, Progress):
+            yield event
+    found = running.table
+    if found.left_out:
+        raise InputError("; ".join(found.left_out))
+    (about,) = found.as_dict()["sets"]
+    unread = ((f"{about['skipped']} of {about['drawn']} pictures cannot be read.",)
+              if about["skipped"] else ())
+    yield Evaluation(tuple(_line(row) for row in found.rows), data.name, len(data.captions),
+                     (*data.report.sentences(), *unread),
+                     {one.name: one.settings for one in asked}, seed)
+
+
+def _place(plan: Plan, keep: Path) -> Path:
+    """A folder for the unfinished parts of one question."""
+    about = json.dumps(plan.as_dict(), sort_keys=True).encode()
+    return keep / hashlib.sha256(about).hexdigest()[:32]
+
+
+def _line(found: rows.Row) -> Row:
+    score = found.scores[rows.ACCURACY]
+    return Row(found.model, found.attack, round(found.eps * 255, 6), score.n, score.share,
+               score.ci95, round(found.seconds, 3))

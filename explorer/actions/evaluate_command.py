@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from explorer.actions.flags import DEFAULT_EPS, kind_named, make_attack
+from explorer.actions.flags import make_attack
 from explorer.actions.terminal import device_named, model_names, names_of, print_table
 from explorer.analysis.evaluation.cost import Cost, estimate
 from explorer.analysis.evaluation.exports import FORMATS, export, measures
@@ -17,6 +17,8 @@ from explorer.analysis.evaluation.plan import Asked, Plan, pixel_half, read_budg
 from explorer.analysis.evaluation.rows import ACCURACY, Row, Score, Table, load_table
 from explorer.analysis.evaluation.run import Evaluation
 from explorer.analysis.evaluation.sets import split_names
+from explorer.attacks.image.base import USUAL_EPS
+from explorer.attacks.registry import kind_named
 from explorer.base.errors import InputError
 from explorer.base.processes import ALONE, Crew, join
 from explorer.data.catalogue import RETRIEVAL
@@ -109,7 +111,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
 def asked_of(args: argparse.Namespace) -> list[Asked]:
     """A column for each of --attacks and, where it changes pixels, each of --eps."""
     usual = {"image": args.image_attack, "text": args.text_attack, "joint": args.joint_attack}
-    budgets = read_budgets(DEFAULT_EPS[args.norm] if args.eps is None else args.eps)
+    budgets = [USUAL_EPS[args.norm]] if args.eps is None else read_budgets(args.eps)
     found = []
     for name in names_of(args.attacks, "attacks"):
         if name == "clean":

@@ -6,99 +6,73 @@ import argparse
 from dataclasses import fields
 from typing import Any
 
+from explorer.attacks import registry
 from explorer.attacks.budgets import parse_eps
-from explorer.attacks.image.classic import IMAGE_ATTACKS, MAX_STEPS, ImageAttack, default_step
-from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
-from explorer.attacks.run import Attack
-from explorer.attacks.text.base import TextAttack
-from explorer.attacks.text.classic import TEXT_ATTACKS
+from explorer.attacks.image.base import MAX_STEPS
+from explorer.attacks.registry import RECIPE, REGISTRIES, USUAL, Attack
 from explorer.base.errors import InputError
 
-DEFAULT_EPS = {"linf": "1/255", "l2": "0.5"}
-RECIPE = "textattack:"
+PAPER = {"step": "1/255", "objective": "kl", "captions": "all"}
+"""MMCoA's attacks (Zhou et al. 2024, arXiv 2404.19287, section 4.1); eps is the usual one, and how
+many steps they take the command says."""
+PAPER_JOINT = "separate"
+FLAGS = {"eps": "eps", "norm": "norm", "steps": "steps", "step": "step", "words": "words",
+         "characters": "chars", "similarity": "similarity", "objective": "objective",
+         "captions": "text_captions", "model": "masked_lm", "rounds": "rounds", "alpha": "alpha"}
 
 
 def make_attack(args: argparse.Namespace, kind: str, name: str | None) -> Attack:
-    """The attack of a kind ("image", "text", "joint") and registry name (None: the usual one)."""
-    if kind == "image":
-        return image_attack(args, name or "pgd")
-    if kind == "text":
-        return text_attack(args, name or "bert")
-    return joint_attack(args, name or "separate")
+    """The attack of a kind ("image", "text", "joint") and registry name (None: the usual one).
+    --steps and --step are checked even where it has none."""
+    given = _given(args)
+    if name is not None and name.startswith(RECIPE) and name == RECIPE:
+        from explorer.attacks.text.recipes import Recipe
+
+        raise InputError(f"name a recipe of TextAttack, such as {RECIPE}{Recipe.recipe}")
+    own = name or (PAPER_JOINT if kind == "joint" and args.preset else USUAL[kind])
+    if kind == "joint":
+        given |= {"image_attack": args.image_attack or USUAL["image"],
+                  "text_attack": args.text_attack or USUAL["text"]}
+        parts = [(kind, own), ("image", given["image_attack"]), ("text", given["text_attack"])]
+    else:
+        parts = [(kind, own)]
+    has = {"image_attack", "text_attack"} if kind == "joint" else set()
+    for part, named in parts:
+        has |= _settings(part, named)
+    return registry.make_attack(kind, own, {k: v for k, v in given.items() if k in has})
 
 
-def kind_named(name: str) -> str:
-    """The kind of attack a registry name belongs to. Raises InputError for an unknown one."""
-    for kind, registry in (("image", IMAGE_ATTACKS), ("text", TEXT_ATTACKS),
-                           ("joint", JOINT_ATTACKS)):
-        if name in registry:
-            return kind
-    if name.startswith(RECIPE):
-        return "text"
-    raise InputError(f"there is no attack '{name}'; known are "
-                     f"{', '.join([*IMAGE_ATTACKS, *TEXT_ATTACKS, *JOINT_ATTACKS])}")
-
-
-def _known(name: str, registry: dict[str, Any], kind: str) -> Any:
-    if name not in registry:
-        raise InputError(f"there is no {kind} attack '{name}'; known are {', '.join(registry)}")
-    return registry[name]
-
-
-def image_attack(args: argparse.Namespace, name: str) -> ImageAttack:
-    """The image attack of a name. --steps and --step are checked even where it has none."""
-    kind: type[ImageAttack] = _known(name, IMAGE_ATTACKS, "image")
-    has = {field.name for field in fields(kind)}
-    eps = parse_eps(DEFAULT_EPS[args.norm] if args.eps is None else args.eps)
-    values: dict[str, Any] = {"eps": eps, "norm": args.norm}
-    steps = args.paper_steps if args.steps is None and args.preset else args.steps
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the flags ask for, under the attacks' names."""
+    found = {name: value for name, flag in FLAGS.items()
+             if (value := getattr(args, flag)) is not None}
+    if args.protect:
+        found["protect"] = True
+    if args.preset:
+        found = {"steps": args.paper_steps, **PAPER, **found}
+    steps = found.get("steps")
     if steps is not None and not 1 <= steps <= MAX_STEPS:
         raise InputError(f"steps must be a whole number from 1 to {MAX_STEPS}, not {steps}")
-    if "steps" in has and steps is not None:
-        values["steps"] = steps
-    step = _step(args, eps, steps or getattr(kind, "steps", 1))
-    if "step" in has:
-        values["step"] = step
-    return kind(**values)
+    if "step" in found:
+        found["step"] = _step(found["step"])
+    return found
 
 
-def _step(args: argparse.Namespace, eps: float, steps: int) -> float:
-    if args.step is None:
-        return 1 / 255 if args.preset else default_step(eps, args.norm, steps)
+def _step(said: str) -> float:
     try:
-        step = parse_eps(args.step)
+        step = parse_eps(said)
     except InputError:
         step = 0.0
     if step <= 0:
-        raise InputError(f"the step size must be a number above 0, such as 1/255, not "
-                         f"'{args.step}'")
+        raise InputError(f"the step size must be a number above 0, such as 1/255, not '{said}'")
     return step
 
 
-def text_attack(args: argparse.Namespace, name: str) -> TextAttack:
-    """The text attack of a name, or of textattack:RECIPE; --words and the like where it has
-    them."""
-    given = {"words": args.words, "characters": args.chars, "similarity": args.similarity,
-             "protect": args.protect or None, "objective": args.objective,
-             "captions": args.text_captions, "model": args.masked_lm}
-    kind: type[TextAttack]
-    if name.startswith(RECIPE):
+def _settings(kind: str, name: str) -> set[str]:
+    """The names of an attack's settings; of an unknown one none, which is refused later."""
+    if kind == "text" and name.startswith(RECIPE):
         from explorer.attacks.text.recipes import Recipe
 
-        kind, given["recipe"] = Recipe, name.removeprefix(RECIPE)
-        if not given["recipe"]:
-            raise InputError(f"name a recipe of TextAttack, such as {RECIPE}{Recipe.recipe}")
-    else:
-        kind = _known(name, TEXT_ATTACKS, "text")
-    has = {field.name for field in fields(kind)}
-    return kind(**{k: v for k, v in given.items() if v is not None and k in has})
-
-
-def joint_attack(args: argparse.Namespace, name: str) -> JointAttack:
-    """The joint attack of a name; its halves are --image-attack and --text-attack."""
-    kind: type[JointAttack] = _known(name, JOINT_ATTACKS, "joint")
-    has = {field.name for field in fields(kind)}
-    own = {"rounds": args.rounds, "alpha": args.alpha}
-    return kind(image=image_attack(args, args.image_attack or "pgd"),
-                text=text_attack(args, args.text_attack or "bert"),
-                **{k: v for k, v in own.items() if v is not None and k in has})
+        return {field.name for field in fields(Recipe)}
+    found = REGISTRIES[kind].get(name)
+    return {field.name for field in fields(found)} if found is not None else set()

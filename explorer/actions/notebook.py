@@ -19,17 +19,18 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
-from explorer.actions import attack as attacking
 from explorer.actions import evaluate as evaluating
 from explorer.actions import project as projecting
+from explorer.actions.answers import sentence
 from explorer.actions.evaluate import Evaluation
 from explorer.actions.project import Map
-from explorer.actions.session import Progress
-from explorer.actions.values import PAIR
 from explorer.analysis.embedding.layout import View
 from explorer.analysis.embedding.state import Spaces
+from explorer.attacks.registry import make_attack
+from explorer.attacks.request import PAIR, Request, results_of
 from explorer.attacks.result import Result
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.data.examples import load_examples
 from explorer.data.registry import open_place
 from explorer.data.sets import Examples, read_examples
@@ -84,7 +85,7 @@ class Case:
     @property
     def sentences(self) -> list[str]:
         """What happened on each model."""
-        return [attacking.sentence(result) for result in self.results.values()]
+        return [sentence(result) for result in self.results.values()]
 
     def html(self, small: bool = False) -> str:
         """A page of its own that needs no other file. small: without steps and downloads."""
@@ -138,19 +139,21 @@ def attack(image: str | Path | Image.Image, captions: Sequence[str] = (), true: 
         image = examples[wanted].path
         if not captions:
             captions, true = examples[wanted].captions, examples[wanted].true
-    call = attacking.prepare(image, captions, true, kind, name, models, goal, target, seed,
-                             settings)
-    return Case(_end(attacking.run_call(library(), call, record=True)), call.captions[call.true])
+    asked = Request((image,), tuple(captions), (true,), make_attack(kind, name, settings), target,
+                    goal, tuple(models), seed).checked()
+    return Case(results_of(library(), asked, record=True),
+                asked.captions[int(asked.true[0])])
 
 
 def evaluate(data: str | Path | Examples = "sample:photos", models: Sequence[str] = PAIR,
              attacks: Sequence[str] = ("clean", "image"), limit: int | None = None, seed: int = 0,
-             **settings: Any) -> Evaluation:
+             keep: str | Path | None = None, **settings: Any) -> Evaluation:
     """Accuracy of models on labelled pictures, clean and under attacks, with 95 % intervals.
 
     data: a folder with one sub-folder a class, an archive, a .csv or .parquet file, or a set that
     comes with the app ("sample:photos", "sample:emoji", "sample:emoji-kinds"). attacks: "clean",
-    kinds or registry names; each takes the settings that it has. Raises InputError.
+    kinds or registry names; each takes the settings that it has. keep: a folder from which the
+    same call goes on where it was ended. Raises InputError.
     """
     chosen = evaluating.named_attacks(attacks, settings)
     if isinstance(data, Examples):
@@ -161,7 +164,8 @@ def evaluate(data: str | Path | Examples = "sample:photos", models: Sequence[str
         examples = found
     else:
         examples = read_examples(data, limit, seed)
-    return _end(evaluating.measure(library(), models, chosen, examples, seed))
+    return _end(evaluating.measure(library(), models, chosen, examples, seed,
+                                   None if keep is None else Path(keep)))
 
 
 def project(case: Case, projection: str = "plane", centre: bool = False, neighbours: int = 10,

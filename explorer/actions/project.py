@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from explorer.actions.attack import sentence
-from explorer.actions.session import Progress
+from explorer.actions.answers import sentence
 from explorer.analysis.embedding import words as space_words
 from explorer.analysis.embedding.layout import Layout, View, centres_of, lay_out, mirrored
 from explorer.analysis.embedding.shift import (
@@ -28,6 +27,7 @@ from explorer.attacks.image.classic import Noise
 from explorer.attacks.result import Result
 from explorer.attacks.run import run
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.data.pairs import Pairs
 from explorer.models.library import Library
 from explorer.results.views import esc

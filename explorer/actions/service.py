@@ -15,8 +15,7 @@ from typing import Any
 
 from explorer.actions import evaluate as evaluating
 from explorer.actions import project as projecting
-from explorer.actions.attack import USUAL, Call, plain, prepare, run_call
-from explorer.actions.session import Progress
+from explorer.actions.answers import plain
 from explorer.actions.values import (
     Answer,
     choice,
@@ -32,8 +31,11 @@ from explorer.analysis.embedding.layout import View
 from explorer.analysis.embedding.state import Spaces
 from explorer.attacks.goals import GOALS
 from explorer.attacks.language.masked import BERT, EMBEDDED
+from explorer.attacks.registry import USUAL, make_attack
+from explorer.attacks.request import MOST_SEED, Request, answer
 from explorer.attacks.result import Result
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.data.examples import load_examples
 from explorer.data.registry import open_place
 from explorer.data.sets import Examples, make_examples
@@ -42,7 +44,7 @@ from explorer.models.library import Library
 
 EXAMPLE, SAMPLES = "example:", "sample:photos"
 LANGUAGE_NAMES = ("", EMBEDDED, BERT)
-MOST_PICTURES, MOST_SEED = 200, 2**31 - 1
+MOST_PICTURES = 200
 DATA = re.compile(r"data:image/[a-z+.-]{1,20};base64,", re.IGNORECASE)
 Told = Iterator[Progress | Answer]
 Values = Mapping[str, Any]
@@ -59,9 +61,9 @@ class Service:
 
     def attack(self, values: Values) -> Told:
         """image, captions, true, kind, attack, settings, models, goal, target, seed."""
-        call = self._call(values)
-        for event in run_call(self.library, call):
-            yield event if isinstance(event, Progress) else plain(call, event)
+        asked = self._request(values)
+        for event in self._results(asked):
+            yield event if isinstance(event, Progress) else plain(asked, event)
 
     def project(self, values: Values) -> Told:
         """Those of `attack`, and projection, dims, centre, neighbours, background."""
@@ -72,7 +74,7 @@ class Service:
         k = whole(values.get("neighbours", 10), "neighbours", 1, projecting.MOST_NEIGHBOURS)
         background = truth(values.get("background", False), "background")
         results: dict[str, Result] = {}
-        for event in run_call(self.library, self._call(values)):
+        for event in self._results(self._request(values)):
             if isinstance(event, Progress):
                 yield event
             else:
@@ -89,10 +91,21 @@ class Service:
         limit = whole(values.get("limit", 12), "limit", 1, MOST_PICTURES)
         seed = whole(values.get("seed", 0), "seed", 0, MOST_SEED)
         examples = self._set(values.get("data", SAMPLES), limit, seed)
-        for event in evaluating.measure(self.library, models, attacks, examples, seed):
+        for event in evaluating.measure(self.library, models, attacks, examples, seed,
+                                        self.work / "evaluations"):
             yield event if isinstance(event, Progress) else Answer(event.plain(), {})
 
-    def _call(self, values: Values) -> Call:
+    def _results(self, asked: Request) -> Iterator[Progress | dict[str, Result]]:
+        """The progress of a request, and at last its results by model."""
+        found: list[Result] = []
+        for event in answer(self.library, asked):
+            if isinstance(event, Progress):
+                yield event
+            else:
+                found.append(event)
+        yield dict(zip(asked.models, found, strict=True))
+
+    def _request(self, values: Values) -> Request:
         image = values.get("image", f"{EXAMPLE}cat")
         captions, true = values.get("captions"), values.get("true")
         known = self.examples.get(image.removeprefix(EXAMPLE)) if (
@@ -101,13 +114,14 @@ class Service:
             captions = list(known.captions)
             true = known.true if true is None else true
         target = text(values.get("target") or "", "target")
-        return prepare(
-            self._picture(image), texts(captions or [], "captions"),
-            whole(0 if true is None else true, "true", 0, 1_000_000),
-            choice(values.get("kind", "image"), "kind", tuple(USUAL)),
-            _own(values.get("attack")), listed_models(values.get("models"), self.library),
-            choice(values.get("goal", "classification"), "goal", tuple(GOALS)), target or None,
-            whole(values.get("seed", 0), "seed", 0, MOST_SEED), _settings(values.get("settings")))
+        attack = make_attack(choice(values.get("kind", "image"), "kind", tuple(USUAL)),
+                             _own(values.get("attack")), _settings(values.get("settings")))
+        return Request(
+            (self._picture(image),), tuple(texts(captions or [], "captions")),
+            (whole(0 if true is None else true, "true", 0, 1_000_000),), attack, target or None,
+            choice(values.get("goal", "classification"), "goal", tuple(GOALS)),
+            listed_models(values.get("models"), self.library),
+            whole(values.get("seed", 0), "seed", 0, MOST_SEED)).checked()
 
     def _picture(self, image: Any) -> Path | bytes:
         """An uploaded file, an example by its name, or the picture itself as base64 text."""

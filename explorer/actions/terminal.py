@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import torch
 
 from explorer.base.errors import InputError
-from explorer.models.encoder import DualEncoder
 from explorer.models.fast.convolution import keep_memory
 from explorer.models.library import Library
 
@@ -31,13 +30,6 @@ def model_names(args: argparse.Namespace) -> tuple[Library, list[str]]:
         raise InputError(f"--models names the same model twice: {', '.join(ids)}")
     keep_memory()
     return library, names
-
-
-def load_models(args: argparse.Namespace) -> list[DualEncoder]:
-    """The models of --models: all known before the first is loaded, all loaded before any runs."""
-    device = device_named(args.device)
-    library, names = model_names(args)
-    return [library.load(name, device) for name in names]
 
 
 def device_named(name: str | None) -> str | None:

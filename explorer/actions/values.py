@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from explorer.attacks.request import PAIR
 from explorer.base.errors import InputError
 from explorer.models.library import Library
 
-PAIR = ("pocket", "pocket-robust")
 MOST_MODELS = 4
 
 

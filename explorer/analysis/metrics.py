@@ -14,8 +14,9 @@ from torch import Tensor
 from explorer.attacks.engine import Step
 from explorer.attacks.image.classic import ImageAttack
 from explorer.attacks.joint import JointAttack
+from explorer.attacks.registry import Attack
 from explorer.attacks.result import Reading, Result
-from explorer.attacks.run import Attack, stream
+from explorer.attacks.run import stream
 from explorer.data.pairs import Pairs
 from explorer.models.encoder import DualEncoder
 from explorer.results.outcome import Flip
@@ -141,7 +142,7 @@ def smallest_flip(
         level = min(max(1, 2 * low), most) if high is None else (low + high) // 2
         fields: dict[str, object] = {"eps": level / 255, "norm": "linf"}
         if hasattr(attack, "step"):
-            fields["step"] = max(1, round(level / 4)) / 255
+            fields["step"] = None  # follows the budget
         trial = dataclasses.replace(attack, **fields)  # type: ignore[arg-type]
         hit = False
         for event in stream(trial, model, pairs, goal, targets, seed):

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from explorer.analysis.metrics import wilson
 from explorer.attacks.engine import Step
+from explorer.attacks.registry import Attack
 from explorer.attacks.result import Result
-from explorer.attacks.run import Attack, stream
+from explorer.attacks.run import stream
 from explorer.base.errors import InputError
 from explorer.base.processes import ALONE, Crew
+from explorer.base.progress import Progress
 from explorer.data.pairs import Pairs
 from explorer.data.sets import RetrievalSet
 from explorer.models.encoder import DualEncoder
@@ -71,14 +73,6 @@ class Retrieval:
     attacked: tuple[Recall, ...]
     success: tuple[Success, ...]
     seconds: float
-
-
-@dataclass(frozen=True)
-class Progress:
-    """index of total images are done."""
-
-    index: int
-    total: int
 
 
 def text_ranks(images: Tensor, texts: Tensor, owner: Tensor) -> Tensor:
@@ -186,7 +180,7 @@ def stream_retrieval(
                     else:
                         yield event
                 parts[number] = _read(model, pairs, own, result)
-                yield Progress(places[-1] + 1, len(data))
+                yield Progress("", places[-1] + 1, len(data))
     except InputError as error:  # told below: the other processes wait there
         fault = str(error)
     told = (crew or ALONE).gather((parts, time.perf_counter() - began, fault))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,45 +15,14 @@ from torch import Tensor
 
 from explorer.attacks.engine import Log, Pictures, Scene, Step, Turns, Wording
 from explorer.attacks.goals import GOALS, make_goal
-from explorer.attacks.image.classic import IMAGE_ATTACKS, ImageAttack
-from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
+from explorer.attacks.image.base import ImageAttack
+from explorer.attacks.joint import JointAttack
+from explorer.attacks.registry import Attack, kind_of, name_of, settings_of
 from explorer.attacks.result import Reading, Result
 from explorer.attacks.text.base import TextAttack
-from explorer.attacks.text.classic import TEXT_ATTACKS
 from explorer.base.errors import InputError
 from explorer.data.pairs import Pairs
 from explorer.models.encoder import DualEncoder
-
-Attack = ImageAttack | TextAttack | JointAttack
-KINDS = ("image", "text", "joint")
-REGISTRIES: dict[str, dict[str, Any]] = {
-    "image": IMAGE_ATTACKS, "text": TEXT_ATTACKS, "joint": JOINT_ATTACKS,
-}
-
-
-def kind_of(attack: Attack) -> str:
-    """ "image", "text" or "joint"."""
-    if isinstance(attack, JointAttack):
-        return "joint"
-    return "text" if isinstance(attack, TextAttack) else "image"
-
-
-def name_of(attack: Attack) -> str:
-    """The registry name of an attack."""
-    named = getattr(attack, "recipe", None)
-    if named:
-        return f"textattack:{named}"
-    registry = REGISTRIES[kind_of(attack)]
-    return next(name for name, kind in registry.items() if kind is type(attack))
-
-
-def settings_of(attack: Attack) -> dict[str, Any]:
-    """The settings as plain data, those of a joint attack's halves among its own."""
-    if not isinstance(attack, JointAttack):
-        return asdict(attack)
-    own = {k: v for k, v in asdict(attack).items() if k not in ("image", "text")}
-    return {"image_attack": name_of(attack.image), "text_attack": name_of(attack.text),
-            **asdict(attack.image), **asdict(attack.text), **own}
 
 
 def check_targets(targets: Tensor | None, pairs: Pairs) -> None:

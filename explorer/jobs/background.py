@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.jobs.workrecord import (
     BUSY,
     DONE,
@@ -26,7 +27,6 @@ from explorer.jobs.workrecord import (
     RUNNING,
     STOPPED,
     WAITING,
-    Progress,
     Shelf,
     Work,
 )

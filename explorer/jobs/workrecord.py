@@ -22,16 +22,6 @@ EACH, MOST = 8, 200  # pieces of work kept for one owner, and for all
 
 
 @dataclass(frozen=True)
-class Progress:
-    """done of total; text: what is being done now. kept: `done` is safe on disk."""
-
-    done: int
-    total: int
-    text: str = ""
-    kept: bool = True
-
-
-@dataclass(frozen=True)
 class Work:
     """One piece of work. owner: whose it is; wish: what was asked for, as plain data; text: what
     it is doing, or why it failed."""

@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 
 from explorer.attacks.engine import Step
+from explorer.attacks.registry import Attack
 from explorer.attacks.result import Result
-from explorer.attacks.run import Attack, stream
+from explorer.attacks.run import stream
 from explorer.base.errors import InputError
 from explorer.base.paths import ASSETS
 from explorer.data.pairs import Pairs, clean_captions, one_pair, open_image

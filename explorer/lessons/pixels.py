@@ -11,7 +11,7 @@ import torch
 from explorer.analysis.metrics import smallest_flip
 from explorer.attacks.engine import Step
 from explorer.attacks.goals import probabilities
-from explorer.attacks.image.classic import FGSM, PGD, ImageAttack, Noise, default_step
+from explorer.attacks.image.classic import FGSM, PGD, ImageAttack, Noise
 from explorer.attacks.result import Reading, Result
 from explorer.lessons.bench import Asked, Bench, Count
 from explorer.lessons.record import Bars, Cell, Record, Table, chance, cosine, weights, word
@@ -27,7 +27,7 @@ MOST_FLIP = 16
 
 def pgd(grey: float, steps: int = STEPS) -> PGD:
     """PGD with a budget in grey levels."""
-    return PGD(grey / 255, step=default_step(grey / 255, "linf", steps), steps=steps)
+    return PGD(grey / 255, steps=steps)
 
 
 def bars(title: str, result: Result, row: int = 0) -> Bars:

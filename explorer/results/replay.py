@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from explorer.attacks.build import attack_of
+from explorer.attacks.registry import attack_of, settings_of
 from explorer.attacks.result import Reading, Result
-from explorer.attacks.run import run, settings_of
+from explorer.attacks.run import run
 from explorer.base.errors import InputError
 from explorer.base.memory import out_of_memory
 from explorer.data.pairs import Pairs, clean_captions

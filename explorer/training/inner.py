@@ -12,7 +12,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from explorer.attacks.image.classic import PGD, Loss, default_step
+from explorer.attacks.image.classic import PGD, Loss
 from explorer.base.randomness import PerImage
 from explorer.training.gather import gather_objects, world
 from explorer.training.recipe import Recipe
@@ -61,8 +61,7 @@ def caption_attack(recipe: Recipe) -> TextInner:
 
 def image_attack(recipe: Recipe) -> PGD:
     """The PGD of a recipe."""
-    step = recipe.inner_step or default_step(recipe.eps, recipe.norm, recipe.inner_steps)
-    return PGD(recipe.eps, recipe.norm, step=step, steps=recipe.inner_steps,
+    return PGD(recipe.eps, recipe.norm, step=recipe.inner_step or None, steps=recipe.inner_steps,
                random_start=recipe.random_start)
 
 

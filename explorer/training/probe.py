@@ -9,7 +9,7 @@ from itertools import islice
 import torch
 
 from explorer.analysis.metrics import evaluate, row
-from explorer.attacks.image.classic import PGD, default_step
+from explorer.attacks.image.classic import PGD
 from explorer.attacks.run import run
 from explorer.data.pairs import Pairs
 from explorer.data.sets import Examples
@@ -24,8 +24,7 @@ BATCH = 32
 
 def paper_attack(recipe: Recipe) -> PGD:
     """PGD-10 of the recipe's budget, whatever the recipe trains against."""
-    step = default_step(recipe.eps, recipe.norm, PAPER_STEPS)
-    return PGD(recipe.eps, recipe.norm, step=step, steps=PAPER_STEPS)
+    return PGD(recipe.eps, recipe.norm, steps=PAPER_STEPS)
 
 
 def probe(model: DualEncoder, examples: Examples, recipe: Recipe, index: int, total: int) -> Probe:

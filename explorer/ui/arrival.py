@@ -7,17 +7,16 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.actions.session import ANY_WRONG
-from explorer.attacks.run import settings_of
+from explorer.attacks.registry import settings_of
 from explorer.base.errors import InputError
 from explorer.data.examples import load_examples
 from explorer.data.pairs import open_image
 from explorer.lessons.bench import photos
 from explorer.models.library import Library
-from explorer.ui.learn.state import Progress, read
+from explorer.ui.learn.state import Standing, read
 from explorer.ui.learn.tab import STORAGE, LearnTab
 from explorer.ui.shared.address import OWN, Preset, from_file, from_query
-from explorer.ui.shared.desk import Desk
+from explorer.ui.shared.desk import ANY_WRONG, Desk
 from explorer.ui.shared.runs import PLAIN
 
 PRESS = """() => { setTimeout(() => {
@@ -35,7 +34,7 @@ class Arrival:
         self.base = from_file(Path(file), library.cards()) if file else Preset()
         self.tabs = [str(tab.id) for tab in tabs.children if isinstance(tab, gr.Tab)]
         press = gr.HTML("", elem_id="ln-press", **PLAIN)  # a gr.State stays on the server
-        learn.wire(gr.BrowserState(Progress().plain(), storage_key=STORAGE, secret=STORAGE))
+        learn.wire(gr.BrowserState(Standing().plain(), storage_key=STORAGE, secret=STORAGE))
         light: dict[str, Any] = {"queue": False, "show_progress": "hidden",
                                  "api_visibility": "private"}
         learn.arrive(demo.load(self._learn, learn.progress, [learn.progress, learn.pair], **light))

@@ -17,7 +17,7 @@ from explorer.analysis.metrics import Row, eps_of, evaluate, row
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.image.strong import Strong
 from explorer.attacks.joint import Separate
-from explorer.attacks.run import Attack, name_of
+from explorer.attacks.registry import Attack, name_of
 from explorer.attacks.text.classic import BertAttack
 from explorer.data.sets import TEMPLATE, read_examples
 from explorer.models.encoder import DualEncoder

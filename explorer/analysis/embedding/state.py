@@ -18,10 +18,11 @@ from explorer.analysis.embedding.layout import Chosen
 from explorer.analysis.embedding.shift import EXAMPLE, LANDMARK, OWN, Anchors, angle
 from explorer.analysis.embedding.umaps import Maps
 from explorer.attacks.engine import Step
-from explorer.attacks.image.classic import PGD, Noise, default_step
+from explorer.attacks.image.classic import PGD, Noise
 from explorer.attacks.result import Result
 from explorer.attacks.run import stream
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.base.store import Store
 from explorer.data.examples import Example
 from explorer.data.pairs import Pairs, open_image, to_pixels
@@ -36,17 +37,7 @@ CELL = 40  # side of one thumbnail on the sheet, pixels
 UPLOADS = (".zip", ".tar", ".gz", ".tgz", ".parquet")
 
 
-@dataclass(frozen=True)
-class Said:
-    """Progress in words: done of total steps; final when the job is over."""
-
-    text: str
-    done: int = 0
-    total: int = 0
-    final: bool = False
-
-
-Job = Iterator[Said]
+Job = Iterator[Progress]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +90,7 @@ class Spaces:
         for name in dict.fromkeys(names):
             if self.anchors(name, own) is not None:
                 continue
-            yield Said(f"Opening {name} …")
+            yield Progress(f"Opening {name} …")
             model = self.library.load(name)
             if name not in self.base:
                 yield from self._read_base(name, model)
@@ -115,8 +106,8 @@ class Spaces:
             except StopIteration as stop:
                 texts: np.ndarray = stop.value
                 break
-            yield Said(f"{name} reads the landmark concepts, once", done, total)
-        yield Said(f"{name} looks at the example pictures")
+            yield Progress(f"{name} reads the landmark concepts, once", done, total)
+        yield Progress(f"{name} looks at the example pictures")
         pictures = torch.stack([to_pixels(open_image(e.path), model.size) for e in self.examples])
         with torch.no_grad():
             seen = model.encode_image(pictures).cpu().numpy()
@@ -136,7 +127,7 @@ class Spaces:
             if not own.sheet:
                 small.append(torch.nn.functional.interpolate(images, (CELL, CELL), mode="area"))
             rows += places
-            yield Said(f"{name} looks at your pictures", places[-1] + 1, len(own.examples))
+            yield Progress(f"{name} looks at your pictures", places[-1] + 1, len(own.examples))
         captions, labels = own.examples.captions, own.examples.labels
         own.anchors[name] = Anchors(
             name, tuple(f"own:{r}" for r in rows), tuple(captions[labels[r]] for r in rows),
@@ -154,7 +145,7 @@ class Spaces:
             extra = (": a CSV alone only names pictures, so put it in a zip together with them"
                      if file.suffix.lower() == ".csv" else "")
             raise InputError(f"the set must be a zip, tar, tar.gz or parquet file{extra}")
-        yield Said("Opening the set …")
+        yield Progress("Opening the set …")
         own = OwnSet(read_examples(file, limit=MOST_OWN))
         yield from self.prepare(names, own)
         unread = len(own.examples) - max(len(a.keys) + a.dropped for a in own.anchors.values())
@@ -162,8 +153,8 @@ class Spaces:
         left = f" {unread:,} could not be read." if unread else ""
         whole = len(own.examples.source.answers)
         drawn = f" (drawn from {whole:,})" if whole > len(own.examples) else ""
-        yield Said(f"{len(own.examples) - unread:,} pictures{drawn} are on the map.{left}",
-                   final=True)
+        yield Progress(f"{len(own.examples) - unread:,} pictures{drawn} are on the map.{left}",
+                   last=True)
 
     def attack_set(self, own: OwnSet, rows: list[int], names: tuple[str, ...], eps_255: float,
                    seed: int = 0) -> Job:
@@ -173,7 +164,7 @@ class Spaces:
         yield from self.prepare(names, own)
         own.attacks.clear()
         eps = eps_255 / 255
-        pgd = PGD(eps=eps, step=default_step(eps, "linf", 10))
+        pgd = PGD(eps=eps)
         part = replace(own.examples, chosen=tuple(own.examples.chosen[r] for r in rows),
                        labels=tuple(own.examples.labels[r] for r in rows))
         for name in dict.fromkeys(names):
@@ -185,14 +176,14 @@ class Spaces:
                 for attack in (pgd, Noise(eps=eps)):
                     for event in stream(attack, self.library.load(name), pairs, seed=seed):
                         if isinstance(event, Step):
-                            yield Said(f"Attacking your pictures with {name}, step {event.index} "
-                                       f"of {event.total}", done, len(rows))
+                            said = f"Attacking your pictures with {name}, step {event.index}"
+                            yield Progress(f"{said} of {event.total}", done, len(rows))
                         else:
                             results.append(event)
                 done += len(places)
                 made.append(([rows[p] for p in places], results[0], results[1]))
             own.attacks[name] = _measured(self.anchors(name, own), made, eps_255)
-        yield Said(f"{len(rows):,} pictures attacked.", final=True)
+        yield Progress(f"{len(rows):,} pictures attacked.", last=True)
 
 
 def _measured(anchors: Anchors | None, made: list[tuple[list[int], Result, Result]],
@@ -238,7 +229,7 @@ def columns(n: int) -> int:
     return max(1, int(np.ceil(np.sqrt(n))))
 
 
-def drain(job: Job, tell: Callable[[Said], None] = lambda said: None) -> Said | None:
+def drain(job: Job, tell: Callable[[Progress], None] = lambda said: None) -> Progress | None:
     """Runs a job to its end; its last words."""
     last = None
     for last in job:

@@ -15,14 +15,15 @@ from explorer.analysis.embedding.shift import (
     overlap,
     shifts,
 )
-from explorer.analysis.embedding.state import Said, SetAttack
+from explorer.analysis.embedding.state import SetAttack
 from explorer.analysis.metrics import wilson
+from explorer.base.progress import Progress
 from explorer.results.views import esc, signed, table
 
 Side = tuple[str, Anchors, Attacked | None]
 
 
-def status(said: Said) -> str:
+def status(said: Progress) -> str:
     bar = ""
     if said.total:
         bar = (f' <progress max="{said.total}" value="{said.done}" aria-label="{esc(said.text)}">'

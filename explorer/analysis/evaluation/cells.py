@@ -206,6 +206,6 @@ class Job:
                 yield self._finish(cell, retrieval_row(event, **self._named(cell.asked)))
                 yield Tick(share - noted, self.title)
             else:
-                now = min(share, event.index // self.crew.count)
+                now = min(share, event.done // self.crew.count)
                 yield Tick(now - noted, self.title, kept=False)
                 noted = now

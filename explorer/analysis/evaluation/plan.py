@@ -10,10 +10,9 @@ from typing import Any
 
 from explorer.analysis.metrics import eps_of
 from explorer.attacks.budgets import parse_eps
-from explorer.attacks.build import attack_of
-from explorer.attacks.image.classic import ImageAttack, default_step
+from explorer.attacks.image.classic import ImageAttack
 from explorer.attacks.joint import JointAttack
-from explorer.attacks.run import Attack, kind_of, name_of, settings_of
+from explorer.attacks.registry import Attack, attack_of, kind_of, name_of, settings_of
 from explorer.base.errors import InputError
 from explorer.data.catalogue import CLASSES, RETRIEVAL
 
@@ -118,18 +117,14 @@ def pixel_half(attack: Attack | None) -> ImageAttack | None:
 
 
 def with_eps(attack: Attack, eps: float) -> Attack:
-    """An attack at another pixel budget; a step size too small to cross it grows with it."""
+    """An attack at another pixel budget; a step size that was not set follows it."""
     if isinstance(attack, JointAttack):
         image = with_eps(attack.image, eps)
         assert isinstance(image, ImageAttack)
         return replace(attack, image=image)
     if not isinstance(attack, ImageAttack):
         return attack
-    changes: dict[str, Any] = {"eps": eps}
-    own, steps = getattr(attack, "step", None), getattr(attack, "steps", 1)
-    if own is not None:
-        changes["step"] = max(own, default_step(eps, attack.norm, steps))
-    return replace(attack, **changes)
+    return replace(attack, eps=eps)
 
 
 def spread(name: str, attack: Attack | None, budgets: Sequence[float]) -> list[Asked]:

@@ -13,7 +13,7 @@ from explorer.analysis.evaluation.rows import Row, Table
 from explorer.analysis.evaluation.sets import Opened, open_all
 from explorer.base.errors import InputError
 from explorer.base.processes import ALONE, Crew
-from explorer.jobs.workrecord import Progress
+from explorer.base.progress import Progress
 from explorer.models.encoder import DualEncoder
 from explorer.models.library import Library
 
@@ -23,16 +23,17 @@ class Evaluation:
 
     store: where results are kept; root: of the catalogue's sets; work: a folder that may hold an
     upload; device: as DualEncoder takes it; crew: the processes that share the work; titles: of
-    sets, in the place of their own.
+    sets, in the place of their own; given: sets that are at hand already, in the place of all.
     """
 
     def __init__(self, plan: Plan, library: Library, store: Store | None = None,
                  root: str | Path | None = None, work: Path | None = None,
                  device: str | None = None, crew: Crew = ALONE, title: str = "",
-                 titles: Mapping[str, str] | None = None) -> None:
+                 titles: Mapping[str, str] | None = None,
+                 given: tuple[Opened, ...] = ()) -> None:
         self.plan, self.library, self.crew = plan, library, crew
         self.store, self.device = store or Store(), device
-        self.root, self.work, self.titles = root, work, titles
+        self.root, self.work, self.titles, self.given = root, work, titles, given
         self.table = Table.of(plan, title)
         self.done = self.total = 0
 
@@ -43,7 +44,8 @@ class Evaluation:
         InputError when nothing can be measured.
         """
         yield self._now("Opening the image sets …", kept=False)
-        sets, refusals = open_all(self.plan, self.root, self.work, self.titles)
+        sets, refusals = (list(self.given), list[str]()) if self.given else open_all(
+            self.plan, self.root, self.work, self.titles)
         self.table.left_out += refusals
         for one in sets:
             self.table.note_set(one.title, len(one.data), len(one.data.captions))
@@ -117,4 +119,4 @@ class Evaluation:
                                           for one in sets)
 
     def _now(self, text: str, kept: bool = True) -> Progress:
-        return Progress(self.done, self.total, text, kept)
+        return Progress(text, self.done, self.total, kept)

@@ -54,6 +54,11 @@ def open_set(name: str, plan: Plan, root: str | Path | None = None, work: Path |
     return Opened(name, data.name, data, digest_of(data))
 
 
+def opened(data: Examples | RetrievalSet) -> Opened:
+    """A set that is at hand already."""
+    return Opened(data.name, data.name, data, digest_of(data))
+
+
 def _where(name: str) -> str | Path:
     """A path, or the address of a set on the hub."""
     path = Path(name)

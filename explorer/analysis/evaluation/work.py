@@ -15,9 +15,10 @@ from explorer.analysis.evaluation.plan import Plan
 from explorer.analysis.evaluation.rows import Row, Table, load_table
 from explorer.analysis.evaluation.run import Evaluation
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.data.registry import UPLOAD
 from explorer.jobs.runrecord import write_text
-from explorer.jobs.workrecord import Progress, Work
+from explorer.jobs.workrecord import Work
 from explorer.models.library import Library
 
 TABLE = "table.json"

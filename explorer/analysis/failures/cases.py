@@ -16,13 +16,13 @@ from torch import Tensor
 from explorer.analysis.failures.hunt import Wish, attacked_path, clean_path
 from explorer.analysis.failures.slices import Case, Found, reworded
 from explorer.analysis.metrics import smallest_flip
-from explorer.attacks.build import attack_of
 from explorer.attacks.goals import make_goal
 from explorer.attacks.image.classic import PGD, ImageAttack, Noise
+from explorer.attacks.registry import attack_of
 from explorer.attacks.result import Reading, Result
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.data.pairs import Pairs, open_image, to_pixels
-from explorer.jobs.background import Progress
 from explorer.models.encoder import DualEncoder
 from explorer.models.library import Library
 from explorer.results.bundle import bundle_bytes
@@ -89,7 +89,7 @@ def bundles(folder: Path, wish: Wish, found: Found, cases: Sequence[Case], libra
         raise InputError(f"at most {MOST_BUNDLES} bundles are made at a time: choose fewer")
     made: dict[str, bytes] = {}
     for number, case in enumerate(cases):
-        yield Progress(number, len(cases), "Making bundles")
+        yield Progress("Making bundles", number, len(cases))
         made[f"{case.place:05d}-{file_stem(case.name)}.zip"] = bundle(
             folder, wish, found, case, library)
     if len(made) == 1:
@@ -123,9 +123,9 @@ def flips(folder: Path, wish: Wish, found: Found, cases: Sequence[Case], library
                     if isinstance(event, Flip):
                         _note(folder, case.place, side, event)
                     else:
-                        yield Progress(done, total, f"{case.name} on {name}", kept=False)
+                        yield Progress(f"{case.name} on {name}", done, total, kept=False)
             done += 1
-            yield Progress(done, total, f"{case.name} on {name}")
+            yield Progress(f"{case.name} on {name}", done, total)
 
 
 def _pixels(wish: Wish) -> ImageAttack:

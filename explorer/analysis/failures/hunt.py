@@ -19,17 +19,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from explorer.attacks.build import attack_of
 from explorer.attacks.engine import Step
+from explorer.attacks.registry import Attack, attack_of, kind_of, name_of, settings_of
+from explorer.attacks.request import Request
 from explorer.attacks.result import Result
-from explorer.attacks.run import Attack, kind_of, name_of, settings_of, stream
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.data.containers import printable
-from explorer.data.pairs import Pairs, clean_captions, open_image, to_image, to_pixels
+from explorer.data.pairs import clean_captions, open_image, to_image
 from explorer.data.registry import open_place
 from explorer.data.sets import Examples
 from explorer.data.sources import Boxed, Files
-from explorer.jobs.background import Progress
 from explorer.jobs.runrecord import write_text
 from explorer.jobs.workrecord import Clock
 from explorer.models.library import Library
@@ -43,7 +43,7 @@ THUMB = 128  # pixels
 @dataclass(frozen=True)
 class Wish:
     """place: id of the data set; models: left and right; kind, attack, settings: as `attack_of`
-    takes them; extra: more answers to choose from; controls: what the form showed."""
+    takes them; extra: more answers to choose from."""
 
     place: str
     models: tuple[str, str]
@@ -53,7 +53,6 @@ class Wish:
     limit: int = 200
     seed: int = 0
     extra: tuple[str, ...] = ()
-    controls: tuple[Any, ...] = ()
 
     @classmethod
     def of(cls, place: str, models: tuple[str, str], attack: Attack, **more: Any) -> Wish:
@@ -61,8 +60,10 @@ class Wish:
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> Wish:
-        tuples = {key: tuple(raw.get(key, ())) for key in ("models", "extra", "controls")}
-        return cls(**{**raw, **tuples})
+        """The way back from `as_dict`. Hunts of the first edition also kept what the form showed,
+        by position; the attack says the same by name."""
+        named = {key: value for key, value in raw.items() if key != "controls"}
+        return cls(**{**named, **{key: tuple(raw.get(key, ())) for key in ("models", "extra")}})
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -84,29 +85,28 @@ def hunt(wish: Wish, folder: Path, library: Library, root: str | None = None) ->
     captions, done = candidates(examples, wish.extra), _repair(folder / "rows.jsonl")
     total = len(examples)
     _describe(folder, examples, captions)
-    yield Progress(len(done), total, "Opening the models …", kept=False)
+    yield Progress("Opening the models …", len(done), total, kept=False)
     models = [library.load(name) for name in wish.models]
     for name in ("pictures", "thumbs"):
         (folder / name).mkdir(exist_ok=True)
-    sizes = sorted({model.size for model in models})
     count, clock = len(done), Clock(len(done))
-    for places, pixels in _decoded(examples, done, sizes):
+    for places, images in _decoded(examples, done):
         results: list[Result] = []
-        kept = [place for place in places if place in pixels]
+        kept = [place for place in places if place in images]
+        asked = Request(tuple(images.values()), captions, tuple(examples.labels[p] for p in kept),
+                        attack, models=wish.models, seed=wish.seed)
         for model in models if kept else ():
-            images = torch.stack([pixels[place][model.size] for place in kept])
-            pairs = Pairs(images, captions, torch.tensor([examples.labels[p] for p in kept]))
-            for event in stream(attack, model, pairs, seed=wish.seed):
+            for event in asked.events(model):
                 if isinstance(event, Step):
-                    yield Progress(count, total, f"Now pictures {count + 1} to "
-                                   f"{count + len(places)} on {model.card.id}, step {event.index} "
-                                   f"of {event.total}.{clock.left(count, total)}", kept=False)
+                    yield Progress(f"Now pictures {count + 1} to {count + len(places)} on "
+                                   f"{model.card.id}, step {event.index} of {event.total}."
+                                   f"{clock.left(count, total)}", count, total, kept=False)
                 else:
                     results.append(event)
         _room(folder)
         _keep(folder, places, kept, results)
         count += len(places)
-        yield Progress(count, total)
+        yield Progress("", count, total)
     _describe(folder, examples, captions)  # once more: reading pictures finds damaged ones
 
 
@@ -117,26 +117,24 @@ def _room(folder: Path) -> None:
                          "studies that are not needed, then let this one go on")
 
 
-def _decoded(examples: Examples, done: set[int], sizes: Sequence[int],
-             ) -> Iterator[tuple[list[int], dict[int, dict[int, Tensor]]]]:
-    """(places, place -> size -> pixels) of a batch; what cannot be read has no pixels."""
+def _decoded(examples: Examples, done: set[int],
+             ) -> Iterator[tuple[list[int], dict[int, Image.Image]]]:
+    """(places, place -> picture) of a batch; what cannot be read has none."""
     left = [place for place in range(len(examples)) if place not in done]
     raws = examples.source.pictures([examples.chosen[place] for place in left])
     places: list[int] = []
-    pixels: dict[int, dict[int, Tensor]] = {}
+    images: dict[int, Image.Image] = {}
     for place, raw in zip(left, raws, strict=True):
         places.append(place)
         try:
-            image = open_image(raw)
+            images[place] = open_image(raw)
         except InputError as error:
             examples.report.add(f"cannot be read: {error}"[:120], name_of_picture(examples, place))
-        else:
-            pixels[place] = {size: to_pixels(image, size) for size in sizes}
         if len(places) == BATCH:
-            yield places, pixels
-            places, pixels = [], {}
+            yield places, images
+            places, images = [], {}
     if places:
-        yield places, pixels
+        yield places, images
 
 
 def name_of_picture(examples: Examples, place: int) -> str:

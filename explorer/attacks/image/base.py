@@ -22,6 +22,7 @@ Loss = Callable[[Tensor], Tensor]
 Steps = Generator[Tensor, None, Tensor]
 Climb = Generator[Tensor, None, tuple[Tensor, Tensor]]
 """Yields pictures; returns the best of each image and its loss (N,)."""
+USUAL_EPS = {"linf": 1 / 255, "l2": 0.5}
 MAX_STEPS = Settings.steps  # the default; a server may set another, and that counts
 
 
@@ -60,6 +61,12 @@ def default_step(eps: float, norm: str, steps: int) -> float:
     return 2.5 * eps / max(steps, 1) or 1 / 255
 
 
+def step_setting() -> Any:
+    return setting(None, "Step size", "how far one step goes, in grey levels; 0 is automatic: one "
+                   "that fits the budget and the number of steps",
+                   low=0.25 / 255, high=8 / 255, step=0.25 / 255, unit="/255")
+
+
 def steps_setting(default: int) -> Any:
     return setting(default, "Steps", "how many steps", low=1, high=200, step=1)
 
@@ -71,17 +78,21 @@ def restarts_setting() -> Any:
 
 @dataclass(frozen=True)
 class ImageAttack:
-    """What all image attacks share: the budget."""
+    """What all image attacks share: the budget. eps: None is the usual one of the norm; step of
+    those that have one: None is `default_step`, which follows eps and steps."""
 
     title: ClassVar[str]
     source: ClassVar[str]
 
-    eps: float = setting(1 / 255, "Budget ε", "largest change a pixel may have, in grey levels",
+    eps: float = setting(None, "Budget ε", "largest change a pixel may have, in grey levels",
                          low=0, high=16 / 255, step=1 / 255, unit="/255")
     norm: str = setting("linf", "Norm", "linf: every pixel by at most ε; l2: the whole change",
                         choices=NORMS)
 
     def __post_init__(self) -> None:
+        asked: Any = self.eps
+        if asked is None and self.norm in USUAL_EPS:
+            object.__setattr__(self, "eps", USUAL_EPS[self.norm])
         self.ball  # noqa: B018 - checks eps and norm
         for one in fields(self):
             if isinstance(one.default, int) and not isinstance(one.default, bool):
@@ -89,13 +100,21 @@ class ImageAttack:
                 whole(getattr(self, one.name), int(one.metadata["low"]), high, one.name)
         step = getattr(self, "step", None)
         if step is not None and not 0 < step < float("inf"):
-            raise InputError("the step size must be a finite number above 0")
+            raise InputError("the step size must be a finite number above 0, such as 1/255")
         if not 0 <= getattr(self, "momentum", 0) < float("inf"):
             raise InputError("the momentum must be a finite number of at least 0")
 
     @property
     def ball(self) -> Ball:
         return Ball(self.norm, self.eps)
+
+    @property
+    def step_size(self) -> float:
+        """How far one step goes, in the unit of eps; of the attacks that have a `step`."""
+        step: float | None = getattr(self, "step", None)
+        if step is not None:
+            return step
+        return default_step(self.eps, self.norm, getattr(self, "steps", 1))
 
     @property
     def total(self) -> int:

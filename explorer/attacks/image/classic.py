@@ -22,6 +22,7 @@ from explorer.attacks.image.base import (
     keep,
     restarts_setting,
     setting,
+    step_setting,
     steps_setting,
 )
 from explorer.attacks.image.square import Square
@@ -78,9 +79,7 @@ class PGD(ImageAttack):
     title = "PGD: many small steps"
     source = "Madry et al. 2018, arXiv 1706.06083, section 2.1"
 
-    step: float = setting(1 / 255, "Step size",
-                          "how far one step goes, in grey levels; with L2 a fitting step is chosen",
-                          low=0.25 / 255, high=8 / 255, step=0.25 / 255, unit="/255")
+    step: float | None = step_setting()
     steps: int = steps_setting(10)
     random_start: bool = setting(True, "Random start", "start from a random point in the budget")
     restarts: int = restarts_setting()
@@ -93,7 +92,7 @@ class PGD(ImageAttack):
             value, grad = gradient(loss, x)
             better = value > best_value
             best, best_value = keep(better, x, best), torch.maximum(value, best_value)
-            x = ball.project(x + self.step * ball.direction(grad), clean)
+            x = ball.project(x + self.step_size * ball.direction(grad), clean)
             yield x
         with torch.no_grad():
             value = loss(x)

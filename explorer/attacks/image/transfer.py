@@ -16,6 +16,7 @@ from explorer.attacks.image.base import (
     gradient,
     keep,
     setting,
+    step_setting,
     steps_setting,
 )
 from explorer.base.errors import InputError
@@ -124,9 +125,7 @@ class EOT(ImageAttack):
     title = "EOT: for pictures seen in many ways"
     source = "Athalye et al. 2018, arXiv 1707.07397, section 2.1, equation 2"
 
-    step: float = setting(1 / 255, "Step size",
-                          "how far one step goes, in grey levels; with L2 a fitting step is chosen",
-                          low=0.25 / 255, high=8 / 255, step=0.25 / 255, unit="/255")
+    step: float | None = step_setting()
     steps: int = steps_setting(10)
     samples: int = setting(4, "Views a step", "how many random views are averaged", low=1, high=32,
                            step=1)
@@ -160,7 +159,7 @@ class EOT(ImageAttack):
             value, grad = self._expected(loss, x, random)
             better = value > best_value
             best, best_value = keep(better, x, best), torch.maximum(value, best_value)
-            x = self.ball.project(x + self.step * self.ball.direction(grad), clean)
+            x = self.ball.project(x + self.step_size * self.ball.direction(grad), clean)
             yield x
         with torch.no_grad():
             last = torch.stack([loss(self.view(x, random)) for _ in range(self.samples)]).mean(0)

@@ -21,9 +21,9 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
 from explorer.actions.service import SAMPLES, Service, Told, Values
-from explorer.actions.session import Progress
 from explorer.actions.values import Answer
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.base.settings import Settings
 from explorer.server.gate import ADDRESS, REQUEST_ID, VISITOR, Gate
 from explorer.server.rules import keeper_alone

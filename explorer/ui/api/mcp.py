@@ -18,9 +18,9 @@ from starlette.routing import BaseRoute, Route
 
 from explorer import __version__
 from explorer.actions.service import Service, Told, Values
-from explorer.actions.session import Progress
 from explorer.actions.values import Answer
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.base.settings import Settings
 from explorer.server.gate import Gate
 from explorer.server.rules import TOOLS

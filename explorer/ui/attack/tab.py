@@ -10,9 +10,11 @@ from typing import Any, TypeVar, cast
 
 import gradio as gr
 
-from explorer.actions.session import ANY_WRONG, Progress, Request, attack_both, reopen
+from explorer.actions.attack import attack_both, reopen
 from explorer.attacks.image.classic import PGD
+from explorer.attacks.request import Request
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.base.settings import Settings
 from explorer.base.store import Store
 from explorer.data.examples import Example, load_examples
@@ -25,7 +27,7 @@ from explorer.ui.attack.examples import PICK, strip
 from explorer.ui.attack.masking import check_signs, draw_signs
 from explorer.ui.shared.address import link
 from explorer.ui.shared.choice import AttackChoice
-from explorer.ui.shared.desk import Desk
+from explorer.ui.shared.desk import ANY_WRONG, Desk, aim
 from explorer.ui.shared.photo import Photo
 from explorer.ui.shared.runs import (
     DEVICE,
@@ -262,8 +264,8 @@ class AttackTab:
             yield DONE, self.welcome
             return
         first, page = self.examples[FIRST], None
-        asked = Request(str(first.path), first.captions, first.captions[first.true], ANY_WRONG,
-                        "classification", PGD(), self.pair_ids, 0, first.alt)
+        asked = Request((first.path,), first.captions, (first.true,), PGD(),
+                        models=self.pair_ids, alt=first.alt)
         ticket = self.tickets.take(request)
         for said, drawn in self._attacked(request, ticket, lambda: asked):
             page = drawn if isinstance(drawn, str) else page
@@ -276,8 +278,10 @@ class AttackTab:
              target: str, goal: str, left: str, right: str, seed: float, alt: str,
              *choice: Any) -> Drawn:
         def asked() -> Request:
-            return Request(photo, tuple(lines(captions)), true, target, goal,
-                           self.choice.build(list(choice)), (left, right), int(seed or 0), alt)
+            said = tuple(lines(captions))
+            return Request((photo,) if photo else (), said, (true or 0,),
+                           self.choice.build(list(choice)), aim(target), goal, (left, right),
+                           int(seed or 0), alt)
 
         yield from self._attacked(request, ticket, asked)
 

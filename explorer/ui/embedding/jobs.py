@@ -11,8 +11,9 @@ import gradio as gr
 import numpy as np
 
 from explorer.analysis.embedding import words as space_words
-from explorer.analysis.embedding.state import MOST_ATTACKED, Job, OwnSet, Said
+from explorer.analysis.embedding.state import MOST_ATTACKED, Job, OwnSet
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.base.store import Store
 from explorer.server.gate import Gate
 from explorer.ui.embedding.saliency import saliency_job
@@ -32,12 +33,12 @@ class SpaceJobs:
 
     def stop(self, request: gr.Request) -> Any:
         return gr.skip() if self.tickets.stop(request) else space_words.status(
-            Said("Nothing is running."))
+            Progress("Nothing is running."))
 
     def job(self, request: gr.Request, ticket: int, work: Callable[[], Job]) -> Iterator[str]:
         """The status line of a heavy job, in its turn; mistakes as one sentence."""
-        def waiting(before: int) -> Said:
-            return Said(f"Waiting for the device: {before} run{'s' if before > 1 else ''} before.")
+        def waiting(before: int) -> Progress:
+            return Progress(f"Waiting for the device: {before} run{'s' * (before > 1)} before.")
 
         try:
             if self.tickets.holds(request, ticket):
@@ -48,7 +49,7 @@ class SpaceJobs:
                         yield space_words.status(said)
                     else:
                         return
-            yield space_words.status(Said("Stopped."))
+            yield space_words.status(Progress("Stopped."))
         except InputError as error:
             yield space_words.failure(str(error))
         except Exception:
@@ -64,7 +65,7 @@ class SpaceJobs:
 
         def work() -> Job:
             yield from self.scene.spaces.prepare(names, own)
-            yield Said("", final=True)
+            yield Progress("", last=True)
 
         yield from self.job(request, ticket, work)
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from explorer.analysis.embedding.figures import blend
 from explorer.analysis.embedding.saliency import Saliency, ninths, saliency
 from explorer.analysis.embedding.shift import cosine
-from explorer.analysis.embedding.state import Job, Said
+from explorer.analysis.embedding.state import Job
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.models.library import Library
 from explorer.results.outcome import Outcome
 from explorer.results.views import esc, levels, png_uri, signed, table
@@ -44,18 +45,18 @@ def saliency_job(library: Library, outcome: Outcome | None, method: str, caption
         found = Saliency(part.card.id, method, result.captions[index], maps[0], maps[1],
                          (cosine(readings[0], text.numpy()), cosine(readings[1], text.numpy())))
         made.append(section(found, levels(result.images[0]), levels(result.adversarial_images[0])))
-    yield Said("The maps are drawn.", final=True)
+    yield Progress("The maps are drawn.", last=True)
 
 
 def _read(progress: Generator[tuple[int, int], None, Tensor], text: str,
-          ) -> Generator[Said, None, Tensor]:
+          ) -> Generator[Progress, None, Tensor]:
     while True:
         try:
             done, total = next(progress)
         except StopIteration as stop:
             found: Tensor = stop.value
             return found
-        yield Said(text[0].upper() + text[1:], done, total)
+        yield Progress(text[0].upper() + text[1:], done, total)
 
 
 def section(made: Saliency, clean: np.ndarray, adversarial: np.ndarray) -> str:

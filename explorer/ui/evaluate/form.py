@@ -12,6 +12,7 @@ from explorer.analysis.evaluation.plan import CLEAN, Asked, Plan, read_budgets, 
 from explorer.analysis.evaluation.sets import Known, known_sets
 from explorer.attacks.image.classic import ImageAttack
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
+from explorer.attacks.registry import USUAL
 from explorer.attacks.text.base import TextAttack
 from explorer.base.errors import InputError
 from explorer.data.catalogue import CLASSES, RETRIEVAL
@@ -115,10 +116,9 @@ class EvaluateForm:
                               minimum=0)
         self.image = AttackForm()
         self.text = TextForm()
-        self.text.objective.value, self.text.captions.value = "kl", "all"  # as the paper measures
         self.edits = Slider(0, 5, 1, step=1, elem_id="ev-edits",
                             label="Words (or keystrokes) of a caption that may change")
-        self.joint = Choices("joint", JOINT_ATTACKS, "separate", "Both: order of the turns")
+        self.joint = Choices("joint", JOINT_ATTACKS, USUAL["joint"], "Both: order of the turns")
         self.image.norm.change(self._measured, self.image.norm, self.budgets, **LIGHT)
 
     @staticmethod

@@ -10,7 +10,6 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.actions.session import ANY_WRONG
 from explorer.analysis.failures.cases import picture
 from explorer.analysis.failures.hunt import Wish, clean_path
 from explorer.analysis.failures.slices import (
@@ -29,17 +28,19 @@ from explorer.jobs.background import Background, Work
 from explorer.models.library import Library
 from explorer.server.gate import Gate
 from explorer.ui.failures.views import names
-from explorer.ui.shared.desk import ATTACK_ID
+from explorer.ui.shared.choice import AttackChoice
+from explorer.ui.shared.desk import ANY_WRONG, ATTACK_ID
 from explorer.ui.shared.runs import sentence
 from explorer.ui.shared.works import owner_of
 
 MOST_CAPTIONS = 40  # that the Attack tab gets; of more, the ones that any picture was taken 
 TOKEN = re.compile(r"[0-9a-f-]{0,40}")
 class Studies:
-    """What handlers of the Failures tab share."""
+    """What handlers of the Failures tab share. choice: of the Attack tab, which opens pictures."""
 
-    def __init__(self, library: Library, works: Background, gate: Gate) -> None:
-        self.library, self.works, self.gate = library, works, gate
+    def __init__(self, library: Library, works: Background, gate: Gate,
+                 choice: AttackChoice) -> None:
+        self.library, self.works, self.gate, self.choice = library, works, gate, choice
 
     def roles(self, work: Work | None) -> tuple[str, str]:
         """What a study's models are called."""
@@ -90,7 +91,7 @@ class Studies:
         return [image, "\n".join(captions), captions, gr.update(choices=captions, value=true),
                 gr.update(choices=[ANY_WRONG, *captions], value=ANY_WRONG), case.name,
                 "classification", *wish.models, wish.seed, gr.Tabs(selected=ATTACK_ID),
-                *wish.controls]
+                *self.choice.show(wish.kind, wish.attack, wish.settings)]
 
 
 def shown_by(mark: str) -> dict[str, str]:

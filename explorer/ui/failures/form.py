@@ -65,13 +65,13 @@ class FailuresForm:
     def read(self, values: Sequence[Any], folder: Path) -> tuple[Wish, str, Report]:
         """(wish, name of the pictures, what was left out); uploads are put into `folder`. Raises
         InputError for values outside the rules."""
-        place, files, answers, limit, extra, left, right, seed, *controls = values
+        place, files, answers, limit, extra, left, right, seed, *choice = values
         many = number(limit, "the number of pictures must be a number")
         if not 1 <= many <= MOST_IMAGES:
             raise InputError(f"choose 1 to {MOST_IMAGES:,} pictures")
-        attack = self.choice.build(list(controls))
+        attack = self.choice.build(choice)
         wish = Wish.of(str(place), (str(left), str(right)), attack, limit=int(many),
-                       seed=int(seed or 0), extra=tuple(lines(extra)), controls=tuple(controls))
+                       seed=int(seed or 0), extra=tuple(lines(extra)))
         if place == UPLOAD:
             got = collect([Path(str(path)) for path in files or []], lines(answers), folder)
             open_place(UPLOAD, None, int(many), wish.seed, folder)  # what is wrong is said now

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from explorer.analysis.failures.hunt import Wish
 from explorer.analysis.failures.slices import SLICES, Case, View, counts, named_answers
+from explorer.attacks.registry import REGISTRIES
 from explorer.attacks.result import versions
-from explorer.attacks.run import REGISTRIES
 from explorer.results.views import esc
 from explorer.ui.failures.cards import Sheet, cards, start_note, table
 from explorer.ui.failures.views import matrix, summary

@@ -26,7 +26,8 @@ from explorer.analysis.failures.slices import (
     named_answers,
 )
 from explorer.base.errors import InputError
-from explorer.jobs.background import Progress, Work
+from explorer.base.progress import Progress
+from explorer.jobs.background import Work
 from explorer.results.views import esc
 from explorer.server.scheduler import place_words
 from explorer.ui.failures.cards import Sheet

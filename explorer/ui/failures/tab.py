@@ -44,7 +44,7 @@ class FailuresTab:
         gr.HTML("", html_template=style, elem_id="fx-style", **PLAIN)
         self.library, self.desk, self.tabs = library, desk, tabs
         self.works, self.gate, self.data = works, gate, data
-        self.studies = Studies(library, works, gate)
+        self.studies = Studies(library, works, gate, desk.choice)
         self.saves, self.look = FailureSaves(self.studies), Look(self.studies)
         self._build()
         self._wire(demo)

@@ -11,7 +11,7 @@ from explorer.lessons import draw
 from explorer.lessons.demos import PLANS
 from explorer.lessons.texts import COUNT, Lesson, Texts, texts
 from explorer.models.library import Library
-from explorer.ui.learn.state import Progress, finished, kept, read, short_runs
+from explorer.ui.learn.state import Standing, finished, kept, read, short_runs
 
 
 class Page:
@@ -46,7 +46,7 @@ class Page:
             _choices(ui["check_yourself"], lesson.check.options, chosen), gr.Button(ui["check"]),
             checked, *[gr.Button(ui["back"])] * len(draw.STEPS), *[gr.Button(t) for t in onward]]
 
-    def revealed(self, said: Texts, lesson: Lesson, state: Progress) -> str:
+    def revealed(self, said: Texts, lesson: Lesson, state: Standing) -> str:
         record = kept(lesson.number)
         stale = any(self._weights(name) not in ("", value)
                     for name, value in record.weights.items())
@@ -74,11 +74,11 @@ def _choices(label: str, options: tuple[str, ...], value: int | None) -> Any:
                     label=label)
 
 
-def lessons(said: Texts, state: Progress) -> list[tuple[str, int]]:
+def lessons(said: Texts, state: Standing) -> list[tuple[str, int]]:
     """Numbers and titles, with a mark for what is finished."""
     return [(f"{entry.number}. {entry.title}{' ✓' if state.done(entry.number) else ''}",
              entry.number) for entry in said.lessons]
 
 
-def lesson_list(said: Texts, state: Progress) -> Any:
+def lesson_list(said: Texts, state: Standing) -> Any:
     return gr.Radio(choices=lessons(said, state), value=state.lesson, label=said.ui["lessons"])

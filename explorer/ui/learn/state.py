@@ -17,7 +17,7 @@ Answers = tuple[int | None, int | None]  # to the prediction, and to the last qu
 
 
 @dataclass(frozen=True)
-class Progress:
+class Standing:
     """lesson: 1 to COUNT; step: 1 to STEPS; answers: number of a lesson, as text -> the option
     chosen in its two questions."""
 
@@ -36,15 +36,15 @@ class Progress:
         return None not in self.of(lesson)
 
 
-def read(raw: Any) -> Progress:
+def read(raw: Any) -> Standing:
     """What the browser sent, which may be anything: what is wrong is left out."""
     if not isinstance(raw, dict):
-        return Progress()
+        return Standing()
     answers = raw.get("answers")
     kept_answers = {str(n): _answers(answers.get(str(n))) for n in range(1, COUNT + 1)
                     } if isinstance(answers, dict) else {}
     language = raw.get("lang")
-    return Progress(
+    return Standing(
         language if isinstance(language, str) and language in LANGUAGES else "en",
         _whole(raw.get("lesson"), COUNT) or 1, _whole(raw.get("step"), STEPS) or 1,
         {k: v for k, v in kept_answers.items() if v != (None, None)})
@@ -63,7 +63,7 @@ def _answers(raw: Any) -> Answers:
     return first, second
 
 
-def answered(state: Progress, question: int, chosen: int, step: int) -> Progress:
+def answered(state: Standing, question: int, chosen: int, step: int) -> Standing:
     """With an answer to question 0 (the prediction) or 1 (the last one), at a step."""
     both = list(state.of(state.lesson))
     both[question] = chosen
@@ -71,7 +71,7 @@ def answered(state: Progress, question: int, chosen: int, step: int) -> Progress
     return replace(state, step=step, answers={**state.answers, **own})
 
 
-def finished(state: Progress) -> int:
+def finished(state: Standing) -> int:
     return sum(state.done(n) for n in range(1, COUNT + 1))
 
 

@@ -15,7 +15,7 @@ from explorer.models.library import Library
 from explorer.server.gate import Gate
 from explorer.ui.learn.live import LiveRuns
 from explorer.ui.learn.page import Page, lesson_list, lessons
-from explorer.ui.learn.state import Progress, answered, finished, read
+from explorer.ui.learn.state import Standing, answered, finished, read
 from explorer.ui.shared.runs import PLAIN
 
 HERE = Path(__file__).parent
@@ -61,7 +61,7 @@ class LearnTab:
             with gr.Column(scale=3, min_width=230, elem_id="ln-side"):
                 self.language = gr.Radio([(name, key) for key, name in LANGUAGES.items()],
                                          value="en", label="Language / 语言", elem_id="ln-language")
-                self.lesson = gr.Radio(lessons(first, Progress()), value=1,
+                self.lesson = gr.Radio(lessons(first, Standing()), value=1,
                                        label=first.ui["lessons"], elem_id="ln-lessons")
                 self.glossary = gr.HTML("", elem_id="ln-glossary", **PLAIN)
             with gr.Column(scale=10, min_width=480):

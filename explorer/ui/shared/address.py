@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from explorer.actions.session import Request, check
-from explorer.attacks.build import attack_of
 from explorer.attacks.goals import GOALS
 from explorer.attacks.language.masked import BERT, EMBEDDED
-from explorer.attacks.run import Attack, kind_of, name_of, settings_of
+from explorer.attacks.registry import USUAL, Attack, attack_of, kind_of, name_of, settings_of
+from explorer.attacks.request import Request
 from explorer.base.errors import InputError
 from explorer.data.examples import load_examples
 from explorer.data.pairs import MAX_CAPTION, clean_captions
@@ -171,11 +170,7 @@ def to_query(image: str, captions: Sequence[str], true: str, models: Sequence[st
     kind, name = kind_of(attack), name_of(attack)
     if ":" in name:
         return ""
-    own = settings_of(attack)
-    halves: dict[str, Any] = {k: own[k] for k in ("image_attack", "text_attack") if k in own}
-    usual = {**settings_of(attack_of(kind, name, halves)), "image_attack": "pgd",
-             "text_attack": "bert"}
-    settings = {k: v for k, v in own.items() if v != usual.get(k)}
+    settings = _unusual(kind, name, settings_of(attack))
     listed = (json.dumps(list(captions), ensure_ascii=False, separators=(",", ":"))
               if any(LIST in c or c.startswith("[") for c in captions) else LIST.join(captions))
     fields = {"tab": "attack", "image": image or OWN, "captions": listed, "true": true,
@@ -186,13 +181,24 @@ def to_query(image: str, captions: Sequence[str], true: str, models: Sequence[st
     return "?" + urlencode({k: v for k, v in fields.items() if v})
 
 
+def _unusual(kind: str, name: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are not what they would be anyway."""
+    halves = {k: own[k] for k in ("image_attack", "text_attack", "norm") if k in own}
+    usual = {**settings_of(attack_of(kind, name, halves)), "norm": "linf",
+             "image_attack": USUAL["image"], "text_attack": USUAL["text"]}
+    free = settings_of(attack_of(kind, name, {k: v for k, v in own.items() if k != "step"}))
+    return {k: v for k, v in own.items()
+            if v != usual.get(k) and not (k == "step" and v == free[k])}
+
+
 def link(request: Request) -> str:
     """An address with what was asked for; a person's own photo is not in it. Raises InputError."""
-    captions, label, target = check(request)
+    asked = request.worded()
     known = {example.alt: example.id for example in load_examples().values()}
-    return to_query(known.get(request.alt, ""), captions, captions[label], request.models,
-                    request.attack, request.goal, "" if target is None else captions[target],
-                    request.seed)
+    captions, target = asked.captions, asked.target
+    return to_query(known.get(asked.alt, ""), captions, captions[int(asked.true[0])], asked.models,
+                    asked.attack, asked.goal, "" if target is None else captions[int(target)],
+                    asked.seed)
 
 
 def from_file(path: Path, models: Any) -> Preset:

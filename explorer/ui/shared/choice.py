@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.attacks.run import Attack
+from explorer.attacks.registry import USUAL, Attack
 from explorer.base.errors import InputError
 from explorer.ui.shared.forms import AttackForm, JointForm, Slider, TextForm
 
@@ -51,6 +51,7 @@ class AttackChoice:
             source.change(self._shown, [self.kind, norm],
                           [self.eps, self.image.eps_l2, self.edits, self.image_part,
                            self.text_part, self.joint_part], **LIGHT)
+        self.image.follow(self.eps)
         self._presets()
 
     @staticmethod
@@ -86,8 +87,8 @@ class AttackChoice:
 
     def show(self, kind: str, name: str, settings: Mapping[str, Any]) -> list[Any]:
         """Values of `components` that describe an attack, as results and bundles have it."""
-        image = str(settings.get("image_attack", name if kind == "image" else "pgd"))
-        text = str(settings.get("text_attack", name if kind == "text" else "bert"))
+        image = str(settings.get("image_attack", name if kind == "image" else USUAL["image"]))
+        text = str(settings.get("text_attack", name if kind == "text" else USUAL["text"]))
         linf = settings.get("norm", "linf") == "linf"
         eps = float(settings.get("eps", 1 / 255)) * 255 if linf else 1.0
         edits = settings.get("words", settings.get("characters", 1))

@@ -12,7 +12,14 @@ from explorer.results.outcome import Outcome
 from explorer.server.gate import Gate
 from explorer.ui.shared.choice import AttackChoice
 
+ANY_WRONG = "anything wrong"  # in the place of a caption that is aimed at
 ATTACK_ID = "attack"  # of the tab, in the page's gr.Tabs
+
+
+def aim(target: str | None) -> str | None:
+    """The caption that a menu's value asks for; None for anything wrong."""
+    said = " ".join((target or "").split())
+    return None if said in ("", ANY_WRONG) else said
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.attacks.image.classic import IMAGE_ATTACKS, ImageAttack, default_step
+from explorer.attacks.image.base import USUAL_EPS, ImageAttack, default_step
+from explorer.attacks.image.classic import IMAGE_ATTACKS
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
+from explorer.attacks.registry import USUAL
 from explorer.attacks.text.base import OBJECTIVES, SCOPES, TextAttack
 from explorer.attacks.text.classic import TEXT_ATTACKS
 from explorer.base.errors import InputError
@@ -63,6 +65,8 @@ def control(field: Field[Any]) -> gr.components.Component:
     if isinstance(default, bool):
         return gr.Checkbox(default, **common)
     factor = _factor(field)
+    if default is None:  # the slider's 0
+        return Slider(0, meta["high"] * factor, 0, step=meta["step"] * factor, **common)
     if factor == 255:
         common["label"] += " (n/255)"
     return Slider(meta["low"] * factor, meta["high"] * factor, default * factor,
@@ -76,26 +80,37 @@ def _factor(field: Field[Any]) -> int:
 def shown(field: Field[Any], settings: Mapping[str, Any]) -> Any:
     """What a control shows for given settings; its default where they have none."""
     value = settings.get(field.name, _default(field))
+    if value is None:
+        return 0
     return value * _factor(field) if isinstance(value, float) else value
 
 
 def read(field: Field[Any], value: Any) -> Any:
     """A control's value as the field's value. Raises InputError outside the control's range."""
     default, meta, factor = _default(field), field.metadata, _factor(field)
+    if default is None and number(value or 0, f"{meta['label']} must be a number") == 0:
+        return None
     if isinstance(default, bool):
         return bool(value)
-    if not isinstance(default, int | float):
+    if not isinstance(default, int | float | None):
         return value or default
     low, high = meta["low"] * factor, meta["high"] * factor
     refusal = f"{meta['label']} must be a number from {low:g} to {high:g}"
     got = number(value, refusal)
     if not low - 1e-6 <= got <= high + 1e-6:
         raise InputError(refusal)
-    if isinstance(default, float):
+    if default is None or isinstance(default, float):
         return got / factor
     if got != int(got):
         raise InputError(f"{meta['label']} must be a whole number")
     return int(got)
+
+
+def automatic(eps: float, norm: str, steps: int) -> str:
+    """What stands beside a step size that nobody set."""
+    size = default_step(eps, norm, steps)
+    return (f"0 is automatic: {size * 255:.3g}/255 now" if norm == "linf" else
+            f"0 is automatic: {size:.3g} now, in the unit of ε")
 
 
 class AttackForm:
@@ -104,38 +119,73 @@ class AttackForm:
     def __init__(self) -> None:
         self.names = [n for n in IMAGE_ATTACKS if n != "noise"] + ["noise"]
         choices = [(IMAGE_ATTACKS[n].title, n) for n in self.names]
-        self.attack = gr.Dropdown(choices, value="pgd", label="Attack on the photo",
+        self.attack = gr.Dropdown(choices, value=USUAL["image"], label="Attack on the photo",
                                   interactive=True)
         self.norm = gr.Radio([("L∞: every pixel a little", "linf"), ("L2: the whole change", "l2")],
                              value="linf", label="How the change is measured", interactive=True)
-        self.eps_l2 = Slider(0, 10, 1.0, step=0.1, label="Budget ε (L2, pixels in 0 to 1)",
-                             visible=False, interactive=True)
+        self.eps_l2 = Slider(0, 10, USUAL_EPS["l2"], step=0.1, visible=False, interactive=True,
+                             label="Budget ε (L2, pixels in 0 to 1)")
+        self.step_l2 = Slider(0, 5, 0, step=0.01, label="Step size (L2)", visible=False,
+                              info="how far one step goes, in the unit of ε; 0 is automatic",
+                              interactive=True)
         self.own: dict[str, list[gr.components.Component]] = {}
         groups = []
         for name in self.names:
-            with gr.Column(visible=name == "pgd", min_width=0) as group:
+            with gr.Column(visible=name == USUAL["image"], min_width=0) as group:
                 self.own[name] = [control(f) for f in own_fields(IMAGE_ATTACKS[name])]
             groups.append(group)
         self.attack.change(
             lambda chosen: [gr.update(visible=n == chosen) for n in self.names],
             self.attack, groups, show_progress="hidden", queue=False, api_visibility="private")
 
+    def _control(self, name: str, setting: str) -> gr.components.Component:
+        fields = [f.name for f in own_fields(IMAGE_ATTACKS[name])]
+        return self.own[name][fields.index(setting)]
+
+    def follow(self, eps_255: gr.components.Component) -> None:
+        """Says beside each step size what it comes to, as the budget and the steps are set."""
+        stepped = [n for n in self.names if "step" in IMAGE_ATTACKS[n].__dataclass_fields__]
+        outputs = [*(self._control(n, "step") for n in stepped), self.step_l2]
+        steps = [self._control(n, "steps") for n in stepped]
+
+        def say(norm: str, eps: Any, eps_l2: Any, chosen: str, *many: Any) -> list[Any]:
+            try:
+                size = float(eps) / 255 if norm == "linf" else float(eps_l2)
+                said = [automatic(size, norm, int(n)) for n in many]
+            except (TypeError, ValueError, OverflowError):
+                return [gr.skip()] * (len(stepped) + 1)
+            at = said[stepped.index(chosen)] if chosen in stepped else ""
+            return [*(gr.update(info=one, visible=norm == "linf") for one in said),
+                    gr.update(info=at, visible=norm == "l2" and chosen in stepped)]
+
+        inputs = [self.norm, eps_255, self.eps_l2, self.attack, *steps]
+        for source in inputs:
+            source.change(say, inputs, outputs, show_progress="hidden", queue=False,  # type: ignore[attr-defined]
+                          api_visibility="private")
+
     def components(self) -> list[gr.components.Component]:
         """Inputs in the order that `build` takes their values."""
         every = [c for name in self.names for c in self.own[name]]
-        return [self.attack, self.norm, self.eps_l2, *every]
+        return [self.attack, self.norm, self.eps_l2, self.step_l2, *every]
 
     def show(self, name: str, settings: Mapping[str, Any]) -> list[Any]:
-        """Values of `components` that describe an attack."""
-        eps = float(settings["eps"]) if settings.get("norm") == "l2" else 1.0
-        return [name, settings.get("norm", "linf"), eps,
-                *(shown(f, settings) if n == name else gr.skip()
+        """Values of `components` that describe an attack; a step that fits by itself is shown as
+        automatic."""
+        linf, step = settings.get("norm", "linf") == "linf", settings.get("step")
+        eps = float(settings.get("eps", USUAL_EPS["linf" if linf else "l2"]))
+        if step is not None and abs(step - default_step(
+                eps, "linf" if linf else "l2", int(settings.get("steps", 1)))) < 1e-9:
+            step = None
+        own = {**settings, "step": step if linf else None}
+        return [name, settings.get("norm", "linf"), USUAL_EPS["l2"] if linf else eps,
+                0 if linf or step is None else step,
+                *(shown(f, own) if n == name else gr.skip()
                   for n in self.names for f in own_fields(IMAGE_ATTACKS[n]))]
 
     def build(self, eps_255: Any, values: list[Any]) -> ImageAttack:
         """The attack that the form describes; takes its values off the front of `values`. Raises
         InputError for values outside the rules."""
-        name, norm, eps_l2 = (values.pop(0) for _ in range(3))
+        name, norm, eps_l2, step_l2 = (values.pop(0) for _ in range(4))
         if name not in IMAGE_ATTACKS:
             raise InputError(f"there is no attack '{name}'")
         eps = number(eps_255 if norm == "linf" else eps_l2, "the budget ε must be a number")
@@ -146,8 +196,7 @@ class AttackForm:
                 if other == name:
                     settings[field.name] = read(field, value)
         if norm == "l2" and "step" in settings:
-            fitting = default_step(eps, norm, settings["steps"])
-            settings["step"] = max(settings["step"], fitting)
+            settings["step"] = number(step_l2 or 0, "the step size must be a number") or None
         return IMAGE_ATTACKS[name](**settings)
 
 
@@ -196,7 +245,7 @@ class TextForm:
     """Which words may change, and how they are chosen."""
 
     def __init__(self) -> None:
-        self.choices = Choices("text", TEXT_ATTACKS, "bert", "Attack on the caption")
+        self.choices = Choices("text", TEXT_ATTACKS, USUAL["text"], "Attack on the caption")
         self.protect = gr.Checkbox(
             False, label="Keep the class words", interactive=True,
             info="words that tell one caption from the others stay: another class word is another "
@@ -243,7 +292,7 @@ class JointForm:
     """Who moves when."""
 
     def __init__(self) -> None:
-        self.choices = Choices("joint", JOINT_ATTACKS, "alternating", "Order of the turns")
+        self.choices = Choices("joint", JOINT_ATTACKS, USUAL["joint"], "Order of the turns")
 
     def components(self) -> list[gr.components.Component]:
         return self.choices.components()

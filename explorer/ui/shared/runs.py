@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.actions.session import Progress
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.results.views import esc
 
 DEVICE = "device"  # who runs next is the gate's to say; here they only wait

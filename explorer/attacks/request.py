@@ -1,0 +1,154 @@
+"""One question, whatever door it comes in by: what is attacked, how, why, and on which models.
+
+The Attack tab, failure hunts, the command line, the API, MCP and notebooks all make a `Request`;
+`checked` is the one check, `answer` the one way to run it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from explorer.attacks.engine import Step
+from explorer.attacks.goals import GOALS
+from explorer.attacks.joint import JointAttack
+from explorer.attacks.registry import Attack, name_of
+from explorer.attacks.result import Result
+from explorer.attacks.run import stream
+from explorer.base.errors import InputError
+from explorer.base.progress import Progress
+from explorer.data.pairs import Pairs, clean_captions, open_image, to_pixels
+from explorer.models.encoder import DualEncoder
+from explorer.models.library import Library
+
+PAIR = ("pocket", "pocket-robust")
+MOST_SEED = 2**31 - 1
+WHAT = {"image": "the photo", "text": "the caption"}
+Source = str | Path | bytes | Image.Image
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """pictures: files, their bytes, or PIL images; captions: what all of them are read against;
+    true: of each picture, the number or the text of its caption, and target what is to be said
+    instead, None for anything wrong (a text that is not listed joins the captions); alt: what the
+    picture is called."""
+
+    pictures: tuple[Source, ...]
+    captions: tuple[str, ...]
+    true: tuple[int | str, ...]
+    attack: Attack
+    target: int | str | None = None
+    goal: str = "classification"
+    models: tuple[str, ...] = PAIR
+    seed: int = 0
+    alt: str = "your photo"
+
+    def checked(self) -> Request:
+        """`worded`, with the pictures opened."""
+        return replace(self.worded(), pictures=tuple(open_image(one) for one in self.pictures))
+
+    def worded(self) -> Request:
+        """The same question with the captions cleaned, and numbers for true and target. Raises
+        InputError in one sentence for what cannot be asked."""
+        if not self.pictures or not all(self.pictures):
+            raise InputError("choose a photo first: upload one, paste one, or pick an example")
+        if not self.models:
+            raise InputError("name a model at least")
+        if self.goal not in GOALS:
+            raise InputError(f"the goal must be one of {', '.join(GOALS)}, not '{self.goal}'")
+        if not 0 <= self.seed <= MOST_SEED:
+            raise InputError(f"the seed must be a whole number from 0 to {MOST_SEED}")
+        captions = clean_captions(self.captions)
+        true = tuple(_place(one, captions) for one in self.true)
+        if len(true) != len(self.pictures):
+            raise InputError("each picture needs one caption that is marked as the true one")
+        target = self.target
+        if target is not None:
+            self._can_aim()
+            captions, target = _aim(target, captions)
+            if target in true:
+                raise InputError("the target is the true caption already: choose another one")
+        return replace(self, captions=captions, true=true, target=target)
+
+    def _can_aim(self) -> None:
+        if self.goal == "embedding":
+            raise InputError("the goal embedding only moves away from the clean place and takes no "
+                             "target: choose the goal classification or similarity")
+        if isinstance(self.attack, JointAttack) and not self.attack.targeted:
+            raise InputError(f"the attack {name_of(self.attack)} has no target, it only leads "
+                             "away: choose separate or alternating")
+
+    def pairs(self, size: int) -> Pairs:
+        """Of a checked request, at a model's input size."""
+        images = torch.stack([to_pixels(_opened(one), size) for one in self.pictures])
+        return Pairs(images, self.captions, torch.tensor(self.true))
+
+    def targets(self) -> torch.Tensor | None:
+        """(N,) of a checked request."""
+        return None if self.target is None else torch.tensor([self.target] * len(self.pictures))
+
+    def events(self, model: DualEncoder, record: bool = False, attack: Attack | None = None,
+               ) -> Iterator[Step | Result]:
+        """A checked request on one model: Steps, and at last the Result. attack: in the place of
+        the request's own, such as one half of it."""
+        return stream(attack or self.attack, model, self.pairs(model.size), self.goal,
+                      self.targets(), self.seed, record)
+
+
+def _opened(picture: Source) -> Image.Image:
+    assert isinstance(picture, Image.Image)
+    return picture
+
+
+def _place(true: int | str, captions: tuple[str, ...]) -> int:
+    if isinstance(true, str):
+        (said,) = clean_captions([true])
+        if said not in captions:
+            raise InputError("mark one of the captions as the true one "
+                             f"('{said[:60]}' is not listed)")
+        return captions.index(said)
+    if not 0 <= true < len(captions):
+        raise InputError(f"true must be a caption's number, 0 to {len(captions) - 1}, not {true}")
+    return true
+
+
+def _aim(target: int | str, captions: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
+    """Captions with the target among them, and its number."""
+    if isinstance(target, str):
+        (said,) = clean_captions([target])
+        captions = captions if said in captions else clean_captions([*captions, said])
+        return captions, captions.index(said)
+    if not 0 <= target < len(captions):
+        raise InputError(f"the target's number must be 0 to {len(captions) - 1}, not {target}")
+    return captions, target
+
+
+def answer(library: Library, request: Request, record: bool = False, device: str | None = None,
+           ) -> Iterator[Progress | Result]:
+    """Attacks each model of a request in turn: progress, and a Result when a model is done, in
+    the order of `models`."""
+    asked = request.checked()
+    for name in asked.models:
+        yield Progress(f"Opening {name} …")
+        model = library.load(name, device)
+        for event in asked.events(model, record):
+            if isinstance(event, Step):
+                yield step_of(event, name)
+            else:
+                yield event
+
+
+def step_of(event: Step, model: str, doing: str = "Attacking") -> Progress:
+    """A step of an attack in words."""
+    return Progress(f"{doing} {WHAT[event.what]} on {model}", event.index, event.total)
+
+
+def results_of(library: Library, request: Request, record: bool = False) -> dict[str, Result]:
+    """What `answer` finds, by the models' names in the request, without the progress."""
+    found = [one for one in answer(library, request, record) if isinstance(one, Result)]
+    return dict(zip(request.models, found, strict=True))
