@@ -20,6 +20,7 @@ from explorer.base.errors import InputError
 from explorer.data.examples import FOLDER
 from explorer.models.library import Library
 from explorer.ui.shared.forms import AttackForm, Slider
+from explorer.ui.shared.runs import lines
 
 CAT = str(FOLDER / "cat.jpg")
 CAPTIONS = ("a cat", "a dog", "a red car")
@@ -28,7 +29,8 @@ CAPTIONS = ("a cat", "a dog", "a red car")
 def finish(library: Library, photo: str = CAT, captions: tuple[str, ...] = CAPTIONS,
            true: str = "", goal: str = "classification") -> None:
     """One press of the button, which must end with both models attacked and compared."""
-    request = Request((photo,), captions, (true or 0,), PGD(eps=2 / 255, steps=1), goal=goal,
+    said = tuple(lines("\n".join(captions)))
+    request = Request((photo,), said, (true or 0,), PGD(eps=2 / 255, steps=1), goal=goal,
                       models=("plain", "hard"))
     last = list(attack_both(library, request))[-1]
     assert last.text == "Done." and last.outcome is not None
@@ -94,7 +96,7 @@ def build(eps: Any = 1, norm: Any = "linf", eps_l2: Any = 1.0, steps: Any = 10,
     own = {"Steps": steps, "Step size": step}
     with gr.Blocks():
         form = AttackForm()
-    values = ["pgd", norm, eps_l2]
+    values = ["pgd", norm, eps_l2, 0]
     for name in form.names:
         for control in form.own[name]:
             label = str(control.label).split(" (")[0]
@@ -116,7 +118,7 @@ def build(eps: Any = 1, norm: Any = "linf", eps_l2: Any = 1.0, steps: Any = 10,
     (lambda: build(steps=2.5), "whole number"),
     *((lambda value=value: build(step=value),
        "^Step size must be a number from 0.25 to 8$")
-      for value in (0, 9, None, float("nan"))),
+      for value in (0.1, 9, -1, float("nan"))),
 ])
 def test_bad_settings_get_one_sentence(make: Callable[[], PGD], say: str) -> None:
     with pytest.raises(InputError, match=say) as error:

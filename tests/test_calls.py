@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import json
 import zipfile
@@ -49,8 +50,13 @@ PNG = png_bytes(grid_images(1, 32)[0])
 def shelf(tiny: DualEncoder) -> Library:
     cards = {name: Card(name, name, kind, "none", "none", "none")
              for name, kind in (("plain", "standard"), ("hard", "robust"))}
-    return cast(Library, SimpleNamespace(cards=lambda: cards, card=cards.__getitem__,
-                                         load=lambda name: tiny))
+
+    def load(name: str, device: str | None = None) -> DualEncoder:
+        model = copy.copy(tiny)
+        model.card = cards[name]
+        return model
+
+    return cast(Library, SimpleNamespace(cards=lambda: cards, card=cards.__getitem__, load=load))
 
 
 @pytest.fixture
@@ -91,7 +97,7 @@ def test_settings_are_the_attacks_own() -> None:
     attack = make_attack("image", None, {"eps": "8/255", "steps": 4})
     assert isinstance(attack, PGD) and attack.eps == 8 / 255
     assert attack.step_size == pytest.approx(2.5 * 8 / 255 / 4)  # follows eps
-    assert cast(PGD, make_attack("image", "pgd", {"eps": "8/255", "step": "1/255"})).step == 1 / 255
+    assert cast(PGD, make_attack("image", "pgd", {"eps": "8/255", "step": "1/255"})).step == 1/255
     joint = make_attack("joint", None, {"eps": "2/255", "words": 2})
     assert isinstance(joint, JointAttack) and joint.image.eps == 2 / 255
     for settings, words in (({"rounds": 3}, "no setting rounds; it has eps"),
@@ -103,7 +109,7 @@ def test_settings_are_the_attacks_own() -> None:
 
 def test_an_attack_says_what_was_done(service: Service, tiny: DualEncoder) -> None:
     said = end(service.attack(photo(true=2, settings={"eps": "4/255", "steps": 2}, seed=3)))
-    assert [one["model"] for one in said.data["runs"]] == ["tiny", "tiny"]
+    assert [one["model"] for one in said.data["runs"]] == ["plain", "hard"]
     asked = Request((PNG,), CAPTIONS, (2,), PGD(eps=4 / 255, steps=2), models=("plain",), seed=3)
     *_, result = answer(service.library, asked)
     assert isinstance(result, Result)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from explorer.actions import cli, commands
 from explorer.actions.flags import make_attack
 from explorer.attacks.image.classic import IMAGE_ATTACKS, default_step
 from explorer.attacks.joint import JOINT_ATTACKS
+from explorer.attacks.registry import USUAL, settings_of
 from explorer.attacks.text.classic import TEXT_ATTACKS
 from explorer.base.paths import ASSETS
 from explorer.models.library import Library
@@ -129,7 +129,7 @@ def test_an_earlier_result_is_replaced_and_other_files_stay(attack: Any, tmp_pat
     ({"attack": "cw"}, "no image attack 'cw'; known are pgd"),
     ({"kind": "audio"}, "kind"),
     ({"goal": "chaos"}, "goal"),
-    ({"goal": "embedding", "target": "a dog"}, "embedding has no target"),
+    ({"goal": "embedding", "target": "a dog"}, "takes no target"),
     ({"models": "nobody"}, "no model 'nobody'; known are pocket"),
     ({"models": "one,one"}, "--models"),
     ({"models": "one,"}, "--models"),
@@ -256,7 +256,7 @@ def test_evaluate_says_when_no_picture_is_readable(evaluate: Any, tmp_path: Path
 def test_settings_from_flags(command: Any, flags: Any, expected: Any) -> None:
     more = {"attack": ["--image=F", "--caption=a"], "evaluate": ["--data=D"]}[command]
     args = cli.parser().parse_args([command, "--models=A", "--out=O", *more, *flags])
-    made = dataclasses.asdict(make_attack(args, "image", "pgd"))
+    made = settings_of(make_attack(args, "image", "pgd"))
     assert {name: made[name] for name in expected} == pytest.approx(expected)
 
 
@@ -272,6 +272,7 @@ def test_help_names_every_attack() -> None:
     assert cli.IMAGE_NAMES.split(", ") == list(IMAGE_ATTACKS)
     assert cli.TEXT_NAMES.split(", ") == [*TEXT_ATTACKS, "textattack:RECIPE"]
     assert cli.JOINT_NAMES.split(", ") == list(JOINT_ATTACKS)
+    assert USUAL == {"image": "pgd", "text": "bert", "joint": "alternating"}  # as its help says
 
 
 def test_models_lists_embedded_and_own(models_dir: Path,
@@ -296,10 +297,10 @@ def test_wrong_flags_are_one_line(argv: Any, capsys: pytest.CaptureFixture[str])
 def test_interruption_is_one_line_and_writes_nothing(
     attack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(*_: object) -> None:
+    def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "run", stopped)
+    monkeypatch.setattr(commands, "answer", stopped)
     status, result, said = attack()
     assert (status, result) == (130, None)
     assert said.err == "interrupted: nothing was written\n"
@@ -319,7 +320,7 @@ def python(*argv: Any, cwd: Any = None) -> Any:
 
 
 def test_flags_are_read_before_anything_heavy_is_imported() -> None:
-    code = ("import sys\nfrom explorer import cli\n"
+    code = ("import sys\nfrom explorer.actions import cli\n"
             "try: cli.main(['attack', '--help'])\nexcept SystemExit: pass\n"
             "assert cli.main(['attack', '--nonsense']) == 2\n"
             "print({'torch', 'numpy', 'PIL', 'gradio', 'pyarrow'} & set(sys.modules))")

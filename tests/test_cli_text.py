@@ -14,7 +14,7 @@ from PIL import Image
 
 from explorer.actions import cli
 from explorer.actions.flags import make_attack
-from explorer.attacks.joint import JOINT_ATTACKS, JointAttack, Separate
+from explorer.attacks.joint import JOINT_ATTACKS, Alternating, JointAttack, Separate
 from explorer.attacks.registry import kind_named
 from explorer.attacks.text.base import TextAttack
 from explorer.attacks.text.classic import TEXT_ATTACKS, BertAttack, Character
@@ -111,11 +111,14 @@ def test_text_settings_from_flags(flags: Any, expected: Any) -> None:
         assert {name: getattr(made, name) for name in expected} == expected
 
 
-def test_the_papers_defaults_are_those_of_evaluate() -> None:
-    made = make_attack(parsed("evaluate"), "text", None)
+@pytest.mark.parametrize("command", ["attack", "evaluate"])
+def test_the_papers_preset_is_its_attacks(command: str) -> None:
+    assert make_attack(parsed(command), "text", None) == BertAttack()
+    assert make_attack(parsed(command), "joint", None) == Alternating()
+    made = make_attack(parsed(command, "--preset=paper"), "text", None)
     assert isinstance(made, BertAttack)
     assert (made.objective, made.captions, made.words) == ("kl", "all", 1)
-    both = make_attack(parsed("evaluate"), "joint", None)
+    both = make_attack(parsed(command, "--preset=paper"), "joint", None)
     assert isinstance(both, Separate) and both.text == made and both.image.eps == 1 / 255
     typed = make_attack(parsed("attack", "--chars=3"), "text", "character")
     assert isinstance(typed, Character) and typed.characters == 3
@@ -146,7 +149,7 @@ def test_names_belong_to_kinds() -> None:
     ({"kind": "joint", "attack": "co-attack", "target": "a dog"}, "co-attack has no target"),
     ({"kind": "joint", "attack": "alternating", "rounds": 0}, "rounds"),
     ({"kind": "joint", "attack": "co-attack", "alpha": "nan"}, "alpha"),
-    ({"kind": "text", "goal": "embedding", "target": "a dog"}, "embedding has no target"),
+    ({"kind": "text", "goal": "embedding", "target": "a dog"}, "takes no target"),
     ({"kind": "text", "caption": ["a cat"]}, "with one caption"),
 ])
 def test_attack_refuses(attack: Any, tmp_path: Path, change: Any, word: Any) -> None:
@@ -177,13 +180,13 @@ def test_evaluate_measures_all_kinds_side_by_side(evaluate: Any) -> None:
         assert row["eps_255"] == (8 if row["attack"] in ("image", "joint") else 0)
         assert 0 <= row["ci95"][0] <= row["accuracy"] <= row["ci95"][1] <= 1
     attacks = result["attacks"]
-    assert (attacks["text"]["name"], attacks["joint"]["name"]) == ("typo", "separate")
+    assert (attacks["text"]["name"], attacks["joint"]["name"]) == ("typo", "alternating")
     assert (attacks["joint"]["image_attack"], attacks["joint"]["text_attack"]) == ("pgd", "typo")
-    assert (attacks["text"]["objective"], attacks["text"]["captions"]) == ("kl", "all")
+    assert (attacks["text"]["objective"], attacks["text"]["captions"]) == ("goal", "true")
     assert attacks["clean"] == {} and attacks["character"]["characters"] == 1
 
 
-@pytest.mark.parametrize("name", [n for n in JOINT_ATTACKS if n != "separate"])
+@pytest.mark.parametrize("name", [n for n in JOINT_ATTACKS if n != "alternating"])
 def test_joint_means_the_joint_attack(evaluate: Any, name: Any) -> None:
     _, result, _ = evaluate(attacks="joint", joint_attack=name, text_attack="typo", models="one",
                             limit=3)

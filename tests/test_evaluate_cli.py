@@ -199,11 +199,11 @@ def test_the_form_as_it_is_measures_the_example_photos(form: EvaluateForm, tmp_p
     assert Plan.read(json.loads(json.dumps(wanted.as_dict()))) == wanted
 
 
-def test_the_form_measures_captions_as_the_paper_does(form: EvaluateForm, tmp_path: Path) -> None:
+def test_the_form_measures_captions_as_every_door_does(form: EvaluateForm, tmp_path: Path) -> None:
     wanted, _, _ = read(form, tmp_path, kinds=["text", "joint"], budgets="2")
     text, joint = (one.settings for one in wanted.asked)
-    assert (text["name"], text["objective"], text["captions"]) == ("bert", "kl", "all")
-    assert joint["name"] == "separate" and joint["eps"] == pytest.approx(2 / 255)
+    assert (text["name"], text["objective"], text["captions"]) == ("bert", "goal", "true")
+    assert joint["name"] == "alternating" and joint["eps"] == pytest.approx(2 / 255)
 
 
 def test_an_upload_becomes_a_set(form: EvaluateForm, tmp_path: Path) -> None:

@@ -274,10 +274,12 @@ def test_budgets_that_are_none(text: str, word: str) -> None:
 
 
 def test_a_larger_budget_gets_steps_that_cross_it() -> None:
-    attack = PGD(eps=1 / 255, step=1 / 255, steps=10)
-    assert with_eps(attack, 2 / 255) == PGD(eps=2 / 255, step=1 / 255, steps=10)
+    attack = PGD(eps=1 / 255, steps=10)
+    assert with_eps(attack, 2 / 255) == PGD(eps=2 / 255, steps=10)
     wide = with_eps(attack, 16 / 255)
-    assert isinstance(wide, PGD) and wide.step == pytest.approx(4 / 255)
+    assert isinstance(wide, PGD) and wide.step_size == pytest.approx(4 / 255)
+    asked = with_eps(PGD(eps=1 / 255, step=0.5 / 255), 16 / 255)  # what was set stays
+    assert isinstance(asked, PGD) and asked.step_size == 0.5 / 255
     both = with_eps(Separate(image=attack, text=Typo()), 3 / 255)
     assert isinstance(both, Separate) and both.image.eps == 3 / 255
     assert [one.attack for one in spread("text", Typo(), [1.0, 2.0])] == [Typo()]

@@ -127,7 +127,7 @@ def defaults(form: AttackForm) -> list[Any]:
 def test_a_form_builds_each_attack_with_its_defaults(name: str) -> None:
     with gr.Blocks():
         form = AttackForm()
-    values = [name, "linf", 1.0, *defaults(form)]
+    values = [name, "linf", 1.0, 0, *defaults(form)]
     built = form.build(2, list(values))
     kind = IMAGE_ATTACKS[name]
     settings: dict[str, Any] = {f.name: f.default for f in own_fields(kind)}
@@ -146,7 +146,7 @@ def test_form_values_outside_the_rules_are_refused() -> None:
     for eps, name, words in ((-1, "pgd", "at least 0"), (300, "pgd", "above 1"),
                              (float("nan"), "pgd", "finite"), (1, "magic", "no attack")):
         with pytest.raises(InputError, match=words):
-            form.build(eps, [name, "linf", 1.0, *values])
+            form.build(eps, [name, "linf", 1.0, 0, *values])
 
 
 def test_every_example_is_complete_and_noticed() -> None:

@@ -154,7 +154,7 @@ def measure(library: Library, models: Sequence[str], attacks: Attacks, data: Exa
     store = Store(_place(plan, keep), keep) if keep is not None else Store()
     running = Running(plan, library, store, given=(opened(data),))
     for event in running.steps():
-        if isinstance(event, Progress):
+        if isinstance(event, Progress) and event.text:
             yield event
     found = running.table
     if found.left_out:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from explorer.attacks.budgets import parse_eps
@@ -131,4 +131,8 @@ def _make(found: type[Any], values: dict[str, Any]) -> Attack:
         attack: Attack = found(**values)
     except (TypeError, AttributeError):
         raise InputError(f"the settings of {found.__name__} are of the wrong type") from None
+    if isinstance(attack, ImageAttack) and values.get("step") is not None:
+        free: Attack = replace(attack, step=None)  # type: ignore[call-arg]
+        if isinstance(free, ImageAttack) and free.step_size == attack.step_size:
+            return free  # nobody set it: it follows the budget
     return attack

@@ -91,7 +91,7 @@ class ImageAttack:
 
     def __post_init__(self) -> None:
         asked: Any = self.eps
-        if asked is None and self.norm in USUAL_EPS:
+        if asked is None and isinstance(self.norm, str) and self.norm in USUAL_EPS:
             object.__setattr__(self, "eps", USUAL_EPS[self.norm])
         self.ball  # noqa: B018 - checks eps and norm
         for one in fields(self):
