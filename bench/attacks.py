@@ -44,7 +44,7 @@ def attack_of(kind: str, name: str, eps: str, words: int) -> Attack:
 
 
 def measured(models: Iterable[str], kinds: Iterable[str], examples: Examples, eps: str,
-             words: int) -> Iterator[tuple[str, str, metrics.Row]]:
+             words: int) -> Iterator[tuple[str, str, metrics.Measured]]:
     """Yields (kind, name, row) as each is done; kind "" is no attack."""
     library = Library(keep=2)
     for model_name in models:
@@ -62,8 +62,8 @@ def measured(models: Iterable[str], kinds: Iterable[str], examples: Examples, ep
             yield kind, name, row
 
 
-def table(kind: str, rows: dict[tuple[str, str], metrics.Row], models: Iterable[str], said: str,
-          ) -> str:
+def table(kind: str, rows: dict[tuple[str, str], metrics.Measured], models: Iterable[str],
+          said: str) -> str:
     """A Markdown table: one line an attack, two columns a model."""
     names = list(models)
     head = ["attack", *(c for m in names for c in (f"{m}: accuracy", "seconds"))]

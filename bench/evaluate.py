@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from explorer.analysis.evaluation.keep import Store
-from explorer.analysis.evaluation.plan import Asked, Plan
+from explorer.analysis.evaluation.plan import Asked, EvaluationPlan
 from explorer.analysis.evaluation.run import Evaluation
 from explorer.analysis.evaluation.sets import open_all
 from explorer.attacks.image.classic import PGD
@@ -55,7 +55,7 @@ def bare(model: DualEncoder, batches: list[Pairs]) -> tuple[int, int]:
     return clean, attacked
 
 
-def whole(plan: Plan, library: Library) -> tuple[int, int]:
+def whole(plan: EvaluationPlan, library: Library) -> tuple[int, int]:
     """The same by an evaluation, from the file to the cells on disk."""
     with tempfile.TemporaryDirectory() as folder:
         running = Evaluation(plan, library, Store(Path(folder)))
@@ -65,7 +65,7 @@ def whole(plan: Plan, library: Library) -> tuple[int, int]:
     return clean, attacked
 
 
-def decoded(plan: Plan, model: DualEncoder) -> list[Pairs]:
+def decoded(plan: EvaluationPlan, model: DualEncoder) -> list[Pairs]:
     """All pictures of the plan, in memory."""
     (one,), _ = open_all(plan)
     assert isinstance(one.data, Examples)
@@ -74,7 +74,7 @@ def decoded(plan: Plan, model: DualEncoder) -> list[Pairs]:
             for _, places, images in one.data.chunks(model.size, plan.batch, range(count))]
 
 
-def measure(plan: Plan, library: Library, repeats: int) -> tuple[float, float]:
+def measure(plan: EvaluationPlan, library: Library, repeats: int) -> tuple[float, float]:
     """Median seconds of the evaluation and of the loop, which must find the same numbers."""
     model = library.load(plan.models[0])
     batches, clock = decoded(plan, model), time.perf_counter
@@ -105,7 +105,7 @@ def main() -> int:
     flags.add_argument("--repeats", type=int, default=3)
     args = flags.parse_args()
     keep_memory()
-    plan = Plan((args.data,), (args.model,), (Asked("clean"), Asked("image", ATTACK)),
+    plan = EvaluationPlan((args.data,), (args.model,), (Asked("clean"), Asked("image", ATTACK)),
                 limit=args.limit, batch=args.batch)
     busy, title = os.getloadavg()[0], open_all(plan)[0][0].title
     ours, theirs = measure(plan, Library(), args.repeats)

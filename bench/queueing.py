@@ -16,7 +16,7 @@ import simpy
 
 from bench.load_report import quantile
 from explorer.base.errors import InputError
-from explorer.server.scheduler import Turn, Turns
+from explorer.server.scheduler import Scheduler, Turn
 
 Events = Generator[simpy.Event, None, None]
 WARM = 0.2  # of the time, before anything is counted
@@ -61,7 +61,7 @@ class Server:
     def __init__(self, seconds: float, habits: Habits, waiting: int = 64, seed: int = 0,
                  at_once: int = 1) -> None:
         self.env, self.habits, self.random = simpy.Environment(), habits, Random(seed)
-        self.turns = Turns(at_once, most=waiting, stall_seconds=1e9, run_seconds=1e9,
+        self.turns = Scheduler(at_once, most=waiting, stall_seconds=1e9, run_seconds=1e9,
                            clock=self._now)
         self.end, self.begin = seconds, WARM * seconds
         self.seen = Seen(seconds - self.begin)

@@ -30,7 +30,7 @@ def main(images: int, spare: int) -> None:
     most = used() + spare
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     result = run(PGD(steps=2), model, pairs)
-    print(len(result.success), model.climbs.most, model.looks.most)
+    print(len(result.success), model.attack_room.most, model.image_room.most)
 
 
 if __name__ == "__main__":

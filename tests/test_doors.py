@@ -32,8 +32,8 @@ from explorer.actions.service import Service
 from explorer.actions.values import Answer
 from explorer.analysis.embedding.state import Spaces
 from explorer.analysis.failures import hunt as failures_hunt
-from explorer.analysis.failures.hunt import Wish, attacked_path, hunt
-from explorer.analysis.failures.slices import read_study
+from explorer.analysis.failures.hunt import HuntPlan, attacked_path, hunt
+from explorer.analysis.failures.slices import read_hunt
 from explorer.attacks.image.classic import IMAGE_ATTACKS
 from explorer.attacks.registry import USUAL
 from explorer.attacks.request import Request
@@ -224,14 +224,14 @@ def by_hunt(asked: Question, photo: Path, library: Library, tmp_path: Path) -> F
             archive.write(photo, name)
         archive.writestr("captions.csv", f"image,caption\nphoto.png,{CAPTIONS[0]}\n"
                          f"second.png,{CAPTIONS[1]}\n")
-    wish = Wish.of(UPLOAD, ("plain", "hard"), choice.build(_controls(asked, choice)),
+    wish = HuntPlan.of(UPLOAD, ("plain", "hard"), choice.build(_controls(asked, choice)),
                    extra=CAPTIONS[2:])
     list(hunt(wish, folder, library))
-    found = read_study(folder)
+    found = read_hunt(folder)
     one = found.cases[0].sides[0]
     words = [one.captions.get(str(k), text) for k, text in enumerate(found.captions)]
     png = attacked_path(folder, 0, 0)
-    return (Wish.read(json.loads(json.dumps(wish.as_dict()))).settings,
+    return (HuntPlan.read(json.loads(json.dumps(wish.as_dict()))).settings,
             pixels(png if png.exists() else photo), words)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from test_evaluation import ATTACKS, numbers, plan, write_set
 
 from explorer.actions import cli
-from explorer.analysis.evaluation.plan import Plan
+from explorer.analysis.evaluation.plan import EvaluationPlan
 from explorer.analysis.evaluation.work import carry_out, table_of, wish_of
 from explorer.attacks.image.classic import PGD
 from explorer.base.errors import InputError
@@ -180,7 +180,8 @@ def form(library: Library) -> EvaluateForm:
         return EvaluateForm(library, ("one", "two"), "")
 
 
-def read(form: EvaluateForm, tmp_path: Path, **changes: Any) -> tuple[Plan, str, list[str]]:
+def read(form: EvaluateForm, tmp_path: Path, **changes: Any,
+         ) -> tuple[EvaluationPlan, str, list[str]]:
     names = ("task", "shipped", "here", "files", "answers", "models", "kinds", "budgets", "limit",
              "seed", "edits")
     values: list[Any] = [c.value for c in form.components()]
@@ -196,7 +197,7 @@ def test_the_form_as_it_is_measures_the_example_photos(form: EvaluateForm, tmp_p
     assert [(one.name, round(one.eps * 255)) for one in wanted.asked] == [
         ("clean", 0), ("image", 1), ("image", 2), ("image", 4)]
     assert isinstance(wanted.asked[1].attack, PGD)
-    assert Plan.read(json.loads(json.dumps(wanted.as_dict()))) == wanted
+    assert EvaluationPlan.read(json.loads(json.dumps(wanted.as_dict()))) == wanted
 
 
 def test_the_form_measures_captions_as_every_door_does(form: EvaluateForm, tmp_path: Path) -> None:

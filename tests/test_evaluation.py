@@ -14,7 +14,7 @@ from sets import write_folder
 from explorer.analysis import metrics
 from explorer.analysis.evaluation.cost import Cost, duration, estimate
 from explorer.analysis.evaluation.keep import Store
-from explorer.analysis.evaluation.plan import Asked, Plan, read_budgets, spread, with_eps
+from explorer.analysis.evaluation.plan import Asked, EvaluationPlan, read_budgets, spread, with_eps
 from explorer.analysis.evaluation.rows import Row, Table
 from explorer.analysis.evaluation.run import Evaluation
 from explorer.analysis.evaluation.sets import digest_of, known_sets, open_all, split_names
@@ -52,9 +52,9 @@ def library(models_dir: Path) -> Library:
     return Library([models_dir])
 
 
-def plan(*sets: str, **more: Any) -> Plan:
+def plan(*sets: str, **more: Any) -> EvaluationPlan:
     given = {"models": ("one", "two"), "asked": ATTACKS, "batch": 2, **more}
-    return Plan(tuple(sets), **given)
+    return EvaluationPlan(tuple(sets), **given)
 
 
 def finish(running: Evaluation) -> Table:
@@ -287,7 +287,7 @@ def test_a_larger_budget_gets_steps_that_cross_it() -> None:
 
 def test_a_plan_survives_json() -> None:
     wanted = plan("a", "b", limit=5, seed=3)
-    assert Plan.read(json.loads(json.dumps(wanted.as_dict()))) == wanted
+    assert EvaluationPlan.read(json.loads(json.dumps(wanted.as_dict()))) == wanted
 
 
 def test_names_with_commas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,10 @@ from explorer.analysis.failures.slices import (
     OTHERS,
     RIGHT,
     WRONG,
-    Case,
+    Example,
+    Filter,
     Found,
     Side,
-    View,
     as_csv,
     chosen,
     confusion,
@@ -28,8 +28,8 @@ def side(was: int, now: int, margin: float = 0.0) -> Side:
 
 
 def case(place: int, label: int, left: tuple[int, int], right: tuple[int, int],
-         margin: float = 0.0) -> Case:
-    return Case(place, f"{place}.png", label, (side(*left, margin), side(*right, margin)))
+         margin: float = 0.0) -> Example:
+    return Example(place, f"{place}.png", label, (side(*left, margin), side(*right, margin)))
 
 
 CASES = (case(0, 0, (0, 1), (0, 0), 0.3), case(1, 0, (0, 1), (0, 2), 0.1),
@@ -43,8 +43,8 @@ def test_each_picture_is_in_one_slice() -> None:
 
 
 def test_filters_and_sorting() -> None:
-    assert [c.place for c in chosen(CASES, View(label=1))] == [2, 3]
-    by_margin = chosen(CASES, View(sort="margin", descending=True))
+    assert [c.place for c in chosen(CASES, Filter(label=1))] == [2, 3]
+    by_margin = chosen(CASES, Filter(sort="margin", descending=True))
     assert [c.place for c in by_margin] == [0, 2, 1, 4, 3]
 
 
@@ -56,7 +56,7 @@ def test_a_cell_of_the_matrix_leads_to_as_many_pictures_as_it_counts() -> None:
         answers = [*named, OTHERS]
         for r, row in enumerate(answers):
             for c, column in enumerate(answers):
-                view = View(axes=axes, cell=(row, column))
+                view = Filter(axes=axes, cell=(row, column))
                 assert len(chosen(CASES, view, named)) == matrix[r][c]
 
 

@@ -13,10 +13,10 @@ import torch
 from helpers import grid_images
 from PIL import Image
 
-from explorer.analysis.failures import cases as single
+from explorer.analysis.failures import examples as single
 from explorer.analysis.failures import hunt as study
-from explorer.analysis.failures.hunt import BATCH, Wish, hunt
-from explorer.analysis.failures.slices import Found, View, chosen, quantity, read_study
+from explorer.analysis.failures.hunt import BATCH, HuntPlan, hunt
+from explorer.analysis.failures.slices import Filter, Found, chosen, quantity, read_hunt
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.joint import Separate
 from explorer.attacks.registry import Attack
@@ -51,14 +51,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def wish(attack: Attack | None = None, **more: object) -> Wish:
-    return Wish.of(UPLOAD, ("plain", "hard"), attack or PGD(eps=8 / 255, steps=2), **more)
+def wish(attack: Attack | None = None, **more: object) -> HuntPlan:
+    return HuntPlan.of(UPLOAD, ("plain", "hard"), attack or PGD(eps=8 / 255, steps=2), **more)
 
 
-def done(asked: Wish, folder: Path, library: Library) -> Found:
+def done(asked: HuntPlan, folder: Path, library: Library) -> Found:
     for _ in hunt(asked, folder, library):
         pass
-    return read_study(folder)
+    return read_hunt(folder)
 
 
 def test_every_picture_is_attacked_and_the_damaged_one_is_named(
@@ -67,7 +67,7 @@ def test_every_picture_is_attacked_and_the_damaged_one_is_named(
     steps = list(hunt(wish(), folder, two))
     assert [s.done for s in steps if s.kept] == [BATCH, MANY] and steps[-1].total == MANY
     assert any("step 1 of 2" in s.text for s in steps)
-    found = read_study(folder)
+    found = read_hunt(folder)
     assert len(found.cases) == MANY - 1 and found.bad == 1
     assert "02.png" in " ".join(found.left_out)
     case = found.cases[0]
@@ -89,7 +89,7 @@ def test_it_goes_on_where_it_was_ended_and_finds_the_same(
             break
     with open(other / "rows.jsonl", "a") as file:
         file.write('{"i": 9, "si')  # killed in the middle of a line
-    assert len(read_study(other).cases) == BATCH - 1
+    assert len(read_hunt(other).cases) == BATCH - 1
     first = next(iter(hunt(wish(), other, two)))
     assert first.done == BATCH
     again = done(wish(), other, two)
@@ -112,19 +112,19 @@ def test_captions_are_attacked_too(
     assert any(side.linf for side in sides) is pixels
     assert any(side.words for side in sides) is words
     sheet = Sheet(folder, found, ("standard", "robust"))
-    page = gallery(sheet, found.cases, View())
+    page = gallery(sheet, found.cases, Filter())
     assert ("photo unchanged" in page) is not pixels
-    assert "words changed" in gallery(sheet, found.cases, View(table=True))
+    assert "words changed" in gallery(sheet, found.cases, Filter(table=True))
 
 
 def test_filters_by_quantity(two: Library, folder: Path) -> None:
     cases = done(wish(), folder, two).cases
     middle = sorted(q for c in cases if (q := quantity(c, "shift")) is not None)[4]
-    above = chosen(cases, View(sort="shift", low=middle))
+    above = chosen(cases, Filter(sort="shift", low=middle))
     assert len(above) == len(cases) - 4
-    assert len(chosen(cases, View(sort="shift", high=middle))) == 5
-    assert chosen(cases, View(sort="flip", high=16.0)) == []  # not one was searched
-    assert len(chosen(cases, View(sort="flip"))) == len(cases)
+    assert len(chosen(cases, Filter(sort="shift", high=middle))) == 5
+    assert chosen(cases, Filter(sort="flip", high=16.0)) == []  # not one was searched
+    assert len(chosen(cases, Filter(sort="flip"))) == len(cases)
 
 
 def finished(events: Iterator[Progress | tuple[str, bytes]]) -> tuple[str, bytes]:
@@ -154,7 +154,7 @@ def test_the_smallest_eps_is_searched_and_kept(two: Library, folder: Path) -> No
     asked = wish()
     found = done(asked, folder, two)
     list(single.flips(folder, asked, found, found.cases[:2], two))
-    after = read_study(folder).cases
+    after = read_hunt(folder).cases
     assert all(side.flip for case in after[:2] for side in case.sides)
     assert not any(side.flip for case in after[2:] for side in case.sides)
     for case in after[:2]:
@@ -183,16 +183,16 @@ def test_mistakes_get_a_sentence(
     with pytest.raises(InputError, match="choose 1 to 2,000 pictures"):
         done(wish(limit=0), folder, two)
     with pytest.raises(InputError, match="there is no data set"):
-        done(Wish.of("elsewhere", ("plain", "hard"), PGD()), folder, two)
+        done(HuntPlan.of("elsewhere", ("plain", "hard"), PGD()), folder, two)
     monkeypatch.setattr(study, "LEAST_FREE", 10**18)
     with pytest.raises(InputError, match="disk has less than"):
         done(wish(), folder, two)
     monkeypatch.undo()
     done(wish(limit=2), folder, two)
-    found = read_study(folder)
+    found = read_hunt(folder)
     (folder / "pictures" / f"{found.cases[0].place:05d}-clean-0.png").unlink()
     with pytest.raises(InputError, match="not in the study's folder any more"):
         single.result_of(folder, wish(), found, found.cases[0], 0, two.load("plain"))
     (folder / "set.json").write_text(json.dumps([])[:1])
     with pytest.raises(InputError, match="damaged"):
-        read_study(folder)
+        read_hunt(folder)

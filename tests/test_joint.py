@@ -25,7 +25,7 @@ from text_helpers import (
 )
 from torch import Tensor
 
-from explorer.attacks.engine import Scaled, Scene, Step, Turns, rescaled
+from explorer.attacks.engine import Engine, Scaled, Scene, Step, rescaled
 from explorer.attacks.image.classic import FGSM, IMAGE_ATTACKS, PGD, ImageAttack, Noise
 from explorer.attacks.joint import (
     JOINT_ATTACKS,
@@ -235,7 +235,7 @@ def test_set_guided_minds_every_caption_of_a_set(tiny: DualEncoder) -> None:
     pairs = Pairs(images, SENTENCES, torch.tensor([0, 2]), ((0, 1), (2, 3)))
     scene = Scene(tiny, pairs, goal_of(tiny, pairs, "similarity", None), 0, images,
                   tiny.encode_image(images), tiny.encode_text(SENTENCES))
-    assert apart(Turns(scene)).members.tolist() == [[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]]
+    assert apart(Engine(scene)).members.tolist() == [[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]]
     attack = small("set-guided", eps=4 / 255)
     result = run(attack, tiny, pairs, "similarity")
     for row, own in zip(result.adversarial_captions, pairs.sets or (), strict=True):

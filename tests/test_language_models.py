@@ -272,7 +272,8 @@ def feed() -> train.Feed:
     tokenizer: PreTrainedTokenizerFast = sentence_encoder().tokenizer
     texts = [Sentence(f"a {w} xylophonist saw {n} birds", "example")
              for w in ("young", "tall", "happy") for n in range(20)]
-    recipe = train.Recipe(steps=4, batch=8, captions=0.25, warm_up=1, cool=2, save=2, chosen=0.4)
+    recipe = train.HeadRecipe(steps=4, batch=8, captions=0.25, warm_up=1, cool=2, save=2,
+                              chosen=0.4)
     captions: Captions = made  # type: ignore[assignment]
     return train.Feed(texts, captions, tokenizer, recipe)
 

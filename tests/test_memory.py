@@ -35,7 +35,7 @@ class Small(DualEncoder):
 
     def __init__(self, model: DualEncoder, looks: int, climbs: int) -> None:
         self.__dict__.update(model.__dict__)
-        for name in ("looks", "climbs", "reads"):
+        for name in ("image_room", "attack_room", "text_room"):
             self.__dict__.pop(name, None)  # what the other has learned
         self.limits, self.asked = {True: climbs, False: looks}, list[int]()
 
@@ -69,7 +69,7 @@ def test_an_attack_goes_on_with_smaller_batches(attack: Any, goal: str, tiny: Du
     assert torch.equal(found.frames, whole.frames) and found.frame_steps == whole.frame_steps
     steps = [e.index for e in events if isinstance(e, Step)]
     assert steps == sorted(steps) and steps[-1] == attack.total, "progress only goes on"
-    assert small.climbs.most == 1 and max(small.asked) == 7, "7, 3 and then 1 fit, never 2 of 3"
+    assert small.attack_room.most == 1 and max(small.asked) == 7, "7, 3, then 1 fit, never 2 of 3"
 
 
 def test_the_size_that_fits_is_remembered(tiny: DualEncoder, seven: Pairs) -> None:

@@ -20,7 +20,7 @@ from explorer.attacks.goals import make_goal
 from explorer.attacks.run import run
 from explorer.attacks.text.base import drift_loss
 from explorer.attacks.text.classic import TEXT_ATTACKS, HotFlip, Typo
-from explorer.attacks.text.search import FEW, Found, Gains, Probe, Search, Try, side_by_side
+from explorer.attacks.text.search import FEW, BestCaption, Gains, Probe, Search, Try, side_by_side
 from explorer.attacks.text.tokens import TokenSlopes, token_table
 from explorer.base.errors import InputError
 from explorer.base.words import spans, swap
@@ -172,13 +172,13 @@ def test_searching_in_low_precision_finds_the_same(name: str, pocket: DualEncode
 
 
 def test_found_offers_keep_the_best() -> None:
-    found = Found("a", 1.0)
+    found = BestCaption("a", 1.0)
     for text, value in (("b", 0.5), ("c", 1.0), ("d", 2.0), ("e", 1.5)):
         found.offer(text, value)
     assert (found.caption, found.value, found.trail) == ("d", 2.0, ["a", "d"])
     found.offer("f", 2.0 + 1e-6)
     assert found.caption == "d", "rounding is no gain"
-    small = Found("a", 0.0)
+    small = BestCaption("a", 0.0)
     small.offer("b", 1e-8)
     assert small.caption == "a"
     small.offer("b", 1e-6)

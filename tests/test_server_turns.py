@@ -18,7 +18,7 @@ from explorer.base.settings import Settings
 from explorer.results.outcome import Outcome
 from explorer.server.gate import Gate
 from explorer.server.rate import LockOut, Rate
-from explorer.server.scheduler import ABANDONED, Turn, Turns, place_words
+from explorer.server.scheduler import ABANDONED, Scheduler, Turn, place_words
 from explorer.ui.attack.tab import _told_by
 
 
@@ -32,7 +32,7 @@ class Clock:
         return self.now
 
 
-def served(turns: Turns, waiting: list[tuple[str, Turn]]) -> list[str]:
+def served(turns: Scheduler, waiting: list[tuple[str, Turn]]) -> list[str]:
     """Lets every turn run and leave; the names in the order in which the device went round."""
     order = []
     left = list(waiting)
@@ -45,14 +45,14 @@ def served(turns: Turns, waiting: list[tuple[str, Turn]]) -> list[str]:
 
 
 def test_the_device_goes_round_the_visitors() -> None:
-    turns = Turns(each=9)
+    turns = Scheduler(each=9)
     asked = [(who, turns.enter(who)) for who in "aaaabcb"]
     assert served(turns, asked) == list("abcabaa")  # a asked four times before b came
     assert turns.waiting() == turns.running() == 0
 
 
 def test_places_tell_how_many_runs_go_before() -> None:
-    turns = Turns(each=9)
+    turns = Scheduler(each=9)
     asked = [(who, turns.enter(who)) for who in "aaabcb"]
     said = [turns.wait(turn, 0) for _, turn in asked]
     order = served(turns, asked)
@@ -65,7 +65,7 @@ def test_places_are_what_then_happens() -> None:
     """Every place that is told is the number of runs that really go before."""
     generator = torch.Generator().manual_seed(3)
     for _ in range(50):
-        turns = Turns(each=99)
+        turns = Scheduler(each=99)
         asked = [(f"{k}{who}", turns.enter(who)) for k, who in enumerate(
             "abcde"[int(i)] for i in torch.randint(0, 5, (9,), generator=generator))]
         told = {name: turns.wait(turn, 0) for name, turn in asked}
@@ -74,7 +74,7 @@ def test_places_are_what_then_happens() -> None:
 
 
 def test_limits_are_said_in_a_sentence() -> None:
-    turns = Turns(most=2, each=2)
+    turns = Scheduler(most=2, each=2)
     turns.enter("a")
     turns.enter("a")
     with pytest.raises(InputError, match="you have 2 runs here already"):
@@ -87,7 +87,7 @@ def test_limits_are_said_in_a_sentence() -> None:
 
 def test_a_run_that_takes_too_long_is_ended() -> None:
     clock = Clock()
-    turns = Turns(run_seconds=30, clock=clock)
+    turns = Scheduler(run_seconds=30, clock=clock)
     turn, after = turns.enter("a"), turns.enter("b")
     clock.now += 29
     turns.check(turn)
@@ -100,7 +100,7 @@ def test_a_run_that_takes_too_long_is_ended() -> None:
 
 def test_turns_that_nobody_comes_back_for_are_dropped() -> None:
     clock = Clock()
-    turns = Turns(stall_seconds=500, clock=clock)
+    turns = Scheduler(stall_seconds=500, clock=clock)
     stuck, gone, here = turns.enter("a"), turns.enter("b"), turns.enter("c")
     clock.now += ABANDONED + 1
     here.seen = clock.now
@@ -118,7 +118,7 @@ def test_turns_that_nobody_comes_back_for_are_dropped() -> None:
 
 def test_a_clock_that_goes_back_ends_nothing() -> None:
     clock = Clock()
-    turns, rate, lock = Turns(clock=clock), Rate(2, clock), LockOut(2, 300, clock)
+    turns, rate, lock = Scheduler(clock=clock), Rate(2, clock), LockOut(2, 300, clock)
     turn = turns.enter("a")
     assert rate.take("a") == 0
     lock.failed("a")
@@ -130,7 +130,7 @@ def test_a_clock_that_goes_back_ends_nothing() -> None:
 
 
 def test_threads_share_the_device_one_at_a_time() -> None:
-    turns = Turns(most=64)
+    turns = Scheduler(most=64)
     busy, most, done = [0], [0], []
     lock = threading.Lock()
 

@@ -29,7 +29,7 @@ from explorer.results.outcome import Outcome, Part
 from explorer.server.gate import Gate
 from explorer.ui.embedding.jobs import LASSO, SAMPLE, SpaceJobs
 from explorer.ui.embedding.saliency import saliency_job
-from explorer.ui.embedding.scene import Scene
+from explorer.ui.embedding.scene import Panels
 
 PAIR = ("plain", "hard")
 VIEW = ("pca", 2, False, 15, 0.1, "cosine", 0, 10)
@@ -122,9 +122,9 @@ def test_an_attack_on_a_slice(spaces: Spaces, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def scene(two: Library, tiny: DualEncoder, four: Pairs, monkeypatch: pytest.MonkeyPatch) -> Scene:
+def scene(two: Library, tiny: DualEncoder, four: Pairs, monkeypatch: pytest.MonkeyPatch) -> Panels:
     monkeypatch.setattr(space_state, "concepts", lambda: ("cat", "dog", "sea", "car", "tree"))
-    made = Scene(two, Store(), PAIR)
+    made = Panels(two, Store(), PAIR)
     one = Pairs(four.images[:1], four.captions, four.labels[:1])
     result, noise = run(PGD(eps=8 / 255, steps=3), tiny, one, record=True), run(
         Noise(eps=8 / 255), tiny, one)
@@ -136,7 +136,7 @@ def asks(session: str) -> Any:
     return SimpleNamespace(session_hash=session, headers={})
 
 
-def test_the_page_asks_for_what_is_missing_and_then_gets_all(scene: Scene) -> None:
+def test_the_page_asks_for_what_is_missing_and_then_gets_all(scene: Panels) -> None:
     page, sentence, _, menu = scene.show(asks("me"), *VIEW)
     assert json.loads(page) == {"missing": True} and not isinstance(sentence, str)
     drain(scene.spaces.prepare(scene.names("me")))
@@ -154,7 +154,7 @@ def test_the_page_asks_for_what_is_missing_and_then_gets_all(scene: Scene) -> No
     assert scene.spaces.maps.wait(280)
 
 
-def test_settings_that_are_wrong_get_one_sentence(scene: Scene) -> None:
+def test_settings_that_are_wrong_get_one_sentence(scene: Panels) -> None:
     drain(scene.spaces.prepare(PAIR))
     for view in (("umap", 2, False, 15, 5, "cosine", 0, 10), ("pca", 7, *VIEW[2:]),
                  ("umap", 2, False, 15, 0.1, "<b>", 0, 10)):
@@ -162,7 +162,7 @@ def test_settings_that_are_wrong_get_one_sentence(scene: Scene) -> None:
         assert "rx-error" in sentence or "sp-error" in sentence
 
 
-def test_slices_of_a_set(scene: Scene, tmp_path: Path) -> None:
+def test_slices_of_a_set(scene: Panels, tmp_path: Path) -> None:
     jobs = SpaceJobs(scene, Gate(Settings(at_once=1)))
     drain(scene.spaces.take_set("me", packed(tmp_path, broken=0), PAIR))
     own = scene.spaces.sets.last("me")
@@ -178,7 +178,7 @@ def test_slices_of_a_set(scene: Scene, tmp_path: Path) -> None:
             jobs.rows(own, "me", which, contains, 5)
 
 
-def test_a_stopped_job_says_so_and_mistakes_are_sentences(scene: Scene) -> None:
+def test_a_stopped_job_says_so_and_mistakes_are_sentences(scene: Panels) -> None:
     jobs, me = SpaceJobs(scene, Gate(Settings(at_once=1))), asks("me")
     ticket = jobs.tickets.take(me)
     lines = jobs.prepare(me, ticket)
@@ -191,7 +191,7 @@ def test_a_stopped_job_says_so_and_mistakes_are_sentences(scene: Scene) -> None:
     assert any(isinstance(said, str) and "on the map first" in said for said, _ in last)
 
 
-def test_saliency_of_the_last_attack(scene: Scene) -> None:
+def test_saliency_of_the_last_attack(scene: Panels) -> None:
     made: list[str] = []
     said = drain(saliency_job(scene.library, scene.store.last("me"), "gradient", "a dog", made))
     assert said is not None and said.last and len(made) == 2

@@ -25,10 +25,10 @@ from explorer.models.library import Library
 from explorer.training import checkpoints
 from explorer.training.data import open_training
 from explorer.training.errors import TrainingError
-from explorer.training.events import End, Event, Note, Probe, Step
+from explorer.training.events import End, Event, Note, Probe, TrainingStep
 from explorer.training.folder import RunFolder
 from explorer.training.recipe import Recipe
-from explorer.training.run import Plan, plan_of, run
+from explorer.training.run import TrainingPlan, plan_of, run
 from explorer.training.trainer import Trainer, make_accelerator
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,20 +42,21 @@ def place(tmp_path: Path) -> Path:
 
 
 def plan(place: Path, name: str = "out", method: str = "mmcoa", steps: int = 6, **more: Any,
-         ) -> Plan:
+         ) -> TrainingPlan:
     recipe = Recipe(**{**SMALL, "method": method, "steps": steps,
                        **{k: v for k, v in more.items() if k in Recipe.__dataclass_fields__}})
     rest = {k: v for k, v in more.items() if k not in Recipe.__dataclass_fields__}
-    return Plan(recipe, str(place / "set.parquet"), f"local-dir:{place / 'tiny'}", place / name,
-                **{"save_every": 2, "probe_every": 3, "probe_images": 8, "cpu": True, **rest})
+    return TrainingPlan(recipe, str(place / "set.parquet"), f"local-dir:{place / 'tiny'}",
+                        place / name, **{"save_every": 2, "probe_every": 3, "probe_images": 8,
+                                         "cpu": True, **rest})
 
 
-def drained(asked: Plan, resume: bool = False) -> list[Event]:
+def drained(asked: TrainingPlan, resume: bool = False) -> list[Event]:
     return list(run(asked, resume, upper_case))
 
 
 def losses(events: list[Event]) -> dict[int, dict[str, float]]:
-    return {e.index: e.losses for e in events if isinstance(e, Step)}
+    return {e.index: e.losses for e in events if isinstance(e, TrainingStep)}
 
 
 def logged(place: Path) -> list[dict[str, Any]]:
@@ -112,7 +113,7 @@ def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(
     stopped = plan(place, "parts", method, **more)
     events = run(stopped, False, upper_case)
     for event in events:
-        if isinstance(event, Step) and event.index == 5:  # the checkpoint is of step 4
+        if isinstance(event, TrainingStep) and event.index == 5:  # the checkpoint is of step 4
             break
     events.close()  # type: ignore[attr-defined]
     resumed = drained(stopped, resume=True)
@@ -166,7 +167,7 @@ def test_kill_9_loses_the_steps_since_the_last_checkpoint_at_most(place: Path) -
     events = run(plan_of(told, place / "out"), True)
     again = {}
     for event in events:
-        if isinstance(event, Step):
+        if isinstance(event, TrainingStep):
             again[event.index] = {k: round(v, 6) for k, v in event.losses.items()}
             if event.index == state["step"] + 3:
                 (place / "out" / "control").write_text("stop")
@@ -181,7 +182,7 @@ def test_pause_resume_and_stop_are_obeyed(place: Path) -> None:
     control = asked.out / "control"
     said = []
     for event in run(asked):
-        if isinstance(event, Step) and event.index == 2:
+        if isinstance(event, TrainingStep) and event.index == 2:
             control.write_text("pause\n")
         if isinstance(event, Note):
             said.append(event.text)
@@ -245,7 +246,7 @@ def test_a_run_says_that_the_disk_is_full_and_goes_on(place: Path) -> None:
     said = []
     try:
         for event in run(asked):
-            if isinstance(event, Step) and event.index == 3:
+            if isinstance(event, TrainingStep) and event.index == 3:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
             if isinstance(event, Note):
                 said.append(event.text)
@@ -282,7 +283,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(place: Path) -> None:
 def test_a_run_whose_loss_is_not_finite_logs_it_and_keeps_what_was_good(place: Path) -> None:
     asked = plan(place, method="tecoa", steps=4, probe_every=10)
     for event in run(asked):
-        if isinstance(event, Step) and event.index == 3:
+        if isinstance(event, TrainingStep) and event.index == 3:
             break
     (newest,) = checkpoints.saved(asked.out / "checkpoints")
     state = torch.load(newest, weights_only=True)

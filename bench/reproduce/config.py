@@ -13,7 +13,7 @@ from explorer.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Row:
+class Trained:
     """A method and what it changes of the common recipe."""
 
     method: str
@@ -36,10 +36,10 @@ class Config:
     attack_steps: int
     words: int
     recipe: dict[str, Any]
-    rows: tuple[Row, ...]
+    rows: tuple[Trained, ...]
     note: str = ""
 
-    def of(self, row: Row, seed: int) -> Recipe:
+    def of(self, row: Trained, seed: int) -> Recipe:
         return Recipe(**{**self.recipe, **row.recipe, "method": row.method, "seed": seed})
 
     @property
@@ -55,7 +55,7 @@ def read(file: Path) -> Config:
     """Raises InputError for a file that cannot be read or has wrong or missing settings."""
     try:
         told = tomllib.loads(file.read_text("utf-8"))
-        rows = tuple(Row(**{**row, "seeds": tuple(row.get("seeds", (0,)))})
+        rows = tuple(Trained(**{**row, "seeds": tuple(row.get("seeds", (0,)))})
                      for row in told.pop("rows"))
         told |= {name: tuple(told[name]) for name in ("others", "eps", "curve")}
         config = Config(**told, rows=rows)

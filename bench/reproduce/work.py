@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from bench.reproduce.config import Config, Row, located
+from bench.reproduce.config import Config, Trained, located
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.joint import JOINT_ATTACKS
 from explorer.attacks.run import run
@@ -21,7 +21,7 @@ from explorer.jobs.runrecord import write_text
 from explorer.models.encoder import DualEncoder
 from explorer.models.library import Library
 from explorer.training.events import End
-from explorer.training.run import Plan
+from explorer.training.run import TrainingPlan
 from explorer.training.run import run as train
 
 KINDS = ("clean", "image", "text", "joint")
@@ -40,15 +40,15 @@ class Cell:
     seconds: float
 
 
-def folder_of(row: Row, seed: int, work: Path) -> Path:
+def folder_of(row: Trained, seed: int, work: Path) -> Path:
     return work / f"{row.method.replace('+', '-plus')}-{seed}"
 
 
-def trained(config: Config, row: Row, seed: int, data: Path, work: Path) -> Path:
+def trained(config: Config, row: Trained, seed: int, data: Path, work: Path) -> Path:
     """The folder of a row's model, trained now unless it is there."""
     out = folder_of(row, seed, work)
     if not (out / "model" / "card.json").exists():
-        plan = Plan(config.of(row, seed), located(config.train, data), config.base, out,
+        plan = TrainingPlan(config.of(row, seed), located(config.train, data), config.base, out,
                     eval_data=located(config.known, data), probe_every=10**6, probe_images=64)
         for event in train(plan, resume=(out / "run.json").exists()):
             if isinstance(event, End):
@@ -94,7 +94,7 @@ def cells(config: Config, data: Path, work: Path) -> Iterator[Cell]:
     """Every cell of the table and the curves, the base model's first."""
     library = Library((), keep=1)
     work.mkdir(parents=True, exist_ok=True)
-    todo: list[tuple[str, int, Row | None]] = [("none", 0, None)]
+    todo: list[tuple[str, int, Trained | None]] = [("none", 0, None)]
     todo += [(row.method, seed, row) for row in config.rows for seed in row.seeds]
     sets = {name: read_examples(located(name, data), config.images or None)
             for name in config.sets}

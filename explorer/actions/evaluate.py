@@ -13,10 +13,10 @@ from typing import Any
 
 from explorer.analysis.evaluation import rows
 from explorer.analysis.evaluation.keep import Store
-from explorer.analysis.evaluation.plan import CLEAN, Asked, Plan
+from explorer.analysis.evaluation.plan import CLEAN, Asked, EvaluationPlan
 from explorer.analysis.evaluation.run import Evaluation as Running
 from explorer.analysis.evaluation.sets import opened
-from explorer.analysis.metrics import Row
+from explorer.analysis.metrics import Measured
 from explorer.attacks.registry import USUAL, Attack, kind_named, make_attack, settings_of
 from explorer.attacks.result import versions
 from explorer.base.errors import InputError
@@ -63,14 +63,14 @@ class Evaluation:
     """Rows, one a model and attack, and what they were measured on. captions: how many answers
     there were to choose from; left_out: what of the set was not used, in sentences."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[Measured, ...]
     data: str
     captions: int
     left_out: tuple[str, ...]
     attacks: dict[str, dict[str, Any]]
     seed: int
 
-    def __getitem__(self, place: tuple[str, str]) -> Row:
+    def __getitem__(self, place: tuple[str, str]) -> Measured:
         """evaluation["pocket", "image"]; KeyError when it was not asked for."""
         for row in self.rows:
             if (row.model, row.attack) == place:
@@ -97,7 +97,7 @@ class Evaluation:
                  f"{row.n}", f"{row.accuracy:.1%}", f"{row.ci95[0]:.1%} to {row.ci95[1]:.1%}",
                  f"{row.seconds:.1f}"] for row in self.rows]
 
-    def _budget(self, row: Row) -> str:
+    def _budget(self, row: Measured) -> str:
         """ "1/255", "L2 0.5", "1 word", or a dash."""
         own, said = self.attacks[row.attack], []
         if "eps" in own:
@@ -150,7 +150,7 @@ def measure(library: Library, models: Sequence[str], attacks: Attacks, data: Exa
     another one measures only what is new.
     """
     asked = tuple(Asked(name, attack) for name, attack in attacks.items())
-    plan = Plan((data.name,), tuple(models), asked, seed=seed, batch=BATCH)
+    plan = EvaluationPlan((data.name,), tuple(models), asked, seed=seed, batch=BATCH)
     store = Store(_place(plan, keep), keep) if keep is not None else Store()
     running = Running(plan, library, store, given=(opened(data),))
     for event in running.steps():
@@ -167,13 +167,13 @@ def measure(library: Library, models: Sequence[str], attacks: Attacks, data: Exa
                      {one.name: one.settings for one in asked}, seed)
 
 
-def _place(plan: Plan, keep: Path) -> Path:
+def _place(plan: EvaluationPlan, keep: Path) -> Path:
     """A folder for the unfinished parts of one question."""
     about = json.dumps(plan.as_dict(), sort_keys=True).encode()
     return keep / hashlib.sha256(about).hexdigest()[:32]
 
 
-def _line(found: rows.Row) -> Row:
+def _line(found: rows.Row) -> Measured:
     score = found.scores[rows.ACCURACY]
-    return Row(found.model, found.attack, round(found.eps * 255, 6), score.n, score.share,
+    return Measured(found.model, found.attack, round(found.eps * 255, 6), score.n, score.share,
                score.ci95, round(found.seconds, 3))

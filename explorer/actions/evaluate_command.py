@@ -13,14 +13,14 @@ from explorer.actions.terminal import device_named, model_names, names_of, print
 from explorer.analysis.evaluation.cost import Cost, estimate
 from explorer.analysis.evaluation.exports import FORMATS, export, measures
 from explorer.analysis.evaluation.keep import Store
-from explorer.analysis.evaluation.plan import Asked, Plan, pixel_half, read_budgets
+from explorer.analysis.evaluation.plan import Asked, EvaluationPlan, pixel_half, read_budgets
 from explorer.analysis.evaluation.rows import ACCURACY, Row, Score, Table, load_table
 from explorer.analysis.evaluation.run import Evaluation
 from explorer.analysis.evaluation.sets import split_names
 from explorer.attacks.image.base import USUAL_EPS
 from explorer.attacks.registry import kind_named
 from explorer.base.errors import InputError
-from explorer.base.processes import ALONE, Crew, join
+from explorer.base.processes import ALONE, Processes, join
 from explorer.data.catalogue import RETRIEVAL
 from explorer.models.library import Library
 from explorer.results import saving
@@ -52,8 +52,8 @@ def evaluate(args: argparse.Namespace) -> int:
     return PARTIAL if table.left_out else 0
 
 
-def measure(plan: Plan, library: Library, store: Store, args: argparse.Namespace,
-            crew: Crew = ALONE) -> Table:
+def measure(plan: EvaluationPlan, library: Library, store: Store, args: argparse.Namespace,
+            crew: Processes = ALONE) -> Table:
     """Runs the plan behind a progress bar."""
     running = Evaluation(plan, library, store, args.data_root, device=crew.device, crew=crew,
                          title=args.out.stem)
@@ -94,7 +94,8 @@ def _suffix(out: Path) -> str:
     return out.suffix.lower()
 
 
-def _estimate(plan: Plan, library: Library, args: argparse.Namespace, crew: Crew) -> int:
+def _estimate(plan: EvaluationPlan, library: Library, args: argparse.Namespace,
+              crew: Processes) -> int:
     if crew.first:
         for event in estimate(plan, library, args.data_root, device=crew.device):
             if isinstance(event, Cost):
@@ -102,9 +103,9 @@ def _estimate(plan: Plan, library: Library, args: argparse.Namespace, crew: Crew
     return 0
 
 
-def make_plan(args: argparse.Namespace) -> Plan:
+def make_plan(args: argparse.Namespace) -> EvaluationPlan:
     """What the flags ask for. Raises InputError for mistakes in them."""
-    return Plan(split_names(args.data), tuple(names_of(args.models, "models")),
+    return EvaluationPlan(split_names(args.data), tuple(names_of(args.models, "models")),
                 tuple(asked_of(args)), args.task, args.limit, args.seed, args.batch)
 
 

@@ -26,9 +26,9 @@ def make_attack(args: argparse.Namespace, kind: str, name: str | None) -> Attack
     --steps and --step are checked even where it has none."""
     given = _given(args)
     if name is not None and name.startswith(RECIPE) and name == RECIPE:
-        from explorer.attacks.text.recipes import Recipe
+        from explorer.attacks.text.recipes import TextAttackRecipe
 
-        raise InputError(f"name a recipe of TextAttack, such as {RECIPE}{Recipe.recipe}")
+        raise InputError(f"name a recipe of TextAttack, such as {RECIPE}{TextAttackRecipe.recipe}")
     own = name or (PAPER_JOINT if kind == "joint" and args.preset else USUAL[kind])
     if kind == "joint":
         given |= {"image_attack": args.image_attack or USUAL["image"],
@@ -71,8 +71,8 @@ def _step(said: str) -> float:
 def _settings(kind: str, name: str) -> set[str]:
     """The names of an attack's settings; of an unknown one none, which is refused later."""
     if kind == "text" and name.startswith(RECIPE):
-        from explorer.attacks.text.recipes import Recipe
+        from explorer.attacks.text.recipes import TextAttackRecipe
 
-        return {field.name for field in fields(Recipe)}
+        return {field.name for field in fields(TextAttackRecipe)}
     found = REGISTRIES[kind].get(name)
     return {field.name for field in fields(found)} if found is not None else set()

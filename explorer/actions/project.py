@@ -37,7 +37,7 @@ MOST_NEIGHBOURS = 50
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class ModelMap:
     """One model's part of a map. role: standard or robust."""
 
     model: str
@@ -52,11 +52,11 @@ class Side:
 class Map:
     """Clean and attacked points of each model, laid out alike; k: neighbours counted."""
 
-    sides: tuple[Side, ...]
+    sides: tuple[ModelMap, ...]
     view: View
     k: int
 
-    def __getitem__(self, model: str) -> Side:
+    def __getitem__(self, model: str) -> ModelMap:
         for side in self.sides:
             if side.model == model:
                 return side
@@ -105,7 +105,7 @@ def lay(library: Library, spaces: Spaces, results: Mapping[str, Result], view: V
                          "app's Embedding space tab")
     for said in spaces.prepare(tuple(results)):
         yield Progress(said.text, said.done, said.total)
-    sides: list[Side] = []
+    sides: list[ModelMap] = []
     for name, result in results.items():
         yield Progress(f"Placing the points of {name}")
         anchors = spaces.anchors(name)
@@ -114,11 +114,12 @@ def lay(library: Library, spaces: Spaces, results: Mapping[str, Result], view: V
         layout = lay_out(anchors, found, view, spaces.maps)
         if sides:
             layout = mirrored(layout, sides[0].layout)
-        sides.append(Side(name, library.card(name).kind, anchors, found, layout, sentence(result)))
+        kind = library.card(name).kind
+        sides.append(ModelMap(name, kind, anchors, found, layout, sentence(result)))
     yield Map(tuple(sides), view, k)
 
 
-def _plain(side: Side, k: int, background: bool) -> dict[str, Any]:
+def _plain(side: ModelMap, k: int, background: bool) -> dict[str, Any]:
     found, layout = side.found, side.layout
     points = [{"key": p.key, "name": p.name, "kind": p.kind, "at": _at(layout.points[i])}
               for i, p in enumerate(found.points)]
@@ -143,7 +144,7 @@ def _some(share: float | None) -> float | None:
     return None if share is None else round(share, 4)
 
 
-def _true(side: Side, k: int) -> dict[str, Any]:
+def _true(side: ModelMap, k: int) -> dict[str, Any]:
     """Measured on the features themselves, nothing projected; angles in degrees."""
     found, anchors = side.found, side.anchors
     told: dict[str, Any] = {

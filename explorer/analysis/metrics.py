@@ -35,7 +35,7 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class Row:
+class Measured:
     """One line of an evaluation. accuracy and ci95 in [0, 1]; eps_255 in grey levels."""
 
     model: str
@@ -53,10 +53,10 @@ def eps_of(attack: Attack | None) -> float:
     return half.eps if isinstance(half, ImageAttack) else 0.0
 
 
-def row(model: str, attack: str, eps: float, hits: Tensor, seconds: float) -> Row:
+def row(model: str, attack: str, eps: float, hits: Tensor, seconds: float) -> Measured:
     """hits: (N,) bool, whether each image was classified correctly."""
     good, n = int(hits.sum()), len(hits)
-    return Row(model, attack, round(eps * 255, 6), n, good / n if n else 0.0, wilson(good, n),
+    return Measured(model, attack, round(eps * 255, 6), n, good / n if n else 0.0, wilson(good, n),
                round(seconds, 3))
 
 
@@ -101,8 +101,8 @@ def evaluate(
 
 
 def evaluate_row(model: DualEncoder, name: str, attack: Attack | None,
-                 batches: Iterable[Pairs], seed: int = 0) -> Row:
-    """`evaluate` to the end, as one Row."""
+                 batches: Iterable[Pairs], seed: int = 0) -> Measured:
+    """`evaluate` to the end, as one Measured."""
     began = time.perf_counter()
     hits = [h for _, h in evaluate(model, attack, batches, seed)]
     return row(model.card.id, name, eps_of(attack), torch.cat(hits),

@@ -19,7 +19,7 @@ from explorer.attacks.registry import Attack
 from explorer.attacks.result import Result
 from explorer.attacks.run import stream
 from explorer.base.errors import InputError
-from explorer.base.processes import ALONE, Crew
+from explorer.base.processes import ALONE, Processes
 from explorer.base.progress import Progress
 from explorer.data.pairs import Pairs
 from explorer.data.sets import RetrievalSet
@@ -153,7 +153,7 @@ class _Part:
 
 def stream_retrieval(
     model: DualEncoder, attack: Attack | None, data: RetrievalSet, goal: str = "similarity",
-    seed: int = 0, batch: int = 16, crew: Crew | None = None,
+    seed: int = 0, batch: int = 16, crew: Processes | None = None,
 ) -> Iterator[Progress | Step | Retrieval]:
     """Yields Progress after each batch (and an attack's Steps), and a Retrieval at the end.
 

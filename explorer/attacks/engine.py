@@ -18,14 +18,24 @@ from explorer.attacks.image.classic import ImageAttack, Noise
 from explorer.attacks.image.stepping import Climb, Log, Step
 from explorer.attacks.objective import Objective
 from explorer.attacks.text.base import TextAttack, drift_loss
-from explorer.attacks.text.search import Encode, Found, TextLoss, side_by_side
+from explorer.attacks.text.search import BestCaption, Encode, TextLoss, side_by_side
 from explorer.attacks.text.tokens import TokenSlopes
 from explorer.base.words import spans
 from explorer.data.pairs import Pairs
 from explorer.models.encoder import DualEncoder
 
-__all__ = ["Log", "Pictures", "Rows", "Scaled", "Scene", "Step", "Turns", "Wording",
-           "attack_captions", "rescaled"]
+__all__ = [
+    "Engine",
+    "Log",
+    "Pictures",
+    "Rows",
+    "Scaled",
+    "Scene",
+    "Step",
+    "Wording",
+    "attack_captions",
+    "rescaled",
+]
 
 Rows = tuple[tuple[str, ...], ...]
 
@@ -84,7 +94,7 @@ class Wording:
                                    self.each()))
 
 
-class Turns:
+class Engine:
     """Takes turns at the images and captions of one scene."""
 
     def __init__(self, scene: Scene, record: bool = False) -> None:
@@ -116,7 +126,7 @@ class Turns:
         plain = Objective.of(on.model, aim, text, clean, seed)
         loss = Scaled(**vars(plain), scales=tuple(scales)) if scales else plain
         climb = Climb(attack, loss, seed, self.log, self._own(wording) if len(clean) else "")
-        raw = yield from on.model.climbs.spread(len(clean), climb.part)
+        raw = yield from on.model.attack_room.spread(len(clean), climb.part)
         self.log.queries += loss.queries
         pictures = self._saved(attack, raw, aim, text)
         if self.log.record:
@@ -128,7 +138,7 @@ class Turns:
     def _saved(self, attack: ImageAttack, raw: Tensor, aim: Goal, text: Tensor) -> Pictures:
         """Rounded to 8 bits and read in full precision; what is worse than clean is left alone."""
         on = self.scene
-        pixels = on.model.climbs.apart(
+        pixels = on.model.attack_room.apart(
             len(raw), lambda rows: attack.ball.quantise(raw[rows], on.clean[rows]))
         with torch.no_grad():
             features = on.model.encode_image(pixels)
@@ -159,10 +169,10 @@ class Turns:
             jobs = [(n, j, _caption_loss(_about(aim or on.aim, n, j, on), features, others[n],
                                         n, j))
                     for n, columns in enumerate(wanted) for j in columns]
-        found: dict[tuple[int, int], Found] = {}
+        found: dict[tuple[int, int], BestCaption] = {}
         for start in range(0, len(jobs), attack.together):
             part = jobs[start : start + attack.together]
-            state: list[Found] = []
+            state: list[BestCaption] = []
             for now in self._search(attack, part):
                 state = now
                 yield Step(start, len(jobs), "text")
@@ -175,7 +185,7 @@ class Turns:
         return self._worded(rows, found, wanted, shared)
 
     def _search(self, attack: TextAttack, jobs: Sequence[tuple[int, int, TextLoss]],
-                ) -> Iterator[list[Found]]:
+                ) -> Iterator[list[BestCaption]]:
         on = self.scene
         captions = [on.pairs.captions[j] for _, j, _ in jobs]
         slopes = TokenSlopes(on.model) if attack.needs_slopes else None
@@ -183,7 +193,7 @@ class Turns:
             attack, captions, [loss for _, _, loss in jobs], on.model.encode_text, on.seed,
             on.pairs.captions, slopes, on.model.skim_text)
 
-    def _worded(self, rows: list[list[str]], found: dict[tuple[int, int], Found],
+    def _worded(self, rows: list[list[str]], found: dict[tuple[int, int], BestCaption],
                 wanted: list[tuple[int, ...]], shared: bool) -> Wording:
         on = self.scene
         fixed: Rows = tuple(tuple(row) for row in rows)
@@ -208,7 +218,7 @@ def attack_captions(
     attack: TextAttack, captions: Sequence[str], losses: Sequence[TextLoss],
     encode: Encode, seed: int = 0, everything: Sequence[str] = (),
     slopes: TokenSlopes | None = None, rough: Encode | None = None,
-) -> Iterator[list[Found]]:
+) -> Iterator[list[BestCaption]]:
     """Attacks captions side by side; yields the state after each round of questions.
 
     encode: captions -> (K, D) unit features of the victim; losses: of each caption; everything:

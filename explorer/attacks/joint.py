@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from explorer.attacks.engine import Pictures, Step, Turns, Wording
+from explorer.attacks.engine import Engine, Pictures, Step, Wording
 from explorer.attacks.goals import Goal, Match, Unmatch, cosines
 from explorer.attacks.image.classic import PGD, ImageAttack, setting
 from explorer.attacks.text.base import TextAttack
@@ -34,7 +34,7 @@ class JointAttack:
     image: ImageAttack = field(default_factory=PGD)
     text: TextAttack = field(default_factory=BertAttack)
 
-    def play(self, turns: Turns) -> Play:
+    def play(self, turns: Engine) -> Play:
         """Yields Steps; returns the attacked images and captions."""
         raise NotImplementedError
 
@@ -59,7 +59,7 @@ class Separate(JointAttack):
     title = "Separate: each on its own (MMCoA)"
     source = "Zhou et al. 2024 (MMCoA), arXiv 2404.19287, multimodal attack"
 
-    def play(self, turns: Turns) -> Play:
+    def play(self, turns: Engine) -> Play:
         pictures = yield from turns.image(self.image)
         wording = yield from turns.text(label_free(self.text))
         return pictures, wording
@@ -123,7 +123,7 @@ class CoAttack(JointAttack):
         if not 0 <= self.alpha < float("inf"):
             raise InputError("alpha must be a finite number of at least 0")
 
-    def play(self, turns: Turns) -> Play:
+    def play(self, turns: Engine) -> Play:
         on = turns.scene
         wording = yield from turns.text(label_free(self.text))
         aim = CoImage(on.clean_features, on.pairs.labels.to(on.clean.device), self.alpha)
@@ -146,7 +146,7 @@ class SetGuided(JointAttack):
     several_scales: bool = setting(True, "Several scales", "the image is also attacked at 0.5, "
                                    "0.75, 1.25 and 1.5 times its size")
 
-    def play(self, turns: Turns) -> Play:
+    def play(self, turns: Engine) -> Play:
         aim, text = apart(turns), against_goal(self.text)
         first = yield from turns.text(text, aim=aim)
         scales = SCALES if self.several_scales else ()
@@ -155,7 +155,7 @@ class SetGuided(JointAttack):
         return pictures, wording
 
 
-def apart(turns: Turns) -> Apart:
+def apart(turns: Engine) -> Apart:
     pairs, device = turns.scene.pairs, turns.scene.clean.device
     members = torch.zeros(len(pairs), len(pairs.captions), device=device)
     for n in range(len(pairs)):
@@ -181,7 +181,7 @@ class Alternating(JointAttack):
         if not isinstance(self.rounds, int) or not 1 <= self.rounds <= 20:
             raise InputError(f"rounds must be a whole number from 1 to 20, not {self.rounds}")
 
-    def play(self, turns: Turns) -> Play:
+    def play(self, turns: Engine) -> Play:
         aim, text = turns.scene.aim, against_goal(self.text)
         pictures = yield from turns.image(self.image)
         wording = yield from turns.text(self.text)
@@ -199,7 +199,7 @@ class Alternating(JointAttack):
 class _Best:
     """The pair with the highest score for each image, one that reaches the goal first."""
 
-    def __init__(self, turns: Turns, aim: Goal, pictures: Pictures, wording: Wording) -> None:
+    def __init__(self, turns: Engine, aim: Goal, pictures: Pictures, wording: Wording) -> None:
         self.aim, self.pictures, self.wording = aim, pictures, wording
         self.value = self._value(pictures, wording)
 

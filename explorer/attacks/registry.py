@@ -110,9 +110,9 @@ def make_attack(kind: str, name: str | None = None, settings: Mapping[str, Any] 
 
 def _class(kind: str, name: str) -> type[Any]:
     if kind == "text" and name.startswith(RECIPE):
-        from explorer.attacks.text.recipes import Recipe
+        from explorer.attacks.text.recipes import TextAttackRecipe
 
-        return Recipe
+        return TextAttackRecipe
     if name not in REGISTRIES[kind]:
         raise InputError(f"there is no {kind} attack '{name[:40]}'; known are "
                          f"{', '.join(REGISTRIES[kind])}")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from explorer.attacks.engine import Log, Pictures, Scene, Step, Turns, Wording
+from explorer.attacks.engine import Engine, Log, Pictures, Scene, Step, Wording
 from explorer.attacks.goals import GOALS, make_goal
 from explorer.attacks.image.base import ImageAttack
 from explorer.attacks.joint import JointAttack
@@ -80,7 +80,7 @@ def stream(
     """
     began = time.perf_counter()
     scene = _prepare(attack, model, pairs, goal, targets, seed)
-    turns = Turns(scene, record)
+    turns = Engine(scene, record)
     pictures, wording = turns.unchanged, turns.as_given
     if isinstance(attack, JointAttack):
         pictures, wording = yield from attack.play(turns)

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Crew:
+class Processes:
     """rank: this process, from 0, the one that writes and speaks; count: of processes."""
 
     rank: int = 0
@@ -46,18 +46,18 @@ class Crew:
         return box[0]
 
 
-ALONE = Crew()
+ALONE = Processes()
 
 
-def join(device: str | None = None) -> Crew:
+def join(device: str | None = None) -> Processes:
     """The processes that `accelerate launch` or torchrun started this one among; ALONE without.
 
     device: "cpu" keeps all of them there (gloo); None gives each the GPU of its number, if there
     are GPUs (NCCL).
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        return Crew(device=device)
+        return Processes(device=device)
     from accelerate import PartialState  # type: ignore[import-untyped]
 
     state = PartialState(cpu=device == "cpu")
-    return Crew(state.process_index, state.num_processes, str(state.device))
+    return Processes(state.process_index, state.num_processes, str(state.device))

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from explorer.base.errors import InputError
 from explorer.lessons.bench import Asked, Bench, photo
 from explorer.lessons.captions import both, wording
-from explorer.lessons.honest import fooling
+from explorer.lessons.false_robustness import fooling
 from explorer.lessons.learning import METHODS, compare
 from explorer.lessons.pixels import Demo, flip, noise, sees, unseen
 
 
 @dataclass(frozen=True)
-class Plan:
+class Lesson:
     """options: keys of what may be chosen, the first shown first; trains: further ones that need
     training to be on; own_caption: whether a visitor may add one."""
 
@@ -25,15 +25,15 @@ class Plan:
     own_caption: bool = False
 
 
-PLANS: Mapping[int, Plan] = {
-    1: Plan(sees, "cat", ("own", "10", "1"), own_caption=True),
-    2: Plan(unseen, "cat", ("1", "2", "4")),
-    3: Plan(noise, "cat", ("1", "2", "4")),
-    4: Plan(flip, "cat", ("pgd", "fgsm")),
-    5: Plan(wording, "cat", ("free", "protect")),
-    6: Plan(both, "bee", ("synonym", "typo", "bert")),
-    7: Plan(compare, "cat", ("measure",), tuple(f"train-{m}" for m in METHODS)),
-    8: Plan(fooling, "cat", ("8", "4", "2")),
+PLANS: Mapping[int, Lesson] = {
+    1: Lesson(sees, "cat", ("own", "10", "1"), own_caption=True),
+    2: Lesson(unseen, "cat", ("1", "2", "4")),
+    3: Lesson(noise, "cat", ("1", "2", "4")),
+    4: Lesson(flip, "cat", ("pgd", "fgsm")),
+    5: Lesson(wording, "cat", ("free", "protect")),
+    6: Lesson(both, "bee", ("synonym", "typo", "bert")),
+    7: Lesson(compare, "cat", ("measure",), tuple(f"train-{m}" for m in METHODS)),
+    8: Lesson(fooling, "cat", ("8", "4", "2")),
 }
 
 

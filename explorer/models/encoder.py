@@ -92,24 +92,25 @@ class DualEncoder:
         """(N, 3, size, size) in [0, 1] -> (N, dim) unit float32 features; differentiable.
 
         fast: run in the device's low precision; attacks step with it, scores never use it. Where
-        memory runs out, the batch is read in parts, but for a gradient: that is for `climbs`.
+        memory runs out, the batch is read in parts, but for a gradient: that is for `attack_room`.
         """
         if pixels.requires_grad:
             return self._image_features(pixels, fast)
-        return self.looks.apart(len(pixels), lambda rows: self._image_features(pixels[rows], fast))
+        return self.image_room.apart(len(pixels),
+                                     lambda rows: self._image_features(pixels[rows], fast))
 
     @cached_property
-    def looks(self) -> Room:
+    def image_room(self) -> Room:
         """How many pictures a forward pass has room for."""
         return Room(current().batch)
 
     @cached_property
-    def reads(self) -> Room:
+    def text_room(self) -> Room:
         """How many captions a forward pass has room for."""
         return Room()
 
     @cached_property
-    def climbs(self) -> Room:
+    def attack_room(self) -> Room:
         """How many pictures the steps of an attack have room for."""
         return Room(current().batch)
 
@@ -160,4 +161,4 @@ class DualEncoder:
                 y = read(self.clip, tokens[rows])
             return F.normalize(y.float(), dim=1)
 
-        return self.reads.apart(len(tokens), part)
+        return self.text_room.apart(len(tokens), part)

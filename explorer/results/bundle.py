@@ -30,7 +30,7 @@ WHAT = "bundle of the CLIP robustness explorer"
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class Entry:
     """One model's run as a bundle has it: its numbers (see saving.as_dict), and the clean and
     attacked pictures, (3, S, S) in [0, 1]."""
 
@@ -49,7 +49,7 @@ class Bundle:
     alt: str
     models: dict[str, str]
     versions: dict[str, str]
-    cases: tuple[Case, ...]
+    cases: tuple[Entry, ...]
 
 
 def bundle_bytes(results: Sequence[Result], fingerprints: Mapping[str, str], alt: str = "",
@@ -152,7 +152,7 @@ def _parse(files: dict[str, bytes]) -> Bundle:
     return Bundle(captions, label, str(main.get("alt", "")), models, versions, cases)
 
 
-def _case(run: dict[str, Any], files: dict[str, bytes], listed: Mapping[str, str]) -> Case:
+def _case(run: dict[str, Any], files: dict[str, bytes], listed: Mapping[str, str]) -> Entry:
     pictures = []
     for kind in ("clean", "adversarial"):
         name = run["files"][kind]
@@ -162,4 +162,4 @@ def _case(run: dict[str, Any], files: dict[str, bytes], listed: Mapping[str, str
         pictures.append(torch.from_numpy(levels).permute(2, 0, 1).float() / 255)
     if pictures[0].shape != pictures[1].shape or pictures[0].shape[1] != pictures[0].shape[2]:
         raise InputError("the pictures of this bundle do not fit together")
-    return Case(run, pictures[0], pictures[1])
+    return Entry(run, pictures[0], pictures[1])

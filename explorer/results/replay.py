@@ -16,7 +16,7 @@ from explorer.base.memory import out_of_memory
 from explorer.data.pairs import Pairs, clean_captions
 from explorer.models.encoder import DualEncoder
 from explorer.models.library import Library
-from explorer.results.bundle import Bundle, Case
+from explorer.results.bundle import Bundle, Entry
 
 TOLERANCE = 1e-3  # of a cosine: other machines add up in another order
 
@@ -63,7 +63,7 @@ def _weights(bundle: Bundle, name: str, model: DualEncoder) -> Check:
                  f"the weights differ: {said[:12]} then, {is_now[:12]} now")
 
 
-def _scores(bundle: Bundle, case: Case, model: DualEncoder) -> Iterator[Check]:
+def _scores(bundle: Bundle, case: Entry, model: DualEncoder) -> Iterator[Check]:
     name = model.card.id
     if case.clean.shape[-1] != model.size:
         raise InputError(f"the pictures have {case.clean.shape[-1]} pixels a side, but {name} "
@@ -84,7 +84,7 @@ def _scores(bundle: Bundle, case: Case, model: DualEncoder) -> Iterator[Check]:
                     f"is {'the same' if same else 'another one'}")
 
 
-def _distance(case: Case, name: str) -> Check:
+def _distance(case: Entry, name: str) -> Check:
     moved = float((case.adversarial - case.clean).abs().max() * 255)
     said = float(case.numbers["linf_255"])
     holds = round(moved) == round(said)
@@ -109,7 +109,7 @@ def restored(bundle: Bundle, library: Library, device: str | None = None) -> lis
     return results
 
 
-def _restore(bundle: Bundle, case: Case, model: DualEncoder) -> Result:
+def _restore(bundle: Bundle, case: Entry, model: DualEncoder) -> Result:
     kind, name, settings = settings_of_case(case.numbers)
     attack = attack_of(kind, name, settings)
     rows = clean_captions([str(c) for c in case.numbers["adversarial"]["captions"]])
@@ -147,7 +147,7 @@ def settings_of_case(numbers: dict[str, Any]) -> tuple[str, str, dict[str, Any]]
     return str(numbers.get("kind", "image")), str(attack.pop("name")), attack
 
 
-def _again(bundle: Bundle, case: Case, model: DualEncoder) -> Check:
+def _again(bundle: Bundle, case: Entry, model: DualEncoder) -> Check:
     kind, attack_name, settings = settings_of_case(case.numbers)
     target = settings.get("target")
     targets = None if target is None else torch.tensor([bundle.captions.index(target)])

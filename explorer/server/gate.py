@@ -16,7 +16,7 @@ from explorer.server.logs import say
 from explorer.server.metrics import Meters
 from explorer.server.rate import Rate
 from explorer.server.run import Run, Slot
-from explorer.server.scheduler import Turn, Turns
+from explorer.server.scheduler import Scheduler, Turn
 
 T = TypeVar("T")
 TICK = 0.5  # seconds between two looks at a waiting visitor: is the tab open, was Stop pressed
@@ -40,7 +40,7 @@ class Gate:
         self.rate = Rate(settings.runs_per_minute, clock)
         self.cores = 0 if torch.cuda.is_available() else torch.get_num_threads()
         self.at_once = settings.at_once or (2 if self.cores > 1 else 1)
-        self.turns = Turns(self.at_once, settings.waiting, settings.waiting_each,
+        self.turns = Scheduler(self.at_once, settings.waiting, settings.waiting_each,
                            settings.run_seconds, settings.stall_seconds, clock)
         # Steps run on threads of their own, one for each slot: OpenMP keeps helpers by thread, and
         # with more helpers than cores, as when each step comes on another thread, all slow down.

@@ -11,7 +11,7 @@ from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from explorer.server.scheduler import Turn, Turns
+from explorer.server.scheduler import Scheduler, Turn
 
 T = TypeVar("T")
 PACE = 0.25  # seconds between two events of a run, where the later one tells the earlier one too
@@ -43,7 +43,7 @@ class Run(Generic[T]):
     """Begins on a thread of the device's the moment its turn comes, and waits neither for who asked
     nor for who draws. goes_on: asked before each step, may raise."""
 
-    def __init__(self, work: Callable[[], Iterator[T]], slots: Sequence[Slot], turns: Turns,
+    def __init__(self, work: Callable[[], Iterator[T]], slots: Sequence[Slot], turns: Scheduler,
                  goes_on: Callable[[Turn], bool]) -> None:
         self.work, self.slots, self.turns, self.goes_on = work, slots, turns, goes_on
         self._context = copy_context()

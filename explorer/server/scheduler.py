@@ -33,7 +33,7 @@ class Turn:
     slot: int = field(default=0)
 
 
-class Turns:
+class Scheduler:
     """A pure scheduler, safe between threads; clock: seconds that need not be the wall's.
 
     at_once: turns that may run together; most: turns that may wait; each: turns of one visitor;

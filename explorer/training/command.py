@@ -10,12 +10,11 @@ from typing import Any
 from explorer.attacks.budgets import parse_eps
 from explorer.base.errors import InputError
 from explorer.training.errors import TrainingError
-from explorer.training.events import End, Event, Note, Probe
-from explorer.training.events import Step as TrainingStep
+from explorer.training.events import End, Event, Note, Probe, TrainingStep
 from explorer.training.folder import RunFolder
 from explorer.training.gather import world
 from explorer.training.recipe import Recipe
-from explorer.training.run import Plan, plan_of, run
+from explorer.training.run import TrainingPlan, plan_of, run
 
 FAILED, INTERRUPTED = 1, 130
 RUN_FLAGS = ("data", "base", "eval_data", "name", "save_every", "probe_every", "probe_images")
@@ -31,7 +30,7 @@ def given_recipe(args: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def make_plan(args: argparse.Namespace) -> Plan:
+def make_plan(args: argparse.Namespace) -> TrainingPlan:
     """The plan of a command line; with --resume that of the folder, which flags may only
     repeat."""
     recipe = given_recipe(args)
@@ -45,7 +44,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     if told is None:
         if "data" not in given:
             raise InputError("give --data: a file, a folder, or hf:NAME of pictures to train on")
-        return Plan(Recipe(**recipe), base=given.pop("base", "pocket"), out=args.out,
+        return TrainingPlan(Recipe(**recipe), base=given.pop("base", "pocket"), out=args.out,
                     folders=tuple(args.models_dir), cpu=args.device == "cpu", **given)
     plan = plan_of(told, args.out)
     before = {**plan.recipe.as_dict(), **plan.told()}

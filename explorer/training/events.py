@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """Update `index` of `total` is done. losses: the weighted terms, averaged over all processes;
     their sum is the loss. seconds: of this step; eta_s: until the last one. unreadable: pictures
     left out so far."""
@@ -68,4 +68,4 @@ class End:
     hours: float
 
 
-Event = Step | Probe | Note | End
+Event = TrainingStep | Probe | Note | End

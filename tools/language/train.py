@@ -32,7 +32,7 @@ KIN = 12  # words of like kind that one may be exchanged for, the nearest
 
 
 @dataclass(frozen=True)
-class Recipe:
+class HeadRecipe:
     """steps of `batch` sentences each, of which `captions` (a share) are made up; lr: reached in
     `warm_up` steps, held, and brought to 0 over the last `cool`; chosen: share of words to predict;
     masked, kin: shares of those that become [MASK], and one of like kind, where the word has one;
@@ -52,9 +52,9 @@ class Recipe:
     seed: int = 0
 
 
-def of_length(steps: int | None) -> Recipe:
+def of_length(steps: int | None) -> HeadRecipe:
     """The recipe with another number of steps, a third of them for cooling."""
-    return Recipe() if steps is None else Recipe(steps=steps, cool=max(1, steps // 3))
+    return HeadRecipe() if steps is None else HeadRecipe(steps=steps, cool=max(1, steps // 3))
 
 
 def groups(pieces: Sequence[bool]) -> list[list[int]]:
@@ -83,7 +83,7 @@ class Feed:
     """Batches of masked sentences; the same step number gives the same batch."""
 
     def __init__(self, sentences: Sequence[Sentence], captions: Captions, tokenizer: Any,
-                 recipe: Recipe) -> None:
+                 recipe: HeadRecipe) -> None:
         self.tokenizer, self.captions, self.recipe = tokenizer, captions, recipe
         self.inner = [t.startswith("##") for t, _ in sorted(
             tokenizer.get_vocab().items(), key=lambda item: item[1])]
@@ -162,11 +162,11 @@ class Feed:
                      torch.tensor(targets))
 
 
-def rate(recipe: Recipe, step: int) -> float:
+def rate(recipe: HeadRecipe, step: int) -> float:
     return recipe.lr * min(1.0, (step + 1) / recipe.warm_up, (recipe.steps - step) / recipe.cool)
 
 
-def train(bert: Any, feed: Feed, recipe: Recipe, work: Path) -> Head:
+def train(bert: Any, feed: Feed, recipe: HeadRecipe, work: Path) -> Head:
     """Trains to the end; goes on from `work`/head.pt where an earlier run was stopped."""
     torch.manual_seed(recipe.seed)
     head, file, begin = Head(len(bert.encoder.layer) + 1, len(feed.inner)), work / "head.pt", 0

@@ -10,17 +10,17 @@ import torch
 from torch import nn
 
 from tools.pocket import align, base, data, words
-from tools.pocket.tune import Recipe, Stage
+from tools.pocket.tune import Stage, StageRecipe
 
-CLEAN = Recipe("pocket", steps=1000, lr=2e-4, text_lr=3e-4, keep=0.5)
-ROBUST = Recipe("robust-start", steps=1100, lr=4e-4, text_lr=0.0, eps=1.5 / 255,
+CLEAN = StageRecipe("pocket", steps=1000, lr=2e-4, text_lr=3e-4, keep=0.5)
+ROBUST = StageRecipe("robust-start", steps=1100, lr=4e-4, text_lr=0.0, eps=1.5 / 255,
                 teacher=0.15, hypernyms=0.25, virtual=0.0, anchor=1.0)
-WIDE = Recipe("robust-wide", steps=1600, lr=3e-4, text_lr=0.0, eps=1.5 / 255, teacher=0.15,
+WIDE = StageRecipe("robust-wide", steps=1600, lr=3e-4, text_lr=0.0, eps=1.5 / 255, teacher=0.15,
               hypernyms=0.25, virtual=0.0, anchor=1.0, frozen=0.4, mosaics=0.375, seed=1)
 
 
 def build(data_folder: Path, work: Path,
-          recipes: tuple[Recipe, ...] = (CLEAN, ROBUST, WIDE)) -> None:
+          recipes: tuple[StageRecipe, ...] = (CLEAN, ROBUST, WIDE)) -> None:
     """Makes the stages' checkpoints in `work`; resumes where an earlier run was stopped."""
     work.mkdir(parents=True, exist_ok=True)
     network = base.classifier()

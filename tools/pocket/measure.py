@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from explorer.analysis.metrics import Row, eps_of, evaluate, row
+from explorer.analysis.metrics import Measured, eps_of, evaluate, row
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.image.strong import Strong
 from explorer.attacks.joint import Separate
@@ -34,7 +34,7 @@ OTHERS: dict[str, Attack] = {
     "text, own caption": OWN, "joint": Separate(image=PGD10, text=TEXT)}
 
 
-def measure(model: DualEncoder, file: Path, attack: Attack | None, limit: int | None) -> Row:
+def measure(model: DualEncoder, file: Path, attack: Attack | None, limit: int | None) -> Measured:
     """Accuracy on a parquet of labelled images, as `python -m explorer evaluate` gives it."""
     began, hits = time.perf_counter(), []
     examples = read_examples(file, limit)
@@ -46,9 +46,10 @@ def measure(model: DualEncoder, file: Path, attack: Attack | None, limit: int | 
     return row(model.card.id, name, eps_of(attack), torch.cat(hits), time.perf_counter() - began)
 
 
-def measure_all(data: Path, library: Library, names: tuple[str, ...]) -> dict[str, dict[str, Row]]:
-    """{model: {"set/clean": Row, "set/pgd": Row}}."""
-    found: dict[str, dict[str, Row]] = {}
+def measure_all(data: Path, library: Library, names: tuple[str, ...],
+                ) -> dict[str, dict[str, Measured]]:
+    """{model: {"set/clean": Measured, "set/pgd": Measured}}."""
+    found: dict[str, dict[str, Measured]] = {}
     for name in names:
         model = library.load(name)
         found[name] = {}
@@ -120,7 +121,7 @@ something else):
 """
 
 
-def write(found: dict[str, dict[str, Row]], models: Path, page: Path) -> None:
+def write(found: dict[str, dict[str, Measured]], models: Path, page: Path) -> None:
     """Puts the numbers into the cards, and the cards' numbers into docs/pocket.md."""
     cards = {}
     for folder in sorted(models.glob("pocket*")):

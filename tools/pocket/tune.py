@@ -30,7 +30,7 @@ EMA = 0.998
 
 
 @dataclass(frozen=True)
-class Recipe:
+class StageRecipe:
     """Settings of one stage. eps in [0, 1] pixel units; weights are factors of loss terms."""
 
     name: str
@@ -130,7 +130,7 @@ def write_checkpoint(file: Path, state: dict[str, Any]) -> None:
 class Stage:
     """One fine-tuning stage over (image tower, text projection, logit scale)."""
 
-    def __init__(self, recipe: Recipe, image: ImageTower, text: TextHead, log_scale: Tensor,
+    def __init__(self, recipe: StageRecipe, image: ImageTower, text: TextHead, log_scale: Tensor,
                  words: Vocabulary, teacher: Teacher, work: Path,
                  anchor: ImageTower | None = None) -> None:
         """anchor: the clean model that the loss holds on to (default: the start)."""

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from explorer.analysis import metrics, retrieval
 from explorer.analysis.evaluation.keep import Parts, Store
-from explorer.analysis.evaluation.plan import Asked, Plan
+from explorer.analysis.evaluation.plan import Asked, EvaluationPlan
 from explorer.analysis.evaluation.rows import ACCURACY, Row, Score, retrieval_row
 from explorer.analysis.evaluation.sets import Opened
 from explorer.attacks.engine import Step
 from explorer.base.errors import InputError
-from explorer.base.processes import Crew
+from explorer.base.processes import Processes
 from explorer.data.catalogue import RETRIEVAL
 from explorer.data.pairs import Pairs
 from explorer.data.sets import Examples, RetrievalSet
@@ -55,23 +55,23 @@ class Refused:
 Event = Tick | Row | Refused
 
 
-def share_of(images: int, plan: Plan, crew: Crew) -> int:
+def share_of(images: int, plan: EvaluationPlan, crew: Processes) -> int:
     """How many of so many images are this process's."""
     return sum(min(plan.batch, images - k * plan.batch)
                for k in crew.part(-(-images // plan.batch)))
 
 
 @dataclass
-class Job:
+class Cells:
     """pending: cells to measure; lines: what is known of them from an earlier start."""
 
-    plan: Plan
+    plan: EvaluationPlan
     model: DualEncoder
     one: Opened
     pending: Sequence[Cell]
     lines: dict[str, Parts]
     store: Store
-    crew: Crew
+    crew: Processes
     refused: dict[str, str] = field(default_factory=dict)
 
     def steps(self) -> Iterator[Event]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from explorer.analysis import metrics
-from explorer.analysis.evaluation.plan import Asked, Plan
+from explorer.analysis.evaluation.plan import Asked, EvaluationPlan
 from explorer.analysis.evaluation.sets import Opened, open_all
 from explorer.attacks.run import stream
 from explorer.base.errors import InputError
@@ -52,7 +52,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
 
 
-def estimate(plan: Plan, library: Library, root: str | Path | None = None,
+def estimate(plan: EvaluationPlan, library: Library, root: str | Path | None = None,
              work: Path | None = None, device: str | None = None) -> Iterator[str | Cost]:
     """Yields what it is doing, in words, and at last the Cost. An attack of several budgets is
     measured at the first. Raises InputError when nothing can be measured."""
@@ -85,7 +85,7 @@ def estimate(plan: Plan, library: Library, root: str | Path | None = None,
     yield _total(plan, sets, each, tuple(left_out))
 
 
-def _total(plan: Plan, sets: list[Opened], each: dict[tuple[str, str, str], float],
+def _total(plan: EvaluationPlan, sets: list[Opened], each: dict[tuple[str, str, str], float],
            left_out: tuple[str, ...]) -> Cost:
     def guess(asked: Asked) -> float:
         known = [s for (_, _, name), s in each.items() if name == asked.name] or list(each.values())
@@ -112,7 +112,7 @@ def _few(one: Opened, size: int) -> Pairs | None:
     return Pairs(images, tuple(text for texts in own for text in texts), torch.tensor(starts), sets)
 
 
-def _timed(model: DualEncoder, pairs: Pairs, asked: Asked, plan: Plan,
+def _timed(model: DualEncoder, pairs: Pairs, asked: Asked, plan: EvaluationPlan,
            ) -> Generator[str, None, float]:
     """Seconds an image, after a clean pass that warms up. Yields at each step of an attack, so
     that it can be ended."""
@@ -128,5 +128,5 @@ def _timed(model: DualEncoder, pairs: Pairs, asked: Asked, plan: Plan,
     return (time.perf_counter() - began) / len(pairs)
 
 
-def _goal(plan: Plan) -> str:
+def _goal(plan: EvaluationPlan) -> str:
     return "similarity" if plan.task == RETRIEVAL else "classification"

@@ -61,7 +61,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationPlan:
     """sets: names as `sets.open_set` takes them; limit: images drawn of each, None for all;
     batch: images at a time, which changes no number but by rounding."""
 
@@ -97,7 +97,7 @@ class Plan:
         return {**own, "asked": [one.as_dict() for one in self.asked]}
 
     @classmethod
-    def read(cls, raw: Mapping[str, Any]) -> Plan:
+    def read(cls, raw: Mapping[str, Any]) -> EvaluationPlan:
         """The way back from `as_dict`, over JSON too."""
         return cls(**{**raw, "sets": tuple(raw["sets"]), "models": tuple(raw["models"]),
                       "asked": tuple(Asked.read(one) for one in raw["asked"])})

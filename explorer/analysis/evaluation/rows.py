@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from explorer.analysis.evaluation.plan import CLEAN, Plan
+from explorer.analysis.evaluation.plan import CLEAN, EvaluationPlan
 from explorer.analysis.metrics import wilson
 from explorer.analysis.retrieval import KS, Retrieval
 from explorer.base.errors import InputError
@@ -138,7 +138,7 @@ class Table:
     title: str = ""
 
     @classmethod
-    def of(cls, plan: Plan, title: str = "") -> Table:
+    def of(cls, plan: EvaluationPlan, title: str = "") -> Table:
         from explorer.attacks.result import versions
 
         several = {a.name for a in plan.asked if sum(b.name == a.name for b in plan.asked) > 1}
@@ -157,7 +157,7 @@ class Table:
                 return
         self.rows.append(row)
 
-    def sort(self, plan: Plan) -> None:
+    def sort(self, plan: EvaluationPlan) -> None:
         """Sets, models and attacks as the plan has them."""
         titles = [one["data"] for one in self.sets]
         columns = [(a.name, round(a.eps, 9)) for a in plan.asked]

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from explorer.analysis.evaluation.cells import Cell, Job, Refused, share_of
+from explorer.analysis.evaluation.cells import Cell, Cells, Refused, share_of
 from explorer.analysis.evaluation.keep import Parts, Store
-from explorer.analysis.evaluation.plan import Plan
+from explorer.analysis.evaluation.plan import EvaluationPlan
 from explorer.analysis.evaluation.rows import Row, Table
 from explorer.analysis.evaluation.sets import Opened, open_all
 from explorer.base.errors import InputError
-from explorer.base.processes import ALONE, Crew
+from explorer.base.processes import ALONE, Processes
 from explorer.base.progress import Progress
 from explorer.models.encoder import DualEncoder
 from explorer.models.library import Library
@@ -26,9 +26,9 @@ class Evaluation:
     sets, in the place of their own; given: sets that are at hand already, in the place of all.
     """
 
-    def __init__(self, plan: Plan, library: Library, store: Store | None = None,
+    def __init__(self, plan: EvaluationPlan, library: Library, store: Store | None = None,
                  root: str | Path | None = None, work: Path | None = None,
-                 device: str | None = None, crew: Crew = ALONE, title: str = "",
+                 device: str | None = None, crew: Processes = ALONE, title: str = "",
                  titles: Mapping[str, str] | None = None,
                  given: tuple[Opened, ...] = ()) -> None:
         self.plan, self.library, self.crew = plan, library, crew
@@ -97,7 +97,7 @@ class Evaluation:
             yield row
         if not pending:
             return
-        job = Job(self.plan, model, one, pending, lines, self.store, self.crew)
+        job = Cells(self.plan, model, one, pending, lines, self.store, self.crew)
         yield self._now(job.title, kept=False)
         for event in job.steps():
             if isinstance(event, Row):

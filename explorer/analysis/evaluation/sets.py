@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from explorer.analysis.evaluation.plan import Plan
+from explorer.analysis.evaluation.plan import EvaluationPlan
 from explorer.base.errors import InputError
 from explorer.data import catalogue
 from explorer.data.catalogue import RETRIEVAL
@@ -31,8 +31,8 @@ class Opened:
     digest: str
 
 
-def open_set(name: str, plan: Plan, root: str | Path | None = None, work: Path | None = None,
-             ) -> Opened:
+def open_set(name: str, plan: EvaluationPlan, root: str | Path | None = None,
+             work: Path | None = None) -> Opened:
     """The set of a name: of the catalogue, a path, hf:NAME[:SPLIT], or an id of `places`.
 
     A name of the catalogue means its set; ./pets is the folder of that name. root: where the
@@ -70,7 +70,7 @@ def _where(name: str) -> str | Path:
     return path
 
 
-def open_all(plan: Plan, root: str | Path | None = None, work: Path | None = None,
+def open_all(plan: EvaluationPlan, root: str | Path | None = None, work: Path | None = None,
              titles: Mapping[str, str] | None = None) -> tuple[list[Opened], list[str]]:
     """(the sets that can be read, a sentence for each that cannot). titles: in the place of the
     sets' own. Raises InputError when there is none of the first."""

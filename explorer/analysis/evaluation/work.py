@@ -11,7 +11,7 @@ from typing import Any
 from explorer.analysis.evaluation.cost import duration
 from explorer.analysis.evaluation.exports import as_json
 from explorer.analysis.evaluation.keep import Store
-from explorer.analysis.evaluation.plan import Plan
+from explorer.analysis.evaluation.plan import EvaluationPlan
 from explorer.analysis.evaluation.rows import Row, Table, load_table
 from explorer.analysis.evaluation.run import Evaluation
 from explorer.base.errors import InputError
@@ -26,7 +26,7 @@ OFTEN = 1.0  # seconds between two tables of unfinished numbers
 SURE = 3.0  # seconds of measuring before a guess of the rest is told
 
 
-def wish_of(plan: Plan, upload: str = "") -> dict[str, Any]:
+def wish_of(plan: EvaluationPlan, upload: str = "") -> dict[str, Any]:
     """What is kept of a plan; upload: what an uploaded set is called."""
     return {"plan": plan.as_dict(), "upload": upload}
 
@@ -34,7 +34,7 @@ def wish_of(plan: Plan, upload: str = "") -> dict[str, Any]:
 def carry_out(work: Work, library: Library, root: str | None = None) -> Iterator[Progress]:
     """Measures what work.json asks for, into the work's folder; finished numbers are shared with
     all works beside it."""
-    plan = Plan.read(work.wish["plan"])
+    plan = EvaluationPlan.read(work.wish["plan"])
     store = Store(work.folder, work.folder.parent)
     titles = {UPLOAD: work.wish["upload"]} if work.wish.get("upload") else {}
     running = Evaluation(plan, library, store, root, work.folder, titles=titles)

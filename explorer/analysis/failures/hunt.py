@@ -41,7 +41,7 @@ THUMB = 128  # pixels
 
 
 @dataclass(frozen=True)
-class Wish:
+class HuntPlan:
     """place: id of the data set; models: left and right; kind, attack, settings: as `attack_of`
     takes them; extra: more answers to choose from."""
 
@@ -55,11 +55,11 @@ class Wish:
     extra: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, place: str, models: tuple[str, str], attack: Attack, **more: Any) -> Wish:
+    def of(cls, place: str, models: tuple[str, str], attack: Attack, **more: Any) -> HuntPlan:
         return cls(place, models, kind_of(attack), name_of(attack), settings_of(attack), **more)
 
     @classmethod
-    def read(cls, raw: Mapping[str, Any]) -> Wish:
+    def read(cls, raw: Mapping[str, Any]) -> HuntPlan:
         """The way back from `as_dict`. Hunts of the first edition also kept what the form showed,
         by position; the attack says the same by name."""
         named = {key: value for key, value in raw.items() if key != "controls"}
@@ -75,7 +75,8 @@ def candidates(examples: Examples, extra: Sequence[str]) -> tuple[str, ...]:
         text for line in extra if (text := " ".join(line.split())))])))
 
 
-def hunt(wish: Wish, folder: Path, library: Library, root: str | None = None) -> Iterator[Progress]:
+def hunt(wish: HuntPlan, folder: Path, library: Library, root: str | None = None,
+         ) -> Iterator[Progress]:
     """Attacks all pictures that rows.jsonl does not have yet, and appends what it finds."""
     if not 1 <= wish.limit <= MOST_IMAGES:
         raise InputError(f"choose 1 to {MOST_IMAGES:,} pictures")

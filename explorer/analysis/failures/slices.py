@@ -51,7 +51,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Case:
+class Example:
     """One picture. label: number of its true caption."""
 
     place: int
@@ -80,14 +80,14 @@ class Found:
 
     name: str
     captions: tuple[str, ...]
-    cases: tuple[Case, ...]
+    cases: tuple[Example, ...]
     bad: int = 0
     left_out: tuple[str, ...] = ()
     names: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class View:
+class Filter:
     """What a person looks at. label: a true answer, or OTHERS for any; cell: (row, column) of the
     confusion matrix `axes`, captions by number; descending: of the sort; low, high: between which
     what is sorted by has to lie."""
@@ -104,7 +104,7 @@ class View:
     table: bool = False
 
 
-def read_study(folder: Path) -> Found:
+def read_hunt(folder: Path) -> Found:
     """What a study has found so far; nothing before its first picture."""
     try:
         told = json.loads((folder / "set.json").read_text("utf-8"))
@@ -121,7 +121,7 @@ def read_study(folder: Path) -> Found:
             bad += 1
             continue
         sides = [Side(**raw, flip=flips.get((place, k))) for k, raw in enumerate(line["sides"])]
-        cases.append(Case(place, told["names"][place], told["labels"][place],
+        cases.append(Example(place, told["names"][place], told["labels"][place],
                           (sides[0], sides[1])))
     return Found(told["name"], tuple(told["captions"]), tuple(cases), bad,
                  tuple(told["left_out"]), told.get("names_left_out", {}))
@@ -136,13 +136,13 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in raw[: raw.rfind(b"\n") + 1].splitlines()]
 
 
-def counts(cases: Sequence[Case]) -> dict[str, int]:
+def counts(cases: Sequence[Example]) -> dict[str, int]:
     """How many pictures each slice has."""
     found = Counter(case.slice for case in cases)
     return {name: len(cases) if name == ALL else found[name] for name in SLICES}
 
 
-def answers(case: Case, axes: str) -> tuple[int, int]:
+def answers(case: Example, axes: str) -> tuple[int, int]:
     """Row and column of a picture in a confusion matrix: captions by number."""
     left, right = case.sides
     if axes == "models":
@@ -151,7 +151,7 @@ def answers(case: Case, axes: str) -> tuple[int, int]:
     return one.was, one.now
 
 
-def chosen(cases: Sequence[Case], view: View, named: Sequence[int] = ()) -> list[Case]:
+def chosen(cases: Sequence[Example], view: Filter, named: Sequence[int] = ()) -> list[Example]:
     """The pictures of a view, sorted. named: the captions with a line of their own in the matrix,
     where a cell of it was chosen."""
     def line(answer: int) -> int:
@@ -168,7 +168,7 @@ def chosen(cases: Sequence[Case], view: View, named: Sequence[int] = ()) -> list
     return [case for _, case in known] + left
 
 
-def quantity(case: Case, sort: str) -> float | None:
+def quantity(case: Example, sort: str) -> float | None:
     """What is sorted by: of both models, that of the one that the attack moved more. None where
     it was not searched; infinity where nothing that was tried flips either model."""
     left, right = case.sides
@@ -185,19 +185,19 @@ def _flip(side: Side) -> float:
     return math.inf if level is None else float(level)
 
 
-def _within(value: float, view: View) -> bool:
+def _within(value: float, view: Filter) -> bool:
     return ((view.low is None or value >= view.low)
             and (view.high is None or value <= view.high))
 
 
-def named_answers(cases: Sequence[Case], axes: str, most: int = MOST_CLASSES) -> list[int]:
+def named_answers(cases: Sequence[Example], axes: str, most: int = MOST_CLASSES) -> list[int]:
     """The captions that a matrix has a line for: the most frequent answers, in their order."""
     found = Counter(answer for case in cases for answer in answers(case, axes))
     top = [answer for answer, _ in found.most_common(most)]
     return sorted(top)
 
 
-def confusion(cases: Sequence[Case], axes: str, named: Sequence[int]) -> list[list[int]]:
+def confusion(cases: Sequence[Example], axes: str, named: Sequence[int]) -> list[list[int]]:
     """Counts, (len(named) + 1) squared; the last row and column are all other answers."""
     place = {answer: k for k, answer in enumerate(named)}
     last = len(named)
@@ -213,7 +213,7 @@ def reworded(found: Found, side: Side, answer: int) -> str:
     return side.captions.get(str(answer), found.captions[answer])
 
 
-def as_csv(found: Found, cases: Sequence[Case], models: Sequence[str]) -> str:
+def as_csv(found: Found, cases: Sequence[Example], models: Sequence[str]) -> str:
     """One line a picture; the columns of each model are named after it."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -21,7 +21,7 @@ LONE_LETTERS = frozenset({"a", "i"})  # other single letters are no words
 
 
 @dataclass(frozen=True)
-class Row:
+class Blank:
     """One line for the model. ids: its tokens; asks: (text number, word number, place in ids,
     whether the word starts right after another character) of the words that are read off it."""
 
@@ -123,7 +123,7 @@ class Filler:
         rows = []
         for i, (text, word) in enumerate(asked):
             span = spans(text)[word]
-            rows += [Row(r.ids, [(i, 0, *r.asks[0][2:])])
+            rows += [Blank(r.ids, [(i, 0, *r.asks[0][2:])])
                      for r in self._rows(i, tidy(text), [span], masked=True)]
         answer: list[list[Candidate]] = [[] for _ in asked]
         with self._lock:
@@ -132,7 +132,7 @@ class Filler:
         return answer
 
     @torch.no_grad()
-    def _answers(self, rows: list[Row], k: int) -> Iterator[tuple[int, int, list[Candidate]]]:
+    def _answers(self, rows: list[Blank], k: int) -> Iterator[tuple[int, int, list[Candidate]]]:
         """(text number, word number, k likeliest whole words) of all that the rows ask."""
         pad = self.tokenizer.pad_token_id
         for part in batches([len(r.ids) for r in rows]):
@@ -155,7 +155,7 @@ class Filler:
                         found.setdefault(text.casefold(), Candidate(text, chance))
                 yield ask[1], ask[2], list(found.values())
 
-    def _rows(self, number: int, text: str, words: list[Span], masked: bool) -> list[Row]:
+    def _rows(self, number: int, text: str, words: list[Span], masked: bool) -> list[Blank]:
         """The sentence as it is, and a line with one mask for each word that needs its own.
 
         Deviation from BERT-Attack, which combines the candidates of a word's pieces: a word of
@@ -177,10 +177,10 @@ class Filler:
                 plain.append(ask)
             else:
                 line = [*ids[: own[0]], self.tokenizer.mask_token_id, *ids[own[-1] + 1 : room]]
-                rows.append(Row(self.tokenizer.build_inputs_with_special_tokens(line), [ask]))
+                rows.append(Blank(self.tokenizer.build_inputs_with_special_tokens(line), [ask]))
         if plain:
             whole = self.tokenizer.build_inputs_with_special_tokens(ids[:room])
-            rows.insert(0, Row(whole, plain))
+            rows.insert(0, Blank(whole, plain))
         return rows
 
     @lru_cache(maxsize=4096)  # noqa: B019 - fillers live as long as the process

@@ -33,7 +33,7 @@ class _Closed(Exception):
 
 
 @dataclass(frozen=True)
-class Recipe(WordAttack):
+class TextAttackRecipe(WordAttack):
     """A recipe of TextAttack (Morris et al. 2020, arXiv 2005.05909), aimed at our goal.
 
     Deviation: it goes on for the most harmful caption within the budget instead of stopping at
@@ -45,7 +45,7 @@ class Recipe(WordAttack):
 
     together = 1  # its transformations share one global random generator
 
-    recipe: str = setting("DeepWordBugGao2018", "Recipe", "name of a class of "
+    recipe: str = setting("DeepWordBugGao2018", "TextAttackRecipe", "name of a class of "
                           "textattack.attack_recipes", text=True)
 
     def proposals(self, captions: Sequence[str], random: Sequence[Random]) -> list[Proposals]:

@@ -59,7 +59,7 @@ class Constraint(Protocol):
 
 
 @dataclass
-class Found:
+class BestCaption:
     """What a search came to: the best caption allowed, and each better one on the way.
 
     queries: captions scored for this one, repeats included.
@@ -89,7 +89,7 @@ class Found:
 class _Running:
     search: Search
     loss: TextLoss
-    found: Found
+    found: BestCaption
     wants: Probe | Try | Gains | None = None
 
     def advance(self, answer: Tensor | list[list[str]] | None) -> None:
@@ -103,7 +103,7 @@ def side_by_side(
     searches: Sequence[Search], clean: Sequence[str], losses: Sequence[TextLoss], encode: Encode,
     constraints: Sequence[Constraint] = (), slopes: Slopes | None = None,
     rough: Encode | None = None,
-) -> Iterator[list[Found]]:
+) -> Iterator[list[BestCaption]]:
     """Runs one search a caption to its end; yields the state after each round of questions.
 
     losses: of each caption; rough: a faster encoder that chooses which candidates `encode` reads.
@@ -111,7 +111,7 @@ def side_by_side(
     cannot return anything that was not measured.
     """
     starts = encode(clean)
-    running = [_Running(s, loss, Found(text, float(loss(row[None])[0])))
+    running = [_Running(s, loss, BestCaption(text, float(loss(row[None])[0])))
                for s, text, loss, row in zip(searches, clean, losses, starts, strict=True)]
     found = [r.found for r in running]
     for one in running:

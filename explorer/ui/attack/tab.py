@@ -38,7 +38,7 @@ from explorer.ui.shared.runs import (
     STOPPED,
     WAIT,
     Tickets,
-    failure,
+    error_line,
     in_line,
     lines,
     sentence,
@@ -230,10 +230,10 @@ class AttackTab:
                     lambda before: (in_line(before), *skips)))) as pages:
                 yield from pages
         except InputError as error:
-            yield failure(sentence(error)), *skips
+            yield error_line(sentence(error)), *skips
         except Exception:
             LOG.exception("opening a saved case failed")
-            yield failure(OURS), *skips
+            yield error_line(OURS), *skips
 
     def _reopened(self, file: str, request: gr.Request) -> tuple[Any, ...]:
         bundle, outcome = reopen(self.library, file)
@@ -303,10 +303,10 @@ class AttackTab:
                         return
             yield STOPPED, left()
         except InputError as error:
-            yield failure(sentence(error)), left()
+            yield error_line(sentence(error)), left()
         except Exception:
             LOG.exception("a run failed")
-            yield failure(OURS), left()
+            yield error_line(OURS), left()
         finally:
             self.tickets.done(request, ticket)
 

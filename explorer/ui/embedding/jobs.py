@@ -17,7 +17,7 @@ from explorer.base.progress import Progress
 from explorer.base.store import Store
 from explorer.server.gate import Gate
 from explorer.ui.embedding.saliency import saliency_job
-from explorer.ui.embedding.scene import Scene
+from explorer.ui.embedding.scene import Panels
 from explorer.ui.shared.runs import Tickets
 
 LOG = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ SAMPLE, LASSO = "a random sample", "what the lasso holds"
 class SpaceJobs:
     """lassos: the keys that each visitor's last lasso held."""
 
-    def __init__(self, scene: Scene, gate: Gate) -> None:
+    def __init__(self, scene: Panels, gate: Gate) -> None:
         self.scene, self.gate = scene, gate
         self.tickets, self.lassos = Tickets(), Store[list[str]]()
 

@@ -24,7 +24,7 @@ from explorer.ui.embedding.thumbs import example_thumbs, thumbs_of
 Side = tuple[str, str, Anchors | None, Attacked | None]
 
 
-class Scene:
+class Panels:
     """Joins the visitor's last attack with the clean points. pair: models before any attack."""
 
     def __init__(self, library: Library, store: Store[Outcome], pair: tuple[str, ...]) -> None:

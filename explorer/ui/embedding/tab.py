@@ -18,7 +18,7 @@ from explorer.results.outcome import Outcome
 from explorer.server.gate import Gate
 from explorer.ui.embedding import near as space_near
 from explorer.ui.embedding.jobs import LASSO, SAMPLE, SpaceJobs
-from explorer.ui.embedding.scene import Scene
+from explorer.ui.embedding.scene import Panels
 from explorer.ui.shared.plotly import plotly_js
 from explorer.ui.shared.runs import PLAIN
 
@@ -37,7 +37,7 @@ class SpaceTab:
     def __init__(self, demo: gr.Blocks, library: Library, store: Store[Outcome],
                  pair: tuple[str, ...] | None = None, gate: Gate | None = None) -> None:
         pair = pair or next(iter(library.pairs()), tuple(list(library.cards())[:1]))
-        self.scene = Scene(library, store, pair)
+        self.scene = Panels(library, store, pair)
         self.jobs = SpaceJobs(self.scene, gate or Gate(Settings()))
         script = plotly_js()
         gr.set_static_paths([script])

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.analysis.evaluation.plan import CLEAN, Asked, Plan, read_budgets, spread
+from explorer.analysis.evaluation.plan import CLEAN, Asked, EvaluationPlan, read_budgets, spread
 from explorer.analysis.evaluation.sets import Known, known_sets
 from explorer.attacks.image.classic import ImageAttack
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
@@ -135,7 +135,7 @@ class EvaluateForm:
                 self.kinds, self.budgets, self.limit, self.seed, self.edits,
                 *self.image.components(), *self.text.components(), *self.joint.components()]
 
-    def read(self, values: Sequence[Any], folder: Path) -> tuple[Plan, str, list[str]]:
+    def read(self, values: Sequence[Any], folder: Path) -> tuple[EvaluationPlan, str, list[str]]:
         """(plan, name of the upload or "", what was left out of it); an upload is put into
         `folder`. Raises InputError for values outside the rules."""
         task, first, more, files, answers, models, kinds, budgets, limit, seed, *rest = values
@@ -153,7 +153,7 @@ class EvaluateForm:
             got = collect([Path(str(path)) for path in files], lines(answers), folder)
             sets.append(UPLOAD)
             upload, said = got.name, got.report.sentences()
-        plan = Plan(tuple(sets), tuple(str(name) for name in models or []), tuple(asked),
+        plan = EvaluationPlan(tuple(sets), tuple(str(name) for name in models or []), tuple(asked),
                     str(task), int(many), whole_seed(seed))
         return plan, upload, said
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 import gradio as gr
 
 from explorer.analysis.evaluation.cost import Cost, estimate
-from explorer.analysis.evaluation.plan import Plan
+from explorer.analysis.evaluation.plan import EvaluationPlan
 from explorer.analysis.evaluation.work import wish_of
 from explorer.base.errors import InputError
 from explorer.jobs.background import Background
@@ -24,7 +24,7 @@ from explorer.ui.evaluate import views
 from explorer.ui.evaluate.form import EvaluateForm
 from explorer.ui.evaluate.look import KIND, EvaluateLook, Shown
 from explorer.ui.shared.plotly import plotly_js
-from explorer.ui.shared.runs import PLAIN, WAIT, failure, sentence, told
+from explorer.ui.shared.runs import PLAIN, WAIT, error_line, sentence, told
 from explorer.ui.shared.works import owner_of
 
 HERE = Path(__file__).parent
@@ -110,13 +110,13 @@ class EvaluateTab:
                 raise InputError(f"too many runs in a minute: try again in {wait:.0f} s")
             work = self.works.submit(KIND, owner_of(request), fill)
         except InputError as error:
-            return failure(sentence(error)), gr.skip()
+            return error_line(sentence(error)), gr.skip()
         except Exception:
             LOG.exception("an evaluation could not be started")
-            return failure(OURS), gr.skip()
+            return error_line(OURS), gr.skip()
         return told(" ".join(["Started. You may close this page: it goes on.", *said])), work.id
 
-    def _title(self, plan: Plan, upload: str) -> str:
+    def _title(self, plan: EvaluationPlan, upload: str) -> str:
         """What an evaluation is called: its first set, and what more there is."""
         first = self.form.title(plan.sets[0]) or upload
         more = len(plan.sets) - 1
@@ -137,10 +137,10 @@ class EvaluateTab:
             with closing(cast(Any, pages)):
                 yield from pages
         except InputError as error:
-            yield failure(sentence(error))
+            yield error_line(sentence(error))
         except Exception:
             LOG.exception("the cost of an evaluation could not be measured")
-            yield failure(OURS)
+            yield error_line(OURS)
 
     def _stop(self, shown: Shown, request: gr.Request) -> str:
         """Ends the evaluation that is shown or, where that is over, the one that goes on."""
@@ -165,7 +165,7 @@ class EvaluateTab:
         try:
             act()
         except InputError as error:
-            return failure(sentence(error))
+            return error_line(sentence(error))
         return told(said) if said else ""
 
     @staticmethod

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
 
-from explorer.analysis.failures.slices import SHOWN_FLIP, Case, Found, Side, View, reworded
+from explorer.analysis.failures.slices import SHOWN_FLIP, Example, Filter, Found, Side, reworded
 from explorer.results.views import caption_diff, esc, percent, shared_start, signed
 
 PAGE = 48
@@ -47,7 +47,7 @@ def start_note(sheet: Sheet) -> str:
     return f"Every answer begins with “{sheet.start.strip()} …”." if sheet.start else ""
 
 
-def gallery(sheet: Sheet, cases: Sequence[Case], view: View) -> str:
+def gallery(sheet: Sheet, cases: Sequence[Example], view: Filter) -> str:
     """One page of pictures, as cards or as a table, and the way to the other pages."""
     if not sheet.found.cases:
         return ""
@@ -75,11 +75,11 @@ def _pager(page: int, pages: int, total: int, note: str) -> str:
             f"{last:,} of {total:,}</span>{button('Next', page + 1, page < pages - 1)}{note}</p>")
 
 
-def cards(sheet: Sheet, cases: Sequence[Case]) -> str:
+def cards(sheet: Sheet, cases: Sequence[Example]) -> str:
     return f'<ul class="fx-cards">{"".join(_card(sheet, case) for case in cases)}</ul>'
 
 
-def _card(sheet: Sheet, case: Case) -> str:
+def _card(sheet: Sheet, case: Example) -> str:
     truth = sheet.found.captions[case.label]
     lines = "".join(_line(sheet, case, k) for k in (0, 1))
     pair = _pair(sheet, case)
@@ -92,12 +92,12 @@ def _card(sheet: Sheet, case: Case) -> str:
             f"{_tick(sheet, case, truth)}{lines}</li>")
 
 
-def worse(case: Case) -> int:
+def worse(case: Example) -> int:
     """Which model's attacked picture is shown: that of the one that broke, else the left one's."""
     return 1 if case.broke(1) and not case.broke(0) else 0
 
 
-def _pair(sheet: Sheet, case: Case) -> str:
+def _pair(sheet: Sheet, case: Example) -> str:
     """The clean and the attacked picture as one unit; one alone where no pixel changed."""
     side, thumbs = worse(case), sheet.folder / "thumbs"
     truth = esc(sheet.found.captions[case.label])
@@ -112,7 +112,7 @@ def _pair(sheet: Sheet, case: Case) -> str:
             f'the {role} model"><span class="fx-tag">attacked: {role}</span></span>')
 
 
-def _tick(sheet: Sheet, case: Case, text: str) -> str:
+def _tick(sheet: Sheet, case: Example, text: str) -> str:
     named = f"<b>{esc(text)}</b>" if text else ""
     return (f'<label class="fx-tick" title="{esc(case.name)}"><input type="checkbox" '
             f'data-do="tick" data-id="{case.place}" data-key="tick-{case.place}" '
@@ -120,14 +120,14 @@ def _tick(sheet: Sheet, case: Case, text: str) -> str:
             f"{named}</label>")
 
 
-def outcome(case: Case, k: int) -> str:
+def outcome(case: Example, k: int) -> str:
     """ "broke", "held" or "wrong", for one model."""
     if case.broke(k):
         return "broke"
     return "held" if case.sides[k].was == case.label else "wrong"
 
 
-def _line(sheet: Sheet, case: Case, k: int) -> str:
+def _line(sheet: Sheet, case: Example, k: int) -> str:
     one, kind = case.sides[k], outcome(case, k)
     flip = "" if one.flip is None else f'<span class="fx-flip">{esc(_flips(one))}</span>'
     return (f'<p class="fx-side fx-side-{k} fx-is-{kind}"><span class="fx-mark">'
@@ -158,7 +158,7 @@ def _flips(one: Side) -> str:
     return "wrong without any change" if level == 0 else f"flips at ε {level}/255"
 
 
-def table(sheet: Sheet, cases: Sequence[Case]) -> str:
+def table(sheet: Sheet, cases: Sequence[Example]) -> str:
     """Numbers, a row a picture; a column is left out where it would hold nothing at all."""
     sides = [one for case in cases for one in case.sides]
     has = (any(one.words for one in sides), any(one.flip for one in sides))
@@ -174,7 +174,7 @@ def table(sheet: Sheet, cases: Sequence[Case]) -> str:
             f"{head}</tr><tr>{tops}</tr></thead><tbody>{rows}</tbody></table></div>")
 
 
-def _row(sheet: Sheet, case: Case, has: Sequence[bool]) -> str:
+def _row(sheet: Sheet, case: Example, has: Sequence[bool]) -> str:
     cells = []
     for k, one in enumerate(case.sides):
         kind = outcome(case, k)
@@ -193,7 +193,7 @@ def _row(sheet: Sheet, case: Case, has: Sequence[bool]) -> str:
             f"<td>{esc(sheet.short(sheet.found.captions[case.label]))}</td>{''.join(cells)}</tr>")
 
 
-def _mini(sheet: Sheet, case: Case) -> str:
+def _mini(sheet: Sheet, case: Example) -> str:
     """Both pictures, small, beside a name that says the same."""
     names = (f"{case.place:05d}.jpg", f"{case.place:05d}-{worse(case)}.jpg")
     uris = [uri for name in names if (uri := _thumb(sheet.folder / "thumbs" / name))]

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.analysis.failures.hunt import MOST_IMAGES, Wish
+from explorer.analysis.failures.hunt import MOST_IMAGES, HuntPlan
 from explorer.base.errors import InputError
 from explorer.data.containers import Report
 from explorer.data.registry import PHOTOS, UPLOAD, listed, open_place, shipped
@@ -62,7 +62,7 @@ class FailuresForm:
         return [self.place, self.files, self.answers, self.limit, self.extra, self.left,
                 self.right, self.seed, *self.choice.components()]
 
-    def read(self, values: Sequence[Any], folder: Path) -> tuple[Wish, str, Report]:
+    def read(self, values: Sequence[Any], folder: Path) -> tuple[HuntPlan, str, Report]:
         """(wish, name of the pictures, what was left out); uploads are put into `folder`. Raises
         InputError for values outside the rules."""
         place, files, answers, limit, extra, left, right, seed, *choice = values
@@ -70,7 +70,7 @@ class FailuresForm:
         if not 1 <= many <= MOST_IMAGES:
             raise InputError(f"choose 1 to {MOST_IMAGES:,} pictures")
         attack = self.choice.build(choice)
-        wish = Wish.of(str(place), (str(left), str(right)), attack, limit=int(many),
+        wish = HuntPlan.of(str(place), (str(left), str(right)), attack, limit=int(many),
                        seed=int(seed or 0), extra=tuple(lines(extra)))
         if place == UPLOAD:
             got = collect([Path(str(path)) for path in files or []], lines(answers), folder)

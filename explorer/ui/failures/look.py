@@ -11,11 +11,11 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.analysis.failures.slices import AXES, OTHERS, Found, View, chosen, read_study
+from explorer.analysis.failures.slices import AXES, OTHERS, Filter, Found, chosen, read_hunt
 from explorer.jobs.background import BUSY, Work
 from explorer.ui.failures import views
 from explorer.ui.failures.cards import Sheet, gallery
-from explorer.ui.failures.cases import Studies, shown_by
+from explorer.ui.failures.hunts import Hunts, shown_by
 from explorer.ui.failures.saves import named_of
 from explorer.ui.shared.works import owner_of
 
@@ -26,7 +26,7 @@ PARTS = ("studies", "state", "slices", "matrix", "gallery", "picked")
 class Look:
     """`draw` is the handler of every event that may have changed what a page shows."""
 
-    def __init__(self, studies: Studies) -> None:
+    def __init__(self, studies: Hunts) -> None:
         self.studies = studies
 
     def draw(self, request: gr.Request, asked: str, is_open: bool, mark: str,
@@ -38,7 +38,7 @@ class Look:
         ids = [work.id for work in works]
         study = asked if asked in ids else ids[0] if ids else ""
         work = self.studies.works.get(study) if study else None
-        found = read_study(work.folder) if work else Found("", (), ())
+        found = read_hunt(work.folder) if work else Found("", (), ())
         view = self.studies.view(*controls)
         if shown.get("study") != study or view.label >= len(found.captions):
             view = replace(view, label=OTHERS)
@@ -64,7 +64,7 @@ class Look:
             only("roles", gr.update(choices=axes)),
             only("timer", gr.Timer(active=busy and is_open)), json.dumps(now))
 
-    def _drawn(self, works: Sequence[Work], work: Work | None, found: Found, view: View,
+    def _drawn(self, works: Sequence[Work], work: Work | None, found: Found, view: Filter,
                roles: tuple[str, str], ticked: Sequence[int]) -> dict[str, str]:
         named = named_of(found, view)
         page = chosen(found.cases, view, named)

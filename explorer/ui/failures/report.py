@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from explorer.analysis.failures.hunt import Wish
-from explorer.analysis.failures.slices import SLICES, Case, View, counts, named_answers
+from explorer.analysis.failures.hunt import HuntPlan
+from explorer.analysis.failures.slices import SLICES, Example, Filter, counts, named_answers
 from explorer.attacks.registry import REGISTRIES
 from explorer.attacks.result import versions
 from explorer.results.views import esc
@@ -20,8 +20,8 @@ MOST_PICTURES, MOST_ROWS = 200, 2_000
 WHAT = {"image": "the photo", "text": "the caption", "joint": "the photo and the caption"}
 
 
-def report(sheet: Sheet, wish: Wish, title: str, cases: Sequence[Case], marks: Mapping[str, str],
-           chosen: str, axes: str = "models") -> str:
+def report(sheet: Sheet, wish: HuntPlan, title: str, cases: Sequence[Example],
+           marks: Mapping[str, str], chosen: str, axes: str = "models") -> str:
     """The page. cases: what was chosen, in order, which `chosen` describes; marks: model -> hash
     of its weights."""
     found, roles = sheet.found, sheet.roles
@@ -47,7 +47,7 @@ def report(sheet: Sheet, wish: Wish, title: str, cases: Sequence[Case], marks: M
         f"<h1>What broke: {esc(title)}</h1>",
         f"<p>{esc(summary(found, *roles))}</p><dl>{rows}</dl>",
         f"<p>{esc(slices)}.</p>" + (f"<ul>{left}</ul>" if left else ""),
-        f"<h2>Which answer became which</h2>{matrix(sheet, cases, View(axes=axes), named)}",
+        f"<h2>Which answer became which</h2>{matrix(sheet, cases, Filter(axes=axes), named)}",
         f"<h2>Pictures</h2><p>Each clean and attacked, small, to recognise it by; a bundle holds "
         f"the exact ones. {esc(start_note(sheet))}{first}</p>{cards(sheet, shown)}",
         f"<h2>Numbers</h2>{table(sheet, cases[:MOST_ROWS])}",
@@ -57,7 +57,7 @@ def report(sheet: Sheet, wish: Wish, title: str, cases: Sequence[Case], marks: M
             f"<style>{_style()}</style></head><body><main>{''.join(parts)}</main></body></html>")
 
 
-def attack_words(wish: Wish) -> str:
+def attack_words(wish: HuntPlan) -> str:
     """An attack and its settings for a person; budgets in grey levels."""
     said = []
     for name, value in wish.settings.items():

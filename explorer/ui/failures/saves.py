@@ -14,13 +14,13 @@ from typing import Any, cast
 
 import gradio as gr
 
-from explorer.analysis.failures import cases as single
-from explorer.analysis.failures.hunt import Wish
+from explorer.analysis.failures import examples as single
+from explorer.analysis.failures.hunt import HuntPlan
 from explorer.analysis.failures.slices import (
     SLICES,
-    Case,
+    Example,
+    Filter,
     Found,
-    View,
     as_csv,
     chosen,
     named_answers,
@@ -31,9 +31,9 @@ from explorer.jobs.background import Work
 from explorer.results.views import esc
 from explorer.server.scheduler import place_words
 from explorer.ui.failures.cards import Sheet
-from explorer.ui.failures.cases import Studies, shown_by
+from explorer.ui.failures.hunts import Hunts, shown_by
 from explorer.ui.failures.report import report
-from explorer.ui.shared.runs import failure, sentence, told
+from explorer.ui.shared.runs import error_line, sentence, told
 
 LOG = logging.getLogger(__name__)
 Said = tuple[Any, Any]
@@ -58,17 +58,17 @@ class Picked:
     """The pictures that a button works on. said: how they were chosen."""
 
     work: Work
-    wish: Wish
+    wish: HuntPlan
     found: Found
-    cases: list[Case]
-    view: View
+    cases: list[Example]
+    view: Filter
     said: str
 
 
 class FailureSaves:
     """Every handler takes (mark, ticked, *the view's controls) and the request."""
 
-    def __init__(self, studies: Studies) -> None:
+    def __init__(self, studies: Hunts) -> None:
         self.studies, self.library, self.gate = studies, studies.library, studies.gate
 
     def _picked(self, request: gr.Request, mark: str, ticked: Sequence[int], *controls: Any,
@@ -96,10 +96,10 @@ class FailureSaves:
             with closing(cast(Any, pages)):
                 yield from pages
         except InputError as error:
-            yield failure(sentence(error))
+            yield error_line(sentence(error))
         except Exception:
             LOG.exception("work on a study's pictures failed")
-            yield failure("Something failed on our side; the server's log has the details.")
+            yield error_line("Something failed on our side; the server's log has the details.")
 
     def _saved(self, request: gr.Request, work: Callable[[], Iterator[str | tuple[str, bytes]]],
                ) -> Iterator[Said]:
@@ -141,7 +141,7 @@ class FailureSaves:
         try:
             on = self._picked(request, *values)
         except InputError as error:
-            return failure(sentence(error)), gr.skip()
+            return error_line(sentence(error)), gr.skip()
         text = as_csv(on.found, on.cases, on.wish.models)
         return (told(f"failures.csv has {len(on.cases):,} pictures: save it below."),
                 ready("failures.csv", b"\xef\xbb\xbf" + text.encode()))
@@ -152,14 +152,14 @@ class FailureSaves:
             raw = single.contact_sheet(on.work.folder, on.found, on.cases,
                                        self.studies.roles(on.work))
         except InputError as error:
-            return failure(sentence(error)), gr.skip()
+            return error_line(sentence(error)), gr.skip()
         few = min(len(on.cases), single.MOST_SHEET)
         left = f", the first of {len(on.cases):,}" if few < len(on.cases) else ""
         return (told(f"contact-sheet.png has {few} pictures{left}: save it below."),
                 ready("contact-sheet.png", raw))
 
 
-def named_of(found: Found, view: View) -> list[int]:
+def named_of(found: Found, view: Filter) -> list[int]:
     """The captions with a line of their own in the matrix of a view's slice."""
     apart = [case for case in found.cases if view.slice in ("all", case.slice)]
     return named_answers(apart, view.axes)

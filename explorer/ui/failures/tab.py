@@ -16,12 +16,12 @@ from explorer.jobs.background import BUSY, Background
 from explorer.models.library import Library
 from explorer.server.gate import Gate, visitor_of
 from explorer.ui.failures import views
-from explorer.ui.failures.cases import Studies, shown_by
 from explorer.ui.failures.form import FailuresForm
+from explorer.ui.failures.hunts import Hunts, shown_by
 from explorer.ui.failures.look import ANY, KIND, Look
 from explorer.ui.failures.saves import FailureSaves
 from explorer.ui.shared.desk import Desk
-from explorer.ui.shared.runs import PLAIN, WAIT, failure, sentence, told
+from explorer.ui.shared.runs import PLAIN, WAIT, error_line, sentence, told
 from explorer.ui.shared.works import owner_of
 
 HERE = Path(__file__).parent
@@ -44,7 +44,7 @@ class FailuresTab:
         gr.HTML("", html_template=style, elem_id="fx-style", **PLAIN)
         self.library, self.desk, self.tabs = library, desk, tabs
         self.works, self.gate, self.data = works, gate, data
-        self.studies = Studies(library, works, gate, desk.choice)
+        self.studies = Hunts(library, works, gate, desk.choice)
         self.saves, self.look = FailureSaves(self.studies), Look(self.studies)
         self._build()
         self._wire(demo)
@@ -169,10 +169,10 @@ class FailuresTab:
                 raise InputError(f"too many runs in a minute: try again in {wait:.0f} s")
             work = self.works.submit(KIND, owner_of(request), fill)
         except InputError as error:
-            return failure(sentence(error)), *skipped
+            return error_line(sentence(error)), *skipped
         except Exception:
             LOG.exception("a study could not be started")
-            return (failure("Something failed on our side; the server's log has the details."),
+            return (error_line("Something failed on our side; the server's log has the details."),
                     *skipped)
         return (told(" ".join(["Started. You may close this page: it goes on.", *said])), work.id,
                 FIRST, [])
@@ -198,7 +198,7 @@ class FailuresTab:
         try:
             act()
         except InputError as error:
-            return failure(sentence(error)), fresh()
+            return error_line(sentence(error)), fresh()
         return "", fresh()
 
     # -- moving about -----------------------------------------------------------------------------

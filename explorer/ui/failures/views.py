@@ -13,9 +13,9 @@ from explorer.analysis.failures.slices import (
     RIGHT,
     SLICES,
     WRONG,
-    Case,
+    Example,
+    Filter,
     Found,
-    View,
     confusion,
     counts,
 )
@@ -141,7 +141,7 @@ def picked(ticked: int, shown: int) -> str:
     return f'<p class="fx-picked">{said}</p>'
 
 
-def slices(found: Found, view: View, left: str, right: str) -> str:
+def slices(found: Found, view: Filter, left: str, right: str) -> str:
     """The slices as buttons with their sizes; the chosen one pressed."""
     if not found.cases:
         return ""
@@ -154,7 +154,7 @@ def slices(found: Found, view: View, left: str, right: str) -> str:
     return f'<div class="fx-slices" role="group" aria-label="Slices">{buttons}</div>'
 
 
-def matrix(sheet: Sheet, cases: Sequence[Case], view: View, named: Sequence[int]) -> str:
+def matrix(sheet: Sheet, cases: Sequence[Example], view: Filter, named: Sequence[int]) -> str:
     """The confusion matrix; a cell is a button that shows its pictures."""
     if not cases:
         return ""
@@ -180,7 +180,7 @@ def matrix(sheet: Sheet, cases: Sequence[Case], view: View, named: Sequence[int]
             f"<thead><tr><td></td>{top}</tr></thead><tbody>{body}</tbody></table></div>")
 
 
-def _cell(sheet: Sheet, count: int, cell: tuple[int, int], words: tuple[str, str], view: View,
+def _cell(sheet: Sheet, count: int, cell: tuple[int, int], words: tuple[str, str], view: Filter,
           most: int, axes: tuple[str, str]) -> str:
     if not count:
         return "<td></td>"

@@ -36,7 +36,7 @@ def told(text: str) -> str:
     return f'<p class="rx-status" role="status">{esc(text)}</p>'
 
 
-def failure(sentence: str) -> str:
+def error_line(sentence: str) -> str:
     return f'<p class="rx-status rx-error" role="alert">{esc(sentence)}</p>'
 
 

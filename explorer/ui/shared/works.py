@@ -14,7 +14,7 @@ from pathlib import Path
 import gradio as gr
 
 from explorer.analysis.evaluation.work import carry_out
-from explorer.analysis.failures.hunt import Wish, hunt
+from explorer.analysis.failures.hunt import HuntPlan, hunt
 from explorer.base.errors import InputError
 from explorer.base.settings import Settings
 from explorer.jobs.background import Background, Runner
@@ -35,7 +35,8 @@ def kinds(library: Library, settings: Settings) -> dict[str, Runner]:
     """What each kind of work does."""
     data = settings.data or None
     return {
-        "failures": lambda work: hunt(Wish.read(work.wish["study"]), work.folder, library, data),
+        "failures": lambda work: hunt(HuntPlan.read(work.wish["study"]), work.folder, library,
+                                      data),
         "evaluate": lambda work: carry_out(work, library, data),
     }
 

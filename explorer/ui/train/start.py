@@ -14,7 +14,7 @@ from explorer.base.errors import InputError
 from explorer.jobs.training import Jobs
 from explorer.models.library import Library
 from explorer.training.costs import Cost, measure
-from explorer.ui.shared.runs import failure, sentence, told
+from explorer.ui.shared.runs import error_line, sentence, told
 from explorer.ui.train.form import Wish, cost_sentence, read
 
 LOG = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def _guarded(work: Callable[[], Iterator[Any]]) -> Iterator[Any]:
     try:
         yield from work()
     except InputError as error:
-        yield failure(sentence(error))
+        yield error_line(sentence(error))
     except Exception:
         LOG.exception("starting a run failed")
-        yield failure("Something failed on our side; the server's log has the details.")
+        yield error_line("Something failed on our side; the server's log has the details.")

@@ -16,7 +16,7 @@ from explorer.models.library import Library
 from explorer.results.views import esc
 from explorer.server.rules import LOOPBACK
 from explorer.ui.shared.desk import ATTACK_ID, Desk
-from explorer.ui.shared.runs import PLAIN, failure, sentence, told
+from explorer.ui.shared.runs import PLAIN, error_line, sentence, told
 from explorer.ui.train.form import TrainForm, base_choices
 from explorer.ui.train.start import Starter
 from explorer.ui.train.upload import BringModel
@@ -182,7 +182,7 @@ class TrainTab:
         try:
             text = self.jobs.output(_id(shown)) or "It has printed nothing yet."
         except InputError as error:
-            return failure(sentence(error))
+            return error_line(sentence(error))
         return f'<pre class="tr-pre" tabindex="0" aria-label="Last lines">{esc(text)}</pre>'
 
     # -- orders ----------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ class TrainTab:
             try:
                 act(_id(shown))
             except InputError as error:
-                return failure(sentence(error))
+                return error_line(sentence(error))
             return ""
 
         return obey

@@ -14,7 +14,7 @@ from explorer.base.errors import InputError
 from explorer.models.library import Library
 from explorer.models.uploads import bring
 from explorer.server.gate import Gate
-from explorer.ui.shared.runs import DEVICE, OURS, PLAIN, WAIT, failure, in_line, sentence, told
+from explorer.ui.shared.runs import DEVICE, OURS, PLAIN, WAIT, error_line, in_line, sentence, told
 from explorer.ui.train.form import base_choices
 
 LOG = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class BringModel:
                     request, work, lambda before: (in_line(before), *skips)))) as pages:
                 yield from pages
         except InputError as error:
-            yield failure(sentence(error)), *skips
+            yield error_line(sentence(error)), *skips
         except Exception:
             LOG.exception("adding a model failed")
-            yield failure(OURS), *skips
+            yield error_line(OURS), *skips

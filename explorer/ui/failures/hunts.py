@@ -10,18 +10,18 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.analysis.failures.cases import picture
-from explorer.analysis.failures.hunt import Wish, clean_path
+from explorer.analysis.failures.examples import picture
+from explorer.analysis.failures.hunt import HuntPlan, clean_path
 from explorer.analysis.failures.slices import (
     AXES,
     OTHERS,
     SLICES,
     SORTS,
-    Case,
+    Example,
+    Filter,
     Found,
-    View,
     named_answers,
-    read_study,
+    read_hunt,
 )
 from explorer.base.errors import InputError
 from explorer.jobs.background import Background, Work
@@ -35,7 +35,7 @@ from explorer.ui.shared.works import owner_of
 
 MOST_CAPTIONS = 40  # that the Attack tab gets; of more, the ones that any picture was taken 
 TOKEN = re.compile(r"[0-9a-f-]{0,40}")
-class Studies:
+class Hunts:
     """What handlers of the Failures tab share. choice: of the Attack tab, which opens pictures."""
 
     def __init__(self, library: Library, works: Background, gate: Gate,
@@ -54,19 +54,19 @@ class Studies:
                 kinds.append("")
         return names(models, kinds)
 
-    def read(self, study: str, request: gr.Request) -> tuple[Work, Wish, Found]:
+    def read(self, study: str, request: gr.Request) -> tuple[Work, HuntPlan, Found]:
         """A study of this visitor. Raises InputError where there is none."""
         if not study:
             raise InputError("start a study first")
         work = self.works.get(study, owner_of(request))
-        return work, Wish.read(work.wish["study"]), read_study(work.folder)
+        return work, HuntPlan.read(work.wish["study"]), read_hunt(work.folder)
 
     @staticmethod
     def view(where: dict[str, Any], label: str, sort: str, falling: bool, low: Any, high: Any,
-             layout: str, axes: str) -> View:
+             layout: str, axes: str) -> Filter:
         """The view of what the controls hold; what they cannot hold counts as nothing chosen."""
         cell, ranged = where.get("cell"), sort != "label"
-        return View(
+        return Filter(
             slice=where["slice"] if where.get("slice") in SLICES else "all",
             label=int(label) if str(label).isdecimal() else OTHERS,
             cell=(int(cell[0]), int(cell[1])) if cell else None,
@@ -113,7 +113,7 @@ def _bound(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def offered(found: Found, case: Case) -> list[str]:
+def offered(found: Found, case: Example) -> list[str]:
     """All captions of the set or, of very many, those that this picture and the most others were
     taken for; the true one among them."""
     if len(found.captions) <= MOST_CAPTIONS:

@@ -13,8 +13,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from explorer.analysis.failures.hunt import Wish, attacked_path, clean_path
-from explorer.analysis.failures.slices import Case, Found, reworded
+from explorer.analysis.failures.hunt import HuntPlan, attacked_path, clean_path
+from explorer.analysis.failures.slices import Example, Found, reworded
 from explorer.analysis.metrics import smallest_flip
 from explorer.attacks.goals import make_goal
 from explorer.attacks.image.classic import PGD, ImageAttack, Noise
@@ -42,8 +42,8 @@ def picture(path: Path) -> Image.Image:
     return open_image(path)
 
 
-def result_of(folder: Path, wish: Wish, found: Found, case: Case, side: int, model: DualEncoder,
-              ) -> Result:
+def result_of(folder: Path, wish: HuntPlan, found: Found, case: Example, side: int,
+              model: DualEncoder) -> Result:
     """The Result of one picture, read again from the pictures and captions as they were saved.
     queries and seconds are those of its batch and its share in it."""
     one, captions = case.sides[side], found.captions
@@ -73,14 +73,14 @@ def result_of(folder: Path, wish: Wish, found: Found, case: Case, side: int, mod
         queries=one.queries, seconds=one.seconds)
 
 
-def bundle(folder: Path, wish: Wish, found: Found, case: Case, library: Library) -> bytes:
+def bundle(folder: Path, wish: HuntPlan, found: Found, case: Example, library: Library) -> bytes:
     """The bundle of one picture, as the Attack tab saves it."""
     models = [library.load(name) for name in wish.models]
     results = [result_of(folder, wish, found, case, k, model) for k, model in enumerate(models)]
     return bundle_bytes(results, {m.card.id: m.fingerprint for m in models}, case.name)
 
 
-def bundles(folder: Path, wish: Wish, found: Found, cases: Sequence[Case], library: Library,
+def bundles(folder: Path, wish: HuntPlan, found: Found, cases: Sequence[Example], library: Library,
             ) -> Iterator[Progress | tuple[str, bytes]]:
     """Progress, then (file name, bytes): one bundle, or a zip of several."""
     if not cases:
@@ -102,7 +102,7 @@ def bundles(folder: Path, wish: Wish, found: Found, cases: Sequence[Case], libra
     yield "bundles.zip", out.getvalue()
 
 
-def flips(folder: Path, wish: Wish, found: Found, cases: Sequence[Case], library: Library,
+def flips(folder: Path, wish: HuntPlan, found: Found, cases: Sequence[Example], library: Library,
           ) -> Iterator[Progress]:
     """Searches the smallest eps that flips each picture, for both models, and appends it to
     flips.jsonl. Raises InputError for an attack without pixels."""
@@ -128,7 +128,7 @@ def flips(folder: Path, wish: Wish, found: Found, cases: Sequence[Case], library
             yield Progress(f"{case.name} on {name}", done, total)
 
 
-def _pixels(wish: Wish) -> ImageAttack:
+def _pixels(wish: HuntPlan) -> ImageAttack:
     attack = attack_of(wish.kind, wish.attack, wish.settings)
     if not isinstance(attack, ImageAttack) or isinstance(attack, Noise):
         raise InputError("the smallest ε is searched for attacks on the photo alone, not for "
@@ -142,7 +142,7 @@ def _note(folder: Path, place: int, side: int, flip: Flip) -> None:
                                "tried": flip.tried}) + "\n")
 
 
-def contact_sheet(folder: Path, found: Found, cases: Sequence[Case], models: Sequence[str],
+def contact_sheet(folder: Path, found: Found, cases: Sequence[Example], models: Sequence[str],
                   ) -> bytes:
     """A PNG of pairs, clean and attacked (by the model that broke, else the left one), with what
     each was taken for underneath."""
