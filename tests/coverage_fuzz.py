@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TRACED = ("explorer.data.archives", "explorer.results.bundle", "explorer.data.tables",
+TRACED = ("explorer.data.archives", "explorer.results.bundle", "explorer.data.text_tables",
           "explorer.data.pairs", "explorer.results.replay",
           "explorer.server", "explorer.base.settings")
 

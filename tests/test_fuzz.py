@@ -36,7 +36,7 @@ from explorer.base.errors import InputError
 from explorer.base.settings import Settings, variable
 from explorer.data.archives import open_archive
 from explorer.data.pairs import Pairs, clean_captions, one_pair, open_image
-from explorer.data.tables import parse_table
+from explorer.data.text_tables import parse_table
 from explorer.models.cards import Card
 from explorer.models.encoder import DualEncoder
 from explorer.models.library import Library

@@ -26,7 +26,7 @@ from explorer.data.listings import (
     read_karpathy,
     read_rows,
 )
-from explorer.data.tables import Rows, decode, parse_table
+from explorer.data.text_tables import Rows, decode, parse_table
 
 BESIDE = (".txt", ".caption", ".cls", ".json")
 STRANGER, OUTSIDE = "not pictures", "not in the folder of a class"

@@ -9,7 +9,7 @@ from typing import Any
 
 from explorer.base.errors import InputError
 from explorer.data.containers import Box, printable
-from explorer.data.tables import Rows, captions_of, decode
+from explorer.data.text_tables import Rows, captions_of, decode
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif")
 ALONE, ABSENT = "no caption beside it", "listed, but not there"

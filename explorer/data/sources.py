@@ -26,7 +26,7 @@ from explorer.data.listings import (
     read_karpathy,
     read_rows,
 )
-from explorer.data.tables import captions_of, read_table
+from explorer.data.text_tables import captions_of, read_table
 
 Picture = Path | bytes | Image.Image
 KINDS = ("a .parquet, .csv or .json file, a .zip, .tar or .tar.gz archive, or a folder with one "
