@@ -11,6 +11,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq
 # Those of our Python paths that exist.
 CODE := explorer $(wildcard app.py tools tests bench deploy examples)
+# Tests are spread over the cores; who is done takes over from the others.
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal --durations=10
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 # HOST counts only as `make run HOST=...`: some shells export a HOST that names the machine.
@@ -18,7 +20,7 @@ ifneq ($(origin HOST),command line)
 override HOST :=
 endif
 
-.PHONY: help run test test-slow lint bench pocket cards clean chromium audit load scale fuzz docker-proof reproduce
+.PHONY: help run test test-nightly test-slow bites lint bench pocket cards clean chromium audit load scale fuzz docker-proof reproduce
 # A rule that fails leaves no target that looks made.
 .DELETE_ON_ERROR:
 
@@ -28,8 +30,17 @@ help: ## list these commands
 run: .venv/.run ## install what is missing and serve the app (HOST=0.0.0.0 PORT=7861 to change)
 	@exec $(BIN)/python app.py $(if $(HOST),--host "$(HOST)") $(if $(PORT),--port "$(PORT)")
 
-test: chromium lint ## lint, types and all tests but the slow ones
-	@$(BIN)/python -m pytest -m "not slow"
+test: chromium .venv/.test ## lint, types and all tests but the nightly and slow ones, side by side
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; status=0; \
+	$(MAKE) -s lint >"$$log" 2>&1 & lint=$$!; \
+	$(PYTEST) -m "not nightly and not slow" || status=$$?; \
+	wait $$lint || status=$$?; echo "ruff and mypy:"; cat "$$log"; exit $$status
+
+test-nightly: chromium .venv/.test ## whole grids, and processes that are killed and go on
+	@$(PYTEST) -m nightly --timeout=1500
+
+bites: .venv/.test ## breaks the library in one place at a time: which tests notice
+	@$(BIN)/python tests/mutations.py
 
 test-slow: .venv/.test ## the slow tests: the numbers of the embedded models, measured again
 	@$(BIN)/python -m pytest -m slow --timeout=3600

@@ -30,11 +30,11 @@ def main() -> int:
     args = arguments()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # The page's own modules take seconds: they come after all that can be refused at once.
     from explorer.base.errors import InputError
     from explorer.base.settings import current
     from explorer.models.library import Library
     from explorer.server.serve import open_port
-    from explorer.ui.shell import run
 
     try:
         bound = open_port(args.host, args.port)
@@ -48,7 +48,10 @@ def main() -> int:
                  "preset": args.preset, "data": args.data, "api": args.api,
                  "mcp": args.mcp or None}
         settings = replace(current(), **{k: v for k, v in given.items() if v is not None})
-        run(Library(folders=args.models_dir, listed_only=True), settings, args.host, bound)
+        library = Library(folders=args.models_dir, listed_only=True)
+        from explorer.ui.shell import run
+
+        run(library, settings, args.host, bound)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

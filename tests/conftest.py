@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from types import SimpleNamespace
 from typing import cast
 
+os.environ["OMP_NUM_THREADS"] = "1"  # here and in what is started: tests run side by side
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may depend on the hub, or on what it left here
 os.environ["HF_HUB_CACHE"] = os.path.join(tempfile.gettempdir(), "explorer-tests-no-hub")
 
@@ -25,6 +27,16 @@ from explorer.models.library import Library
 
 keep_memory()
 torch.set_num_threads(1)  # tiny models: on a busy machine a second thread costs 100 times its use
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process a core, and 4 GiB of memory for each with the apps and browser it starts."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    if sys.platform == "win32":
+        return cores
+    room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**32
+    return max(1, min(cores, room))
 
 
 @pytest.fixture(scope="session")

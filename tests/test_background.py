@@ -143,7 +143,7 @@ def test_a_killed_server_is_followed_by_one_that_goes_on(tmp_path: Path) -> None
     wait_until(lambda: second.get(work.id).state == DONE)
     assert (work.folder / "lines").read_text() == "0 1 2 3"
     second.close()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -156,7 +156,7 @@ def test_only_one_server_computes(tmp_path: Path) -> None:
     assert all((w.folder / "lines").read_text() == "0 1 2 3" for w in made)
     for background, thread in zip((one, two), threads, strict=True):
         background.close()
-        thread.join(10)
+        thread.join(60)
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
@@ -198,7 +198,7 @@ def test_works_and_visitors_take_turns() -> None:
     wait_until(lambda: gate.turns.waiting() == 1)
     order.append("visitor")
     gate.turns.leave(visitor)
-    thread.join(10)
+    thread.join(60)
     assert order == ["visitor", "work"] and gate.turns.running() == 0
 
 
@@ -215,7 +215,7 @@ def test_a_full_queue_is_waited_for() -> None:
     assert not done.wait(0.3)
     gate.turns.leave(running)
     gate.turns.leave(waiting)
-    assert done.wait(10)
+    assert done.wait(60)
 
 
 def test_where_works_are_kept(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def table(path: Path) -> Any:
 
 @pytest.mark.parametrize(("name", "task", "attacks"), [
     ("labels.csv", "classification", "clean,image,text,joint"),
-    ("pairs.csv", "retrieval", "clean,image,text"),
+    pytest.param("pairs.csv", "retrieval", "clean,image,text", marks=pytest.mark.nightly),
 ])
 def test_two_processes_give_the_same_table(place: Path, name: str, task: str, attacks: str,
                                            ) -> None:

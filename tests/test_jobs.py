@@ -329,6 +329,7 @@ def test_a_copy_that_fails_leaves_nothing(jobs: Jobs, tmp_path: Path) -> None:
     assert jobs.jobs() == [] and not list(jobs.folder.glob("2*"))
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_the_real_training_is_killed_and_goes_on(tmp_path: Path) -> None:
     write_tiny(tmp_path / "tiny")

@@ -301,7 +301,7 @@ def test_stopping_a_training_ends_its_process(tmp_path: Path, library: Library) 
     assert jobs.jobs()[0].state == "running"
     cast(Any, events).close()
     for child in jobs._children:
-        assert child.wait(10) != 0
+        assert child.wait(60) != 0
     assert jobs.jobs()[0].state not in ("running", "paused", "waiting")
 
 

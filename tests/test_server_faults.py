@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -35,6 +36,7 @@ from explorer.ui.shell import TEMPORARY, mount, warm
 PHOTO = (FOLDER / "parrot.jpg").read_bytes()
 
 
+@pytest.mark.nightly
 def test_a_server_that_was_killed_starts_again_and_tidies_up(tmp_path: Path) -> None:
     port = free_port()
     with app(tmp_path / "log", port=port, environment={"TMPDIR": str(tmp_path)}) as first:
@@ -79,7 +81,7 @@ def test_a_full_disk_is_said_and_all_else_goes_on(tmp_path: Path) -> None:
 def test_caches_that_cannot_be_written_do_not_matter(tmp_path: Path) -> None:
     nowhere = "/proc/explorer-none"  # not even root can make it
     places = ("XDG_CACHE_HOME", "HF_HOME", "TORCH_HOME", "MPLCONFIGDIR", "NUMBA_CACHE_DIR", "HOME")
-    with app(tmp_path / "log", environment=dict.fromkeys(places, nowhere)) as running:
+    with app(tmp_path / "log", environment=dict.fromkeys(places, nowhere), fresh=True) as running:
         assert running.until("ok")["models"] == ["pocket", "pocket-robust"]
 
 
@@ -175,9 +177,8 @@ def test_missing_assets_and_wrong_settings_end_in_one_line(tmp_path: Path) -> No
     assert users.returncode == 2 and "cannot read the file of users" in users.stderr
 
 
-def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
-    with app(tmp_path / "log") as running:
-        port = running.address.rpartition(":")[2]
-        taken = subprocess.run([sys.executable, "app.py", "--port", port], cwd=ROOT,
-                               capture_output=True, text=True, timeout=120, check=False)
+def test_a_port_that_is_taken_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = subprocess.run([sys.executable, "app.py", "--port", str(other.getsockname()[1])],
+                               cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert taken.returncode == 1 and "the port may be taken" in taken.stderr

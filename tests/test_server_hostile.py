@@ -295,8 +295,13 @@ WRONG: list[Any] = [None, [], {}, "", 5, True, float("1e308"), "x" * 1000, {"dat
                     {"session_hash": {"a": 1}}, {"event_id": []}]
 
 
-def test_malformed_payloads_get_declared_errors_from_every_endpoint(page: Page) -> None:
-    """Every event, through every way in, with every control wrong in turn."""
+ODD: list[Any] = [None, [], {}, "secret \U0001f600\x00", -1, 1e308, True, [[["secret"]]]]
+
+
+@pytest.mark.parametrize("each", [1, pytest.param(len(ODD), marks=pytest.mark.nightly)])
+def test_malformed_payloads_get_declared_errors_from_every_endpoint(page: Page, each: int) -> None:
+    """Every event, through every way in, with every control wrong in turn; each: in so many of
+    the ways to be wrong, which take turns from control to control."""
     for way in ("queue/join", "run/predict", "call/_run", "cancel", "reset", "upload"):
         for body in WRONG:
             answer = page.client.post(f"{API}/{way}", json=body)
@@ -304,9 +309,9 @@ def test_malformed_payloads_get_declared_errors_from_every_endpoint(page: Page) 
     for event in page.events:
         if event["queue"]:
             continue
-        odd: Any
-        for odd in (None, [], {}, "secret \U0001f600\x00", -1, 1e308, True, [[["secret"]]]):
-            for place in range(max(1, len(event["inputs"]))):
+        for place in range(max(1, len(event["inputs"]))):
+            for turn in range(each):
+                odd = ODD[(event["id"] + place + turn) % len(ODD)]
                 body = page.body(event)
                 if body["data"]:
                     body["data"][place] = odd

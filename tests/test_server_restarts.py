@@ -55,6 +55,7 @@ def begin(page: Page, data: Path, base: Path) -> None:
     assert "has started" in said, said
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(1500)
 def test_a_server_killed_in_mid_training_finds_the_run_again(tmp_path: Path) -> None:
     base, runs = write_tiny(tmp_path / "models" / "tiny"), tmp_path / "runs"

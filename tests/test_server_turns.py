@@ -18,6 +18,7 @@ from explorer.base.settings import Settings
 from explorer.results.outcome import Outcome
 from explorer.server.gate import Gate
 from explorer.server.rate import LockOut, Rate
+from explorer.server.run import PACE
 from explorer.server.scheduler import ABANDONED, Scheduler, Turn, place_words
 from explorer.ui.attack.tab import _told_by
 
@@ -306,9 +307,10 @@ def test_events_that_later_ones_tell_are_paced() -> None:
             time.sleep(0.02)
             yield number
 
+    began = time.monotonic()
     told = list(gate.pages(visitor("a"), work, lambda n: -n, 0.01, told_by=lambda a, b: True))
     assert told[-1] == 19 and told == sorted(told)
-    assert len(told) <= 8  # 20 without the pause
+    assert len(told) <= (time.monotonic() - began) / PACE + 2  # 20 in 0.4 s without the pause
 
 
 def test_finished_pictures_are_drawn_though_the_run_goes_on() -> None:
@@ -372,4 +374,4 @@ def test_a_server_that_stops_waits_for_no_run() -> None:
     running = gate.pages(visitor("a"), work, lambda n: -n, 0.01)
     assert next(running) == 0
     gate.close()
-    assert ended.wait(5)
+    assert ended.wait(30)

@@ -41,6 +41,7 @@ def test_two_processes_have_the_losses_and_gradients_of_one(
                                    msg=name)
 
 
+@pytest.mark.nightly
 def test_accelerate_launches_the_command_on_two_processes(tmp_path: Path) -> None:
     write_tiny(tmp_path / "tiny")
     path = write_parquet(tmp_path / "set.parquet")

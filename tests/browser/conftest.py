@@ -2,52 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from serving import ROOT, app
 
-ROOT = Path(__file__).resolve().parents[2]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 expect.set_options(timeout=30_000)  # milliseconds: what is waited for is there, not how fast
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="session")
-def server() -> Iterator[str]:
-    """The address of a running app."""
-    port = free_port()
-    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen([sys.executable, "app.py", "--port", str(port)], cwd=ROOT, env=env)
-    address = f"http://127.0.0.1:{port}/"
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                break
-        except (urllib.error.URLError, OSError):
-            assert process.poll() is None, "the app ended while starting"
-            assert time.monotonic() < deadline, "the app did not answer within 120 s"
-            time.sleep(0.3)
-    yield address
-    process.terminate()
-    process.wait(120)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running app, started as a program; with a runs folder of its own, and in
+    its data folder a set of two photos and one that cannot be read."""
+    root = tmp_path_factory.mktemp("app")
+    for name in ("cat", "dog"):
+        (root / "data" / "two kinds" / name).mkdir(parents=True)
+        photo = (ROOT / "assets" / "examples" / f"{name}.jpg").read_bytes()
+        (root / "data" / "two kinds" / name / "1.jpg").write_bytes(photo)
+    (root / "data" / "dtd").mkdir()  # empty
+    with app(root / "log", "--runs-dir", str(root / "runs"), "--data", str(root / "data"),
+             seconds=300, fresh=True) as running:
+        yield f"{running.address}/"
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pages import SCREENS
 from playwright.sync_api import Browser, Page, expect
-from serving import app
 
 expect.set_options(timeout=60_000)
 SHOTS = Path(__file__).parent / "shots"
@@ -19,16 +18,6 @@ SERIOUS = """async () => (await axe.run()).violations
   .map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(' ')).join(', ')}`)"""
 LONG = 240_000  # milliseconds
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an app with a runs folder of its own, and a data folder with one set."""
-    root = tmp_path_factory.mktemp("evaluate")
-    (root / "data" / "dtd").mkdir(parents=True)  # empty, so it cannot be read
-    with app(root / "log", "--runs-dir", str(root / "runs"), "--data", str(root / "data"),
-             seconds=300) as running:
-        yield f"{running.address}/"
 
 
 def open_tab(page: Page, server: str, theme: str = "light") -> None:
@@ -156,8 +145,7 @@ def test_mistakes_get_a_sentence(page: Page, server: str) -> None:
     expect(page.locator(".ev-item")).to_have_count(0)
 
 
-@pytest.mark.parametrize(("width", "height"), [(1366, 768), (1920, 1080)])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@SCREENS
 def test_it_fits_the_screen(browser: Browser, server: str, width: int, height: int, theme: str,
                             ) -> None:
     context = browser.new_context(viewport={"width": width, "height": height})

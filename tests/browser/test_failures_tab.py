@@ -7,13 +7,13 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pages import SCREENS
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
-from serving import ROOT, app
+from serving import ROOT
 from test_accessibility import told, violations  # type: ignore[import-not-found]
 
 from explorer.results.bundle import read_bundle
@@ -24,18 +24,6 @@ SHOTS = Path(__file__).parent / "shots"
 LONG = 300_000  # milliseconds; two models are opened and attacked with another program beside it
 NUMBER = re.compile(r"\d+")
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an app with a runs folder and a data folder of its own."""
-    runs, data = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("data")
-    for name in ("cat", "dog"):
-        (data / "two kinds" / name).mkdir(parents=True)
-        (data / "two kinds" / name / "1.jpg").write_bytes((PHOTOS / f"{name}.jpg").read_bytes())
-    log = tmp_path_factory.mktemp("log") / "app.log"
-    with app(log, "--runs-dir", str(runs), "--data", str(data), seconds=300) as running:
-        yield f"{running.address}/"
 
 
 def examples() -> list[tuple[str, str, bytes]]:
@@ -263,8 +251,7 @@ def test_mistakes_get_a_sentence(page: Page, server: str, tmp_path: Path) -> Non
     assert page.locator(".fx-study").count() == 0
 
 
-@pytest.mark.parametrize(("width", "height"), [(1366, 768), (1920, 1080)])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@SCREENS
 def test_it_fits_the_screen(page: Page, server: str, width: int, height: int, theme: str) -> None:
     page.set_viewport_size({"width": width, "height": height})
     open_tab(page, server, theme)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pages import SCREENS, stop_a_run
 from playwright.sync_api import Page, expect
 from serving import ROOT, app
 
@@ -175,10 +176,7 @@ def test_stop_stops_a_live_run(page: Page, server: str) -> None:
     page.locator("#ln-guess input").first.check()
     page.click("#ln-next-2")
     page.click("#ln-next-3")
-    page.click("#ln-run")
-    expect(page.locator("#ln-status progress")).to_be_visible(timeout=LONG)
-    page.click("#ln-stop")
-    expect(page.locator("#ln-status")).to_have_text("Stopped.", timeout=30_000)
+    stop_a_run(page, "#ln-run", "#ln-stop", "#ln-status")
     page.click("#ln-stop")
     expect(page.locator("#ln-status")).to_have_text("Nothing is running.")
 
@@ -216,7 +214,8 @@ def test_a_link_carries_settings_and_no_photo(page: Page, server: str) -> None:
     expect(page.locator(".rx-facts").first).to_contain_text("L∞ 2/255", timeout=LONG)
     expect(link).to_be_visible(timeout=LONG)
     assert page.locator(".rx-say").all_inner_texts() == said  # the same, asked again
-    page.set_input_files("#rx-photo input[type=file]", EXAMPLES / "bee.jpg")
+    with page.expect_response(lambda r: "/upload" in r.url):
+        page.set_input_files("#rx-photo input[type=file]", EXAMPLES / "bee.jpg")
     page.wait_for_timeout(1500)
     page.click("#rx-go")
     expect(page.locator(".rx-status").first).not_to_have_text("Done.")
@@ -259,8 +258,7 @@ def test_a_file_presets_the_page_for_everybody(page: Page, classroom: str) -> No
     expect(page.locator("#ln-heading h2")).to_have_text("The caption is an input too", timeout=LONG)
 
 
-@pytest.mark.parametrize(("width", "height"), [(1366, 768), (1920, 1080)])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@SCREENS
 def test_it_fits_the_screen(page: Page, server: str, width: int, height: int, theme: str) -> None:
     page.set_viewport_size({"width": width, "height": height})
     open_lesson(page, server, 5, f"&__theme={theme}")
