@@ -51,7 +51,7 @@ def test_members_come_back_whole_in_any_order(tmp_path: Path, name: str) -> None
 
 @pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize("bad", [
-    "../up.png", "cat/../../up.png", "/etc/passwd.png", "C:/x.png", "c:x.png", "cat\\up.png",
+    "../up.png", "cat/../../up.png", "/etc/passwd.png", "C:/x.png", "c:x.png", "cat\\..\\up.png",
     "\\\\host\\share.png"])
 def test_names_that_lead_out_are_left_out(tmp_path: Path, name: str, bad: str) -> None:
     found, left = opened(WRITERS[name](tmp_path / name, {**GOOD, bad: picture(9)}))
@@ -113,11 +113,29 @@ def test_encrypted_members_are_left_out(tmp_path: Path) -> None:
     assert (list(found), left) == (["dog/1.png"], {archives.ENCRYPTED: 1})
 
 
-def test_a_method_that_is_not_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_STORED])
+def test_other_ways_of_packing(tmp_path: Path, method: int) -> None:
     path = write_zip(tmp_path / "set.zip", GOOD)
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_LZMA) as archive:
+    with zipfile.ZipFile(path, "a", method) as archive:
         archive.writestr("cat/2.png", picture(2))
-    assert opened(path) == (GOOD, {archives.METHOD: 1})
+    assert opened(path) == ({**GOOD, "cat/2.png": picture(2)}, {})
+
+
+def test_a_way_of_packing_that_is_not_read_is_named(tmp_path: Path) -> None:
+    raw = bytearray(write_zip(tmp_path / "set.zip", {"cat/0.png": picture(0)}).read_bytes())
+    raw[raw.index(b"PK\1\2") + 10] = 9  # Deflate64
+    (tmp_path / "set.zip").write_bytes(raw)
+    with pytest.raises(InputError, match=r"there are no images in set\.zip: Left out 1 file .*"
+                       r"Deflate64, which Windows uses above 2 GB"):
+        read_examples(tmp_path / "set.zip")
+
+
+def test_windows_separators_are_folders(tmp_path: Path) -> None:
+    """As Compress-Archive of older PowerShells writes them."""
+    path = write_zip(tmp_path / "set.zip", {f"{a}\\{b}.png": picture(k) for k, (a, b) in
+                                            enumerate([("cat", 1), ("dog", 2)])})
+    assert open_archive(path).files == ("cat/1.png", "dog/2.png")
+    assert read_examples(path).captions == ("a photo of a cat", "a photo of a dog")
 
 
 def test_damaged_members_are_left_out(tmp_path: Path) -> None:
@@ -164,6 +182,8 @@ def test_names_in_other_encodings(tmp_path: Path) -> None:
     assert list(open_archive(path).files) == ["néon/0.png", "katze/1.png", "größe/2.png"]
     path.write_bytes(raw.replace(b"ZZZZZ", b"caf\x82s"))  # cp437
     assert open_archive(path).files[0] == "cafés/0.png"
+    assert open_archive(path).report.notes == [
+        "the names in set.zip do not say their encoding: they were read as cp850 (Western DOS)"]
     with tarfile.open(tmp_path / "set.tar", "w", encoding="latin-1",
                       format=tarfile.GNU_FORMAT) as tar:
         tar.addfile(tarfile.TarInfo("café/0.png"))

@@ -17,6 +17,7 @@ from sets import picture, write_folder
 
 from explorer.base.errors import InputError
 from explorer.data import catalogue, published
+from explorer.data import class_names as classnames
 from explorer.data.sets import Examples, RetrievalSet
 
 Wanted = list[tuple[int, str]]  # (grey level, caption) of each picture
@@ -347,7 +348,7 @@ def test_codes_that_are_no_country_and_ids_that_are_no_class(tmp_path: Path) -> 
 
 def test_class_names_match_their_ids() -> None:
     """Two lists from two libraries are joined by place; ids far apart show that they agree."""
-    names = published.imagenet_names()
+    names = classnames.imagenet_names()
     assert len(names) == 1000
     assert {k: names[k] for k in ("n01440764", "n02123045", "n03063599", "n15075141")} == {
         "n01440764": "tench", "n02123045": "tabby cat", "n03063599": "coffee mug",

@@ -191,7 +191,8 @@ def test_evaluate_writes_rows_and_prints_a_table(evaluate: Any) -> None:
     assert clean["accuracy"] >= image["accuracy"]
     assert (result["drawn"], result["skipped"], result["captions"]) == (7, 1, 3)
     assert "left out: 1 of 7 images" in said.out
-    table = said.out.splitlines()[:7]
+    understood, *table = said.out.splitlines()[:8]
+    assert understood.startswith("set: 7 pictures (one folder a class). 3 different answers: ")
     assert len({line.index(word) for line, word in zip(
         table, ["accuracy"] + [f"{row['accuracy']:.1%}" for row in result["rows"]],
         strict=True)}) == 1
@@ -213,7 +214,7 @@ def test_image_means_the_image_attack(evaluate: Any, name: Any) -> None:
 
 @pytest.mark.parametrize(("change", "word"), [
     ({"data": "missing.parquet"}, "missing.parquet"),
-    ({"data": CAT}, "give a .parquet, .csv or .json file"),
+    ({"data": CAT}, "give a .parquet, .arrow, .csv"),
     ({"data": str(ASSETS / "examples" / "nothing")}, "no file or folder"),
     ({"limit": 0}, "limit"),
     ({"limit": "x"}, "limit"),
@@ -237,7 +238,10 @@ def test_evaluate_does_not_replace_a_folder(evaluate: Any, tmp_path: Path) -> No
 def test_evaluate_says_when_no_picture_is_readable(evaluate: Any, tmp_path: Path) -> None:
     for path in (tmp_path / "set").glob("*/*.png"):
         path.write_text("no picture")
-    assert_refused(evaluate(), "none of the 7 images of set can be read", tmp_path)
+    status, result, said = evaluate()
+    assert said.out.startswith("set: 7 pictures (one folder a class)")  # and nothing measured
+    assert_refused((status, result, said._replace(out="")),
+                   "none of the 7 images of set can be read", tmp_path)
 
 
 @pytest.mark.parametrize(("command", "flags", "expected"), [

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from explorer.base.errors import InputError
-from explorer.data.layouts import UNLISTED, UNTOLD
+from explorer.data.listed import UNLISTED
 from explorer.data.registry import UPLOAD, open_place
 from explorer.data.sets import Examples
+from explorer.data.tables import UNTOLD
 from explorer.data.uploads import NOT_A_PICTURE, UNUSED, WORDLESS, collect
 
 

@@ -46,7 +46,7 @@ def test_several_sets_and_budgets(evaluate: Any, tmp_path: Path) -> None:
     assert list(result["attacks"]) == ["clean", "image 1/255", "image 8/255", "text"]
     assert [one["data"] for one in result["sets"]] == ["set", "set.csv"]
     assert result["drawn"] == 14 and result["skipped"] == 2
-    assert said.out.splitlines()[0].split()[:4] == ["data", "model", "attack", "eps"]
+    assert said.out.splitlines()[2].split()[:4] == ["data", "model", "attack", "eps"]
 
 
 def test_a_set_that_is_not_here_is_said_and_the_status_is_1(evaluate: Any, tmp_path: Path) -> None:

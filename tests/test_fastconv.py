@@ -145,9 +145,9 @@ import torch
 
 from explorer.attacks.image import PGD
 from explorer.attacks.run import run
-from explorer.fastconv import keep_memory
-from explorer.models import Library
-from explorer.pairs import Pairs
+from explorer.models.fast.convolution import keep_memory
+from explorer.models.library import Library
+from explorer.data.pairs import Pairs
 
 keep_memory()
 model, held, stay = Library().load("pocket"), [], threading.Event()

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from explorer.attacks.image.classic import FGSM
 from explorer.attacks.run import run
 from explorer.base.errors import InputError
+from explorer.data.formats import without_texts
 from explorer.data.pairs import (
     MAX_CAPTION,
     MAX_CAPTIONS,
@@ -72,6 +74,21 @@ def deep(left: int, right: int) -> bytes:
     return saved(Image.fromarray(values))
 
 
+def heic(image: Image.Image) -> bytes:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return saved(image, "HEIF", quality=95)
+
+
+def texts() -> PngInfo:
+    """What some editors write into a PNG: more than Pillow reads."""
+    info = PngInfo()
+    info.add_text("parameters", "a red half " * 200_000, zip=True)
+    info.add_itxt("XML:com.adobe.xmp", "<x/>" * 400_000, zip=True)
+    return info
+
+
 def colours(image: Image.Image) -> tuple[Pixel, Pixel]:
     """The colours in the middle of the left and of the right half."""
     w, h = image.size
@@ -101,6 +118,12 @@ GOOD: dict[str, tuple[Callable[[], bytes], tuple[int, int], Pixel, Pixel, int]] 
     "animated": (animated, (40, 20), RED, WHITE, 0),
     "phone": (lambda: saved(two(), "MPO", save_all=True, quality=95,
                             append_images=[Image.new("RGB", (40, 20))]), (40, 20), RED, WHITE, 4),
+    "heic": (lambda: heic(two().resize((64, 48), 0)), (64, 48), RED, WHITE, 4),
+    "jpeg 2000": (lambda: saved(two(), "JPEG2000"), (40, 20), RED, WHITE, 0),
+    "tga": (lambda: saved(two(), "TGA"), (40, 20), RED, WHITE, 0),
+    "pages": (lambda: saved(two(), "TIFF", save_all=True,
+                            append_images=[Image.new("RGB", (40, 20))]), (40, 20), RED, WHITE, 0),
+    "12 bits in 16": (lambda: deep(2048, 4095), (40, 20), (128,) * 3, WHITE, 0),
     "1x1": (lambda: saved(Image.new("RGB", (1, 1), RED)), (1, 1), RED, RED, 0),
     "wide": (lambda: saved(two().resize((3000, 20), 0)), (3000, 20), RED, WHITE, 0),
 }
@@ -123,6 +146,15 @@ def test_pictures_that_can_be_read(name: str, tiny: DualEncoder, tmp_path: Path)
     assert pairs.images.shape == (1, 3, 32, 32) and pairs.images.dtype == torch.float32
     result = run(FGSM(8 / 255), tiny, pairs)
     assert bool(result.changed.all()) and bool((result.linf_255 <= 8).all())
+
+
+def test_a_png_with_large_texts_is_read_without_them() -> None:
+    raw = saved(two(), pnginfo=texts())
+    with pytest.raises(ValueError, match="MAX_TEXT_CHUNK"):
+        Image.open(io.BytesIO(raw)).load()
+    assert open_image(raw).tobytes() == two().tobytes()
+    assert without_texts(saved(two())) == saved(two())
+    assert without_texts(raw[:60]) is not None  # a cut file does no harm
 
 
 def test_turned_pictures_stand_upright() -> None:
@@ -148,9 +180,15 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "bomb": (lambda: bomb(60_000, 60_000), "pixels; at most 40 million"),
     "small bomb": (lambda: bomb(8_000, 5_001), "8000 x 5001 pixels; at most 40 million"),
     "text": (lambda: b"this is a letter, not a picture\n" * 20, "not an image"),
+    "a web page": (lambda: b"\n<!DOCTYPE html><html><body>404", "web page.* and not an image"),
+    "a git lfs pointer": (lambda: b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
+    "a film": (lambda: b"\0\0\0 ftypisom" + bytes(40), "an MP4 film and not an image"),
+    "dicom": (lambda: bytes(128) + b"DICM" + bytes(9), "a DICOM image"),
+    "a cut heic": (lambda: heic(two().resize((64, 48), 0))[:200], "the HEIC photo is damaged"),
+    "numpy": (lambda: b"\x93NUMPY\1\0", "a NumPy array and not"),
     "svg": (lambda: b'<svg xmlns="http://www.w3.org/2000/svg" width="9"/>', "SVG"),
     "svg with a head": (lambda: b'\n<?xml version="1.0"?><svg width="9"/>', "SVG"),
-    "pdf": (lambda: b"%PDF-1.7\n%stuff", "not an image"),
+    "pdf": (lambda: b"%PDF-1.7\n%stuff", "a PDF document and not an image"),
     "postscript": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
 }
 
@@ -202,7 +240,7 @@ def test_a_half_read_picture_of_another_library() -> None:
 
 MEASURE = """
 import sys, time
-from explorer.pairs import open_image
+from explorer.data.pairs import open_image
 
 def peak():
     with open("/proc/self/status") as file:

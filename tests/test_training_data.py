@@ -53,10 +53,27 @@ def test_the_order_is_a_seeded_permutation(block: int, window: int) -> None:
     assert not np.array_equal(first, order(50, 2, 0, block, window))
 
 
-@pytest.mark.parametrize("kind", ["parquet", "folder", "zip", "tar", "tar.gz"])
+def write_shards(root: Path, kind: str, n: int = 40) -> Path:
+    """The same pictures in two archives or parquet files."""
+    root.mkdir()
+    if kind == "parquets":
+        for k in range(2):
+            write_parquet(root / f"{k}.parquet", n // 2, seed=k)
+        return root
+    files = sorted(write_folder(root.parent / "loose", n).rglob("*.png"))
+    for k, own in enumerate((files[:n // 2 + 3], files[n // 2 + 3:])):
+        with tarfile.open(root / f"{k}.tar", "w") as packed:
+            for file in own:
+                packed.add(file, str(file.relative_to(root.parent / "loose")))
+    return root
+
+
+@pytest.mark.parametrize("kind", ["parquet", "folder", "zip", "tar", "tar.gz", "tars", "parquets"])
 def test_every_source_streams_each_picture_once_an_epoch(tmp_path: Path, kind: str) -> None:
     if kind == "parquet":
         path = write_parquet(tmp_path / "set.parquet")
+    elif kind in ("tars", "parquets"):
+        path = write_shards(tmp_path / "shards", kind)
     else:
         path = write_folder(tmp_path / "set")
         if kind == "zip":
@@ -69,13 +86,18 @@ def test_every_source_streams_each_picture_once_an_epoch(tmp_path: Path, kind: s
                 packed.add(path, "set")
         path = path if kind == "folder" else tmp_path / f"set.{kind}"
     data = opened(path)
-    assert any_order(data.source) == (kind not in ("parquet", "tar.gz"))
+    assert any_order(data.source) == (kind in ("folder", "zip", "tar"))
     loader = Loader(data, 32, 8, 0)
     epoch = torch.cat([b.pixels for b in taken(loader, loader.per_epoch)])
     whole = next(read_examples(path).batches(32, 100)).images
     assert loader.per_epoch == 5
     ours, theirs = ({bytes(p.numpy().tobytes()) for p in x} for x in (epoch, whole))
     assert ours == theirs
+    pairs = next(read_examples(path).batches(32, 100))
+    truth = {bytes(p.numpy().tobytes()): pairs.captions[int(k)]
+             for p, k in zip(pairs.images, pairs.labels, strict=True)}
+    for batch in taken(loader, loader.per_epoch):
+        assert [truth[bytes(p.numpy().tobytes())] for p in batch.pixels] == list(batch.captions)
     second = torch.cat([b.pixels for b in taken(loader, 5, 5)])
     assert not torch.equal(epoch, second)
 

@@ -32,8 +32,8 @@ class Parser(argparse.ArgumentParser):
         raise InputError(message)
 
 
-def _add_models(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--models", required=True, metavar="A,B",
+def _add_models(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    parser.add_argument("--models", required=required, metavar="A,B",
                         help="ids of `models`, or local-dir:FOLDER of an open_clip model")
     _add_folders(parser)
     parser.add_argument("--device", metavar="NAME", help="cpu or cuda (default: the best there is)")
@@ -87,9 +87,14 @@ def _add_text(parser: argparse.ArgumentParser) -> None:
 def _add_evaluate(commands: Any) -> None:
     evaluate = commands.add_parser("evaluate", help="measure accuracy or recall on image sets",
                                    allow_abbrev=False)
-    evaluate.add_argument("--data", required=True, metavar="A,B",
+    evaluate.add_argument("--data", required=True, metavar="A,B", action="append",
                           help="image sets: names of the catalogue such as cifar10 (docs/"
-                          "evaluate.md), files, folders with one sub-folder a class, or hf:NAME")
+                          "evaluate.md), files and folders (docs/data.md), patterns such as "
+                          "'{00..09}.tar', or hf:NAME; may be given again")
+    evaluate.add_argument("--columns", metavar="C", help="columns of the data's table, where "
+                          "their names are not known: image=NAME,caption=NAME (or label=NAME)")
+    evaluate.add_argument("--dry-run", action="store_true", help="say what is understood of the "
+                          "data, measure nothing, and end")
     evaluate.add_argument("--data-root", type=Path, metavar="DIR",
                           help="folder of the catalogue's sets (default: that of EXPLORER_DATA)")
     evaluate.add_argument("--task", choices=["classification", "retrieval"],
@@ -110,11 +115,11 @@ def _add_evaluate(commands: Any) -> None:
                           "ended, and another one measures only what is new")
     evaluate.add_argument("--estimate", action="store_true",
                           help="say how long it would take, measured here, and end")
-    _add_models(evaluate)
+    _add_models(evaluate, required=False)  # --dry-run needs none
     _add_budget(evaluate, paper_steps=100, several=True)
     _add_text(evaluate)
-    evaluate.add_argument("--out", required=True, type=Path, metavar="FILE",
-                          help="ends in .json, .csv, .md or .tex")
+    evaluate.add_argument("--out", type=Path, metavar="FILE",
+                          help="ends in .json, .csv, .md or .tex (needed but with --dry-run)")
     evaluate.set_defaults(command="evaluate", paper_steps=100)
 
 

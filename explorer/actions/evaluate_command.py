@@ -16,21 +16,32 @@ from explorer.analysis.evaluation.keep import Store
 from explorer.analysis.evaluation.plan import Asked, EvaluationPlan, pixel_half, read_budgets
 from explorer.analysis.evaluation.rows import ACCURACY, Row, Score, Table, load_table
 from explorer.analysis.evaluation.run import Evaluation
-from explorer.analysis.evaluation.sets import split_names
+from explorer.analysis.evaluation.sets import open_set, split_names
 from explorer.attacks.image.base import USUAL_EPS
 from explorer.attacks.registry import kind_named
 from explorer.base.errors import InputError
 from explorer.base.processes import ALONE, Processes, join
 from explorer.data.catalogue import RETRIEVAL
+from explorer.data.columns import Given
+from explorer.data.understood import unreadable
 from explorer.models.library import Library
 from explorer.results import saving
 
-PARTIAL = 1
+PARTIAL, NONE = 1, 2
+DRY = "pocket"  # stands for the models where none is opened
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """Measures a table and writes it; 1 when a part of it could not be measured."""
+    """Measures a table and writes it; 1 when a part of it could not be measured. With --dry-run
+    only what is understood of the data is said."""
+    if args.models is None and not args.dry_run:
+        raise InputError("the following arguments are required: --models")
     plan = make_plan(args)
+    if args.dry_run:
+        return dry_run(plan, args.data_root)
+    if args.out is None:
+        raise InputError("give --out: a file that ends in .json, .csv, .md or .tex (or --dry-run, "
+                         "which says only what is understood of the data)")
     suffix = _suffix(args.out)
     saving.check_writable(args.out.parent)
     device = device_named(args.device)
@@ -52,13 +63,35 @@ def evaluate(args: argparse.Namespace) -> int:
     return PARTIAL if table.left_out else 0
 
 
+def dry_run(plan: EvaluationPlan, root: Path | None) -> int:
+    """Says what is understood of each set, and measures nothing; 1 when one cannot be used, 2 when
+    none can."""
+    refused = 0
+    for name in plan.sets:
+        try:
+            data = open_set(name, plan, root).data
+            print(" ".join([*data.understood.sentences(), unreadable(data.source, data.chosen)]
+                           ).strip())
+        except InputError as error:
+            if len(plan.sets) == 1:
+                raise
+            print(f"{name}: cannot be used: {error}")
+            refused += 1
+    return NONE if refused == len(plan.sets) else PARTIAL if refused else 0
+
+
 def measure(plan: EvaluationPlan, library: Library, store: Store, args: argparse.Namespace,
             crew: Processes = ALONE) -> Table:
     """Runs the plan behind a progress bar."""
     running = Evaluation(plan, library, store, args.data_root, device=crew.device, crew=crew,
                          title=args.out.stem)
+    told = not crew.first
     with tqdm(unit="image", leave=False, disable=None if crew.first else True) as bar:
         for event in running.steps():
+            if not told and running.table.sets:
+                for one in running.table.sets:
+                    bar.write(" ".join(one["understood"]))
+                told = True
             if not isinstance(event, Row):
                 bar.total = event.total
                 bar.set_description(event.text[:60], refresh=False)
@@ -105,8 +138,10 @@ def _estimate(plan: EvaluationPlan, library: Library, args: argparse.Namespace,
 
 def make_plan(args: argparse.Namespace) -> EvaluationPlan:
     """What the flags ask for. Raises InputError for mistakes in them."""
-    return EvaluationPlan(split_names(args.data), tuple(names_of(args.models, "models")),
-                tuple(asked_of(args)), args.task, args.limit, args.seed, args.batch)
+    given = Given.of(args.columns)
+    return EvaluationPlan(tuple(name for text in args.data for name in split_names(text)),
+                tuple(names_of(args.models or DRY, "models")), tuple(asked_of(args)), args.task,
+                args.limit, args.seed, args.batch, str(given))
 
 
 def asked_of(args: argparse.Namespace) -> list[Asked]:

@@ -7,6 +7,7 @@ that lead elsewhere are not used, and what is damaged is left out, counted and n
 from __future__ import annotations
 
 import gzip
+import lzma
 import stat
 import struct
 import tarfile
@@ -19,15 +20,18 @@ from typing import BinaryIO
 
 from explorer.base.errors import InputError
 from explorer.data.containers import LIMITS, TWICE, Box, Limits, Report, first_line, screen
+from explorer.data.zip_names import encoding_of, name_of
 
 ENCRYPTED, DAMAGED, LINK = "encrypted", "damaged", "links and devices"
 HUGE, METHOD = "larger than is read of one file", "compressed in a way that is not read"
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+OTHERS = {9: "Deflate64, which Windows uses above 2 GB", 93: "Zstandard", 95: "XZ", 97: "WavPack",
+          98: "PPMd", 99: "AES, which is encrypted"}
 HEADER = 4_000_000  # bytes of headers before one member of a tar; tarfile would read any number
 BLOCK = 512
 # What both readers raise on damaged files.
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, ValueError,
-          RuntimeError, OverflowError, LookupError, struct.error)
+BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError,
+          ValueError, RuntimeError, OverflowError, LookupError, struct.error)
 
 
 def open_archive(path: Path, limits: Limits = LIMITS) -> Box:
@@ -81,8 +85,9 @@ def open_zip(path: Path, limits: Limits = LIMITS) -> Zip:
         raise InputError(f"cannot read {path.name} as a zip file: {first_line(error)}") from None
     limits.check(path.name, sum(info.file_size for info in found), path.stat().st_size)
     report, members = Report(), dict[str, zipfile.ZipInfo]()
+    encoding = encoding_of(found, path.name, report)
     for info in found:
-        name, reason = screen(_zip_name(info), members)
+        name, reason = screen(name_of(info, encoding), members)
         mode = info.external_attr >> 16
         if info.is_dir() or not name:
             continue
@@ -91,7 +96,7 @@ def open_zip(path: Path, limits: Limits = LIMITS) -> Zip:
         elif not reason:
             reason = (ENCRYPTED if info.flag_bits & 0x1 else
                       HUGE if info.file_size > limits.member else
-                      METHOD if info.compress_type not in METHODS else "")
+                      _method(info.compress_type))
         if reason:
             report.add(reason, f"{name} (second)" if reason == TWICE else name)
         else:
@@ -124,14 +129,12 @@ def _entries(path: Path) -> int:
     return count
 
 
-def _zip_name(info: zipfile.ZipInfo) -> str:
-    """A member's name. Zips are read as cp437 where they do not say; many mean UTF-8."""
-    if info.flag_bits & 0x800:
-        return info.orig_filename
-    try:
-        return info.orig_filename.encode("cp437").decode("utf-8")
-    except UnicodeError:
-        return info.orig_filename
+def _method(kind: int) -> str:
+    """Why a way of packing is not read; "" for one that is."""
+    if kind in METHODS:
+        return ""
+    named = f": {OTHERS[kind]}" if kind in OTHERS else ""
+    return f"{METHOD}{named}; pack it again as a usual zip"
 
 
 @dataclass(frozen=True, eq=False)

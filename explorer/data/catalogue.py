@@ -19,6 +19,7 @@ from explorer.data import published
 from explorer.data.hub import PREFIX, open_hub
 from explorer.data.sets import Examples, RetrievalSet, draw, make_examples, make_retrieval
 from explorer.data.sources import Source, open_source
+from explorer.data.tables import Reading
 
 VARIABLE = "EXPLORER_DATA"
 PLAIN = ("This is a photo of a {}",)
@@ -42,7 +43,7 @@ class Entry:
 
 
 def _json(folder: Path, name: str) -> Source:
-    return open_source(folder / name, captions_first=True)
+    return open_source(folder / name, Reading(captions_first=True))
 
 
 def _vision(kind: str, **options: object) -> Callable[[Path], Source]:

@@ -14,9 +14,10 @@ from explorer.data.pairs import MAX_BYTES
 UNSAFE, TWICE = "names that lead out of the archive", "names given twice"
 NESTED = "archives inside the archive"
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst")
-JUNK = {"thumbs.db", "desktop.ini"}
+JUNK = {"thumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "ehthumbs.db"}
 MAX_LIST = 400_000_000  # bytes of a table or JSON; that of COCO has 144 million
 SHOWN = 3  # names in a sentence
+ROW = re.compile(r"(line|row|entry) \d+ of ")
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,26 @@ LIMITS = Limits()
 
 
 class Report:
-    """What was left out of a set, by reason, and a few names; the rest was kept."""
+    """What was understood of a set: how it says what its pictures show, and the split that was
+    read; notes, in sentences; and what was left out, by reason, with a few names."""
 
     def __init__(self) -> None:
         self._names: dict[str, dict[str, None]] = {}
+        self.how = self.split = ""
+        self.notes: list[str] = []
+
+    def note(self, sentence: str) -> None:
+        """Something that was understood and not said by the set itself; each once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    def take(self, other: Report) -> None:
+        """Adds what another report has."""
+        for reason, names in other._names.items():
+            self._names.setdefault(reason, {}).update(names)
+        self.how, self.split = other.how or self.how, other.split or self.split
+        for sentence in other.notes:
+            self.note(sentence)
 
     def add(self, reason: str, name: str) -> None:
         """The same file left out again, by a second reading, counts once."""
@@ -77,7 +94,8 @@ class Report:
         for reason, names in self._names.items():
             first = ", ".join(printable(name) for name in list(names)[:SHOWN])
             more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-            said.append(f"Left out {len(names):,} file{'s' * (len(names) > 1)} "
+            kind = "row" if all(ROW.match(name) for name in names) else "file"
+            said.append(f"Left out {len(names):,} {kind}{'s' * (len(names) > 1)} "
                         f"({reason}): {first}{more}.")
         return said
 
@@ -131,10 +149,8 @@ class Folder(Box):
 
 
 def open_folder(path: Path) -> Folder:
-    """All files of a folder, hidden ones apart, in the order of their names."""
-    def fail(error: OSError) -> None:
-        raise error
-
+    """All files of a folder, hidden ones apart, in the order of their names. Links to folders are
+    followed, each folder once."""
     files: list[str] = []
     try:
         for child in sorted(path.iterdir()):
@@ -143,22 +159,43 @@ def open_folder(path: Path) -> Folder:
             if not child.is_dir():
                 files.append(child.name)
                 continue
-            inside = [Path(folder, name).relative_to(path)
-                      for folder, _, names in os.walk(child, onerror=fail) for name in names]
-            files += [p.as_posix() for p in sorted(inside) if not is_junk(p.parts)]
+            inside = [(*os.path.relpath(folder, path).split(os.sep), name)
+                      for folder, names in _walk(child) for name in names]
+            files += ["/".join(parts) for parts in sorted(inside) if not is_junk(parts)]
     except OSError as error:
         raise InputError(f"cannot read the folder {path.name}: {error.strerror}") from None
-    return Folder(path.name, path, tuple(files))
+    return Folder(name_of(path), path, tuple(files))
+
+
+def _walk(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """(folder, names of its files) below a path, links followed but not in circles."""
+    def fail(error: OSError) -> None:
+        raise error
+
+    seen: set[tuple[int, int]] = set()
+    for folder, inside, names in os.walk(str(path), onerror=fail, followlinks=True):
+        yield folder, names
+        for name in list(inside):
+            at = os.stat(os.path.join(folder, name))
+            if (at.st_dev, at.st_ino) in seen:
+                inside.remove(name)
+            seen.add((at.st_dev, at.st_ino))
+
+
+def name_of(path: Path) -> str:
+    """What a path is called: that of its folder where it is "." or "..", for a person."""
+    return path.name if path.name not in ("", "..") else path.resolve().name or str(path)
 
 
 def screen(name: str, taken: Iterable[str]) -> tuple[str, str]:
-    """(tidy name, why it is not used); ("", "") for what systems add on their own."""
+    """(tidy name, why it is not used); ("", "") for what systems add on their own. Windows'
+    "\\" is a "/"; no name may lead out of the archive by either."""
+    raw, name = name, name.replace("\\", "/")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if not parts:
         return "", ""
-    if (name.startswith("/") or "\\" in name or "\0" in name or ".." in parts
-            or re.match(r"[A-Za-z]:", name)):
-        return name, UNSAFE
+    if name.startswith("/") or "\0" in name or ".." in parts or re.match(r"[A-Za-z]:", name):
+        return raw, UNSAFE
     if is_junk(parts):
         return "", ""
     tidy = "/".join(parts)

@@ -13,14 +13,16 @@ from urllib.parse import urlsplit
 
 from explorer.base import hub
 from explorer.base.errors import InputError
-from explorer.data.containers import first_line
-from explorer.data.listings import answer_column
-from explorer.data.sources import Picture, Source, read_answers
+from explorer.data.columns import choose
+from explorer.data.containers import Report, first_line
+from explorer.data.shards import answers_of
+from explorer.data.sources import Picture, Source
+from explorer.data.splits import choice, kind_of, preferred
+from explorer.data.tables import Reading
 
 PREFIX = "hf:"
 NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
-SPLIT = "test"
-ALIASES = {"img": "image", "fine_label": "label", "text": "caption"}
+SAMPLED = 50  # rows that the choice of columns looks at
 
 
 @dataclass(frozen=True)
@@ -29,19 +31,22 @@ class HubSet(Source):
 
     rows: Any
     column: str
+    places: Sequence[int]  # the row of each example
 
     def pictures(self, chosen: Sequence[int]) -> Iterator[Picture]:
         for i in chosen:
-            cell = self.rows[i][self.column]
+            cell = self.rows[self.places[i]][self.column]
+            cell = cell[0] if isinstance(cell, list) and cell else cell
             raw = cell.get("bytes") if isinstance(cell, dict) else None
             where = cell.get("path") if isinstance(cell, dict) else None
             yield raw or (Path(where) if where else b"")
 
 
-def open_hub(address: str, captions_first: bool = False) -> Source:
+def open_hub(address: str, reading: Reading | None = None) -> Source:
     """The data set of an address hf:NAME[:SPLIT], such as hf:ethz/food101:validation.
 
-    Without a split: test, else validation, else the first there is. Raises InputError at once
+    Without a split: test, else validation, else the first there is; train first, where the
+    reading is for training. Raises InputError at once
     when the hub is not reachable, and for a set that is not there or has no pictures.
     """
     name, _, split = address.removeprefix(PREFIX).partition(":")
@@ -63,32 +68,47 @@ def open_hub(address: str, captions_first: bool = False) -> Source:
         loaded = load_dataset(name, split=split or None)
     except Exception as error:  # noqa: BLE001 - a dozen kinds, of four libraries
         raise InputError(f"cannot load the data set {name}: {first_line(error)}") from None
-    return from_dataset(loaded if split else _pick(loaded), name, captions_first)
+    reading = reading or Reading()
+    if split:
+        source = from_dataset(loaded, name, reading)
+        source.report.split = f"the split {split}"
+        return source
+    kinds = {kind_of(own) or own: own for own in loaded}
+    source = from_dataset(loaded[kinds[preferred(kinds, reading.training)]], name, reading)
+    source.report.split = choice(list(kinds), reading.training)
+    return source
 
 
-def _pick(splits: Any) -> Any:
-    """The split to measure on."""
-    for wanted in (SPLIT, "validation", "valid"):
-        if wanted in splits:
-            return splits[wanted]
-    return splits[next(iter(splits))]
-
-
-def from_dataset(rows: Any, name: str, captions_first: bool = False) -> HubSet:
+def from_dataset(rows: Any, name: str, reading: Reading | None = None) -> HubSet:
     """The source of a `datasets.Dataset`. Raises InputError for one without images or answers."""
     from datasets import ClassLabel, Image
 
-    known = {ALIASES.get(column, column): column for column in reversed(rows.column_names)}
-    known |= {column: column for column in rows.column_names}
-    answer = answer_column(list(known), name, captions_first)
-    column = known["image"]
-    if not isinstance(rows.features[column], Image):
-        raise InputError(f"the column {column} of {name} does not hold pictures")
-    kind = rows.features[known[answer]]
-    names = kind.names if isinstance(kind, ClassLabel) else []
-    values = list(rows.select_columns([known[answer]])[known[answer]])
-    return HubSet(read_answers(values, answer, names, name), answer != "label",
-                  rows.cast_column(column, Image(decode=False)), column)
+    reading = reading or Reading()
+
+    def is_image(kind: Any) -> bool:
+        return isinstance(kind, Image) or isinstance(getattr(kind, "feature", None), Image)
+
+    def values(column: str) -> list[Any]:
+        if is_image(rows.features[column]):
+            return [b"x"]
+        return list(rows.select_columns([column])[:SAMPLED][column])
+
+    chosen = choose(rows.column_names, name, values, reading.captions_first, reading.given,
+                    lambda c: isinstance(rows.features[c], ClassLabel))
+    kind = rows.features[chosen.image]
+    if not is_image(kind):
+        raise InputError(f"the column {chosen.image} of {name} does not hold pictures")
+    label = rows.features[chosen.answers[0]]
+    names = label.names if isinstance(label, ClassLabel) else []
+    held = [list(rows.select_columns([c])[c]) for c in chosen.answers]
+    found = [list(own) if len(own) > 1 else own[0] for own in zip(*held, strict=True)]
+    report = Report()
+    answers = answers_of(found, chosen, names, name, report, None)
+    report.how = f"{name}, columns {chosen}"
+    raw = Image(decode=False)
+    cast = raw if isinstance(kind, Image) else type(kind)(raw)
+    return HubSet(list(answers.values()), not chosen.is_label, rows.cast_column(chosen.image, cast),
+                  chosen.image, tuple(answers), report=report)
 
 
 def _reach(name: str) -> None:

@@ -1,243 +1,155 @@
 """How a folder or an archive says what is in its pictures.
 
-Tried in order: a table, the JSON of a retrieval set, a file beside each picture (as WebDataset
-has it), one sub-folder a class, and the words of the file names.
+Tried in order: a table or a JSON that lists them, a file beside each picture (as WebDataset has
+it), folders of classes, and the words of the file names. What was understood is told in the box's
+report, and so is why nothing was.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from explorer.base.errors import InputError
-from explorer.data.archives import DAMAGED
-from explorer.data.containers import Box
-from explorer.data.listings import (
-    ABSENT,
-    ALONE,
-    Listing,
-    answer_column,
-    in_order,
-    is_picture,
-    karpathy_entries,
-    parse_json,
-    read_karpathy,
-    read_rows,
-)
-from explorer.data.text_tables import Rows, decode, parse_table
+from explorer.data.companions import read_companions
+from explorer.data.containers import Box, printable
+from explorer.data.folders import beside_pictures, grow, of_split
+from explorer.data.listed import UNLISTED, Look, by_table
+from explorer.data.listings import Listing, in_order, is_picture, pictures_of
+from explorer.data.published_lists import read_published
+from explorer.data.splits import kind_of
+from explorer.data.tables import Reading
+from explorer.data.wording import no_words, told_by_names
 
-BESIDE = (".txt", ".caption", ".cls", ".json")
-STRANGER, OUTSIDE = "not pictures", "not in the folder of a class"
-UNLISTED, UNTOLD = "not in the table", "no image or nothing about it in the table"
 WORDLESS = "no words in the file name"
-CAMERAS = {"img", "dsc", "dscn", "dscf", "pict", "pic", "image", "photo", "picture", "screenshot",
-           "untitled", "file", "frame", "scan", "pxl", "mvimg", "vid", "copy"}
+MASK = "masks and the like, in a folder beside the images"
 
 
-def read_layout(box: Box, captions_first: bool = False) -> Listing:
-    """What the pictures of a box show. Raises InputError where nothing in it says so.
-
-    captions_first: where a table has labels and captions, the captions are wanted.
-    """
+def read_layout(box: Box, reading: Reading | None = None) -> Listing:
+    """What the pictures of a box show. Raises InputError where nothing in it says so, with what
+    was found instead."""
+    reading = reading or Reading()
     inner = _without_top(box.files)
-    pictures = {name: full for name, full in inner.items() if is_picture(name)}
-    if not pictures:
-        raise InputError(f"there are no images in {box.name}")
-    for read in (_by_table, _by_json, _by_companions, _by_folder, _by_words):
-        found = read(box, inner, pictures, captions_first)
-        if found is not None:
-            return found
-    raise InputError(
-        f"{box.name} has no sub-folders, so nothing says what its images show: make one for each "
-        "class, or put a .txt file with the caption beside each image")
+    there = set(pictures_of(box))
+    pictures = {n: full for n, full in inner.items() if full in there}
+    masks = set(beside_pictures(pictures))
+    for name in masks:
+        box.report.add(MASK, pictures[name])
+    look = Look(box, inner, {n: full for n, full in pictures.items() if n not in masks}, reading)
+    if not look.pictures:
+        raise InputError(f"there are no images in {box.name}{_instead(box)}")
+    found, troubles = by_table(look)
+    for read in (_by_list, _by_companions):
+        found = found or read(look)
+    found = found or _by_folder(look, bool(troubles))
+    if found is None and troubles:
+        raise troubles[0]
+    found = found or _by_words(look)
+    if found is None:
+        raise InputError(_nothing(look))
+    texts = [text for own in found.answers for text in own]
+    if found.are_captions and (bad := no_words(texts)):
+        raise InputError(f"the captions of {box.name} are no words, as “{printable(bad)}” "
+                         f"({box.report.how}): give captions in words")
+    return found
 
 
-def _without_top(files: Sequence[str]) -> dict[str, str]:
-    """Names -> names in the box, without a folder that everything is in, unless it is a class."""
+def _without_top(files: Iterable[str]) -> dict[str, str]:
+    """Names -> names in the box, without folders that everything is in."""
     inner = {name: name for name in files}
-    while len({name.split("/", 1)[0] for name in inner}) == 1 and all("/" in n for n in inner):
+    while inner and len({name.split("/", 1)[0] for name in inner}) == 1 and all(
+            "/" in name for name in inner):
         below = {name.split("/", 1)[1]: full for name, full in inner.items()}
-        stems = {_stem(name) for name in below if is_picture(name)}
-        if not any("/" in name or name.lower().endswith((".csv", ".tsv", ".json"))
-                   or (name.lower().endswith(BESIDE) and _stem(name) in stems) for name in below):
-            break
+        if kind_of(next(iter(inner)).split("/", 1)[0]):
+            break  # the only split, which is said
+        if not any("/" in name for name in below) and all(map(is_picture, below)):
+            break  # a class, or a plain folder of pictures
         inner = below
     return inner
 
 
-def _rest(box: Box, inner: dict[str, str], used: Iterable[str]) -> None:
-    """Notes the files that were of no use."""
-    known = set(used)
-    for name, full in inner.items():
-        if full not in known and not is_picture(name):
-            box.report.add(STRANGER, full)
+def _instead(box: Box) -> str:
+    """What a box without pictures holds, and what was left out of it and why."""
+    ends = Counter(PurePosixPath(name).suffix.lower() or "no ending" for name in box.files)
+    held = ", ".join(f"{many:,} of {end}" if end == "no ending" else f"{many:,} {end}"
+                     for end, many in ends.most_common(4))
+    said = [f"it holds files of other kinds ({printable(held)})"] if held else []
+    return "".join(f": {s}" for s in [" ".join([*said, *box.report.sentences()])] if s)
 
 
-# --- a table --------------------------------------------------------------------------------
+def _nothing(look: Look) -> str:
+    """Why nothing says what the pictures show."""
+    name, shown = look.box.name, next(iter(look.pictures))
+    base = shown.rsplit("/", 1)[-1]
+    if base.startswith("ILSVRC2012_val_"):
+        return (f"{name} holds ImageNet's validation pictures without their classes: put LOC_val_"
+                "solution.csv (Kaggle), or from ILSVRC2012_devkit_t12/data both meta.mat and "
+                "ILSVRC2012_validation_ground_truth.txt, into it, or sort the pictures into one "
+                "folder for each WordNet id")
+    return (f"{name} has no sub-folders of classes and no table that says what its images show, "
+            f"and their names ({printable(base)}) are no words: make one folder for each class, "
+            "put a .txt file with the caption beside each image, or add captions.csv with the "
+            "columns image and caption")
 
 
-def _by_table(box: Box, inner: dict[str, str], pictures: dict[str, str], captions_first: bool,
-              ) -> Listing | None:
-    tables = [n for n in inner if "/" not in n and n.lower().endswith((".csv", ".tsv"))]
-    for number, table in enumerate(tables, 1):
-        columns, rows = parse_table(box.read(inner[table]), table)
-        try:
-            answer = answer_column(columns, table, captions_first)
-        except InputError:
-            if number == len(tables) and not any("/" in name for name in pictures):
-                raise
-            continue
-        listed, named = {}, _by_name(pictures)
-        for _, image, answers in read_rows(columns, _told(box, rows, answer, table), table,
-                                           captions_first):
-            full = named.get(PurePosixPath(image.replace("\\", "/")).as_posix())
-            if full is None:
-                box.report.add(ABSENT, image)
-            else:
-                listed[full] = answers
-        for full in pictures.values():
-            if full not in listed:
-                box.report.add(UNLISTED, full)
-        _rest(box, inner, [inner[table]])
-        return in_order(box, listed, answer != "label")
-    return None
+# --- lists of published sets, files beside pictures, folders and names ------------------------
 
 
-def _told(box: Box, rows: Rows, answer: str, table: str) -> Rows:
-    """The rows that name a picture and say what it shows; the others are noted."""
-    kept = []
-    for line, row in rows:
-        if row["image"].strip() and row[answer].strip():
-            kept.append((line, row))
-        else:
-            box.report.add(UNTOLD, row["image"].strip() or f"line {line} of {table}")
-    return kept
-
-
-def _by_name(pictures: dict[str, str]) -> dict[str, str]:
-    """Pictures by their path and, where only one has it, by their name alone."""
-    bases = Counter(name.rsplit("/", 1)[-1] for name in pictures)
-    alone = {name.rsplit("/", 1)[-1]: full for name, full in pictures.items()}
-    return {**{base: full for base, full in alone.items() if bases[base] == 1}, **pictures}
-
-
-# --- the JSON of Flickr30k and COCO ---------------------------------------------------------
-
-
-def _by_json(box: Box, inner: dict[str, str], pictures: dict[str, str], captions_first: bool,
-             ) -> Listing | None:
-    stems = {_stem(name) for name in pictures}
-    for name in inner:
-        if "/" not in name and name.lower().endswith(".json") and _stem(name) not in stems:
-            entries = karpathy_entries(parse_json(box.read(inner[name])))
-            if entries:
-                _rest(box, inner, [inner[name]])
-                return read_karpathy(box, entries)
-    return None
-
-
-# --- a file beside each picture -------------------------------------------------------------
-
-
-def _stem(name: str) -> str:
-    return name.rsplit(".", 1)[0]
-
-
-def _by_companions(box: Box, inner: dict[str, str], pictures: dict[str, str],
-                   captions_first: bool) -> Listing | None:
-    beside: dict[str, list[str]] = {}
-    for name, full in inner.items():
-        if name.lower().endswith(BESIDE):
-            beside.setdefault(_stem(name), []).append(full)
-    with_one = {full: beside[_stem(name)] for name, full in pictures.items()
-                if _stem(name) in beside}
-    if not with_one or 2 * len(with_one) < len(pictures):
+def _by_list(look: Look) -> Listing | None:
+    found = read_published(look.box, look.inner, look.pictures, look.reading.training)
+    if found is None:
         return None
-    wanted = {full for files in with_one.values() for full in files}
-    names = [full for full in box.files if full in wanted]
-    said = {}
-    for name, raw in zip(names, box.contents(names), strict=True):
-        said[name] = _companion(name, raw if isinstance(raw, bytes) else _held(box, name))
-    list_of_names = inner.get("classnames.txt")
-    classes = decode(box.read(list_of_names)).splitlines() if list_of_names else []
-    _rest(box, inner, [*names, *([list_of_names] if list_of_names else [])])
-    captions = {full: tuple(t for f in files for t in said[f][0])
-                for full, files in with_one.items()}
-    are_captions = any(captions.values())
-    listed = captions if are_captions else {
-        full: tuple(_class(t, classes) for f in files for t in said[f][1])[:1]
-        for full, files in with_one.items()}
-    for full in pictures.values():
-        if not listed.get(full):
-            box.report.add(ALONE, full)
-    return in_order(box, {full: texts for full, texts in listed.items() if texts}, are_captions)
+    look.rest(found.used)
+    for full in look.pictures.values():
+        if full not in found.labels:
+            look.box.report.add(UNLISTED, full)
+    look.box.report.how, look.box.report.split = found.how, found.split
+    words = look.names_of(list(found.labels.values()))
+    return in_order(look.box, {full: (word,) for full, word in zip(found.labels, words,
+                                                                  strict=True)}, False)
 
 
-def _held(box: Box, name: str) -> bytes:
-    try:
-        return box.read(name)
-    except InputError:
-        box.report.add(DAMAGED, name)
-        return b""
+def _by_companions(look: Look) -> Listing | None:
+    kept, left, split, _ = of_split(look.pictures, look.reading.training)
+    found = read_companions(look.box, look.inner, {n: look.pictures[n] for n in kept},
+                            look.names_of, look.rest)
+    if found is not None:
+        look.box.report.split = split
+        for name, why in left.items():
+            look.box.report.add(why, look.pictures[name])
+    return found
 
 
-def _class(text: str, classes: Sequence[str]) -> str:
-    """The name of a class that is given by number, where the names are known."""
-    if classes and text.isdecimal() and int(text[:9]) < len(classes):
-        return classes[int(text[:9])].strip() or text
-    return text
-
-
-def _companion(name: str, raw: bytes) -> tuple[list[str], list[str]]:
-    """(captions, labels) in a file beside a picture; each line of a .txt is a caption."""
-    suffix = name[name.rfind("."):].lower()
-    if suffix == ".cls":
-        return [], decode(raw).strip().splitlines()[:1]
-    if suffix != ".json":
-        return [line.strip() for line in decode(raw).splitlines() if line.strip()], []
-    parsed = parse_json(raw)
-    if not isinstance(parsed, dict):
-        return [], []
-    held = parsed.get("captions", parsed.get("caption", parsed.get("text")))
-    texts = held if isinstance(held, list) else [held]
-    label = parsed.get("label", parsed.get("cls"))
-    return ([t for t in texts if isinstance(t, str) and t.strip()],
-            [str(label)] if isinstance(label, str | int) and str(label).strip() else [])
-
-
-# --- folders and names ----------------------------------------------------------------------
-
-
-def _by_folder(box: Box, inner: dict[str, str], pictures: dict[str, str], captions_first: bool,
-               ) -> Listing | None:
-    classes = {name.split("/", 1)[0] for name in pictures if "/" in name}
-    if not classes or (len(classes) == 1 and any(map(words_of, pictures))):
+def _by_folder(look: Look, other: bool) -> Listing | None:
+    """other: something else there would say it, so that one folder alone is no class."""
+    tree = grow(look.pictures, look.reading.training)
+    classes = set(tree.classes.values())
+    if not classes or (len(classes) == 1 and (other or told_by_names(look.pictures)[0])):
         return None
-    for name, full in pictures.items():
-        if "/" not in name:
-            box.report.add(OUTSIDE, full)
-    _rest(box, inner, ())
-    return in_order(box, {full: (name.split("/", 1)[0],) for name, full in pictures.items()
-                          if "/" in name}, False)
+    report = look.box.report
+    words = look.names_of(list(tree.classes.values()), "class folders")
+    for name, why in tree.left.items():
+        report.add(why, look.pictures[name])
+    report.how, report.split = tree.how, tree.split
+    if tree.note:
+        report.note(tree.note)
+    look.rest(())
+    return in_order(look.box, {look.pictures[name]: (word,) for name, word in zip(
+        tree.classes, words, strict=True)}, False)
 
 
-def _by_words(box: Box, inner: dict[str, str], pictures: dict[str, str], captions_first: bool,
-              ) -> Listing | None:
-    said = {full: words_of(name) for name, full in pictures.items()}
-    if not any(said.values()):
+def _by_words(look: Look) -> Listing | None:
+    kept, left, split, _ = of_split(look.pictures, look.reading.training)
+    said, are_classes = told_by_names({n: look.pictures[n] for n in kept})
+    if not said:
         return None
-    for full, words in said.items():
-        if not words:
-            box.report.add(WORDLESS, full)
-    _rest(box, inner, ())
-    return in_order(box, {full: (words,) for full, words in said.items() if words}, True)
-
-
-def words_of(name: str) -> str:
-    """The caption in a file name: "red_fox-02.jpg" -> "red fox"; "" for one that a camera gave."""
-    text = re.sub(r"[_\-.+\s]+", " ", _stem(name.rsplit("/", 1)[-1]))
-    text = re.sub(r"(\s*\(?\d+\)?)+\s*$", "", text).strip()
-    words = re.findall(r"[^\W\d_]{2,}", text)
-    return text if words and not {w.lower() for w in words} <= CAMERAS else ""
+    report = look.box.report
+    for name, why in left.items():
+        report.add(why, look.pictures[name])
+    for name in kept:
+        if look.pictures[name] not in said:
+            report.add(WORDLESS, look.pictures[name])
+    report.how, report.split = "the words of the file names", split
+    look.rest(())
+    return in_order(look.box, {full: (words,) for full, words in said.items()}, not are_classes)

@@ -19,22 +19,24 @@ from torch import Tensor
 
 from explorer.base.errors import InputError
 from explorer.base.settings import Settings, current
+from explorer.data.formats import FORMATS, is_heif, kind_of, know_heif, without_texts
 
 # The defaults; a server may set others (explorer/base/settings.py), and those count.
 MAX_PIXELS = Settings.pixels
 MAX_SIDE = 2048  # of the shorter side; models read a few hundred pixels
 TILE = 1024
+TWELVE_BITS = 4095  # white of microscopes and scanners, which keep 12 bits in 16
 MAX_BYTES = Settings.upload_bytes
 MAX_CAPTIONS = Settings.captions
 MAX_CAPTION = Settings.caption_characters
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "ICO", "AVIF")
 
 
 def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
     """Any picture file -> upright 8-bit RGB; transparency on white, the first frame of a film.
 
     The shorter side is brought to at most MAX_SIDE by averaging whole blocks of pixels. Raises
-    InputError for what is not a picture, is damaged, or is larger than MAX_PIXELS.
+    InputError for what is not a picture, with what it is instead; is damaged; or is larger than
+    MAX_PIXELS.
     """
     if isinstance(source, Image.Image):
         return _decode(source)
@@ -45,14 +47,23 @@ def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
         raise InputError(f"the image file is larger than {most / 1e6:g} MB")
     if raw.lstrip()[:200].lower().startswith((b"<svg", b"<?xml", b"<!doctype svg")):
         raise InputError("SVG drawings are not supported: use PNG or JPEG")
+    heif = is_heif(raw)
+    if heif and not know_heif():
+        raise InputError("the file is an HEIC photo, and pillow-heif, which reads these, is not "
+                         "installed: use PNG or JPEG")
+    raw = without_texts(raw)
     try:
         Image.init()  # registers every format, so that each of FORMATS is known
-        image = Image.open(io.BytesIO(raw), formats=FORMATS)
+        image = Image.open(io.BytesIO(raw), formats=[f for f in FORMATS if f in Image.OPEN])
     except Image.DecompressionBombError:
         raise InputError("the image has too many pixels; at most "
                          f"{current().pixels / 1e6:g} million are read") from None
     except UnidentifiedImageError:
-        raise InputError("the file is not an image this app can read: use PNG or JPEG") from None
+        if heif:
+            raise InputError("the HEIC photo is damaged or cut short") from None
+        kind = kind_of(raw)
+        raise InputError(f"the file is {f'{kind} and ' if kind else ''}not an image this app can "
+                         "read: use PNG or JPEG") from None
     except Exception as error:  # noqa: BLE001 - decoders raise many kinds on damaged files
         raise InputError(f"the image file is damaged or cut short ({error})") from None
     return _decode(image)
@@ -77,7 +88,8 @@ def _decode(image: Image.Image) -> Image.Image:
         image.load()
         return _to_rgb(image)
     except Exception as error:  # noqa: BLE001 - as above
-        raise InputError(f"the image file is damaged or cut short ({error})") from None
+        kind = f"{image.format} image" if image.format else "image file"
+        raise InputError(f"the {kind} is damaged or cut short ({error})") from None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -97,6 +109,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         highest = max(np.nan_to_num(np.asarray(tile(*c))).max(initial=0) for c in corners)
         low, high = (255.0, 65535.0) if image.mode == "I" else (1.0, 255.0)
         top = low if highest <= low else high
+    elif image.mode.startswith("I;16") and 255 < max(
+            int(np.asarray(tile(*c)).max(initial=0)) for c in corners) <= TWELVE_BITS:
+        top = float(TWELVE_BITS)
     result = Image.new("RGB", (-(-width // factor), -(-height // factor)))
     for x, y in corners:
         result.paste(_tile_to_rgb(tile(x, y), top).reduce(factor), (x // factor, y // factor))

@@ -18,8 +18,9 @@ import numpy as np
 from PIL import Image
 
 from explorer.base.errors import InputError
+from explorer.data.class_names import imagenet_names
 from explorer.data.containers import first_line, open_folder
-from explorer.data.layouts import read_layout
+from explorer.data.listings import is_picture
 from explorer.data.sources import Boxed, Files, Picture, Source
 
 TUMOUR = ("lymph node", "lymph node containing metastatic tumor tissue")  # CLIP, data/prompts.md
@@ -140,10 +141,11 @@ def pcam(folder: Path) -> Source:
 def class_folders(folder: Path, name: Callable[[str], str] = str, without: str = "") -> Source:
     """One sub-folder a class, its name made readable; `without` is a folder that is no class."""
     box = open_folder(folder)
-    found = read_layout(box)
-    kept = [(n, name(a[0])) for n, a in zip(found.names, found.answers, strict=True)
-            if a[0] != without]
-    return Boxed([(a,) for _, a in kept], False, box, [n for n, _ in kept], report=box.report)
+    kept = [(n, n.split("/", 1)[0]) for n in box.files if is_picture(n) and "/" in n]
+    if not kept:
+        raise InputError(f"there are no images in {folder.name}")
+    return Boxed([(name(c),) for _, c in kept if c != without], False, box,
+                 [n for n, c in kept if c != without], report=box.report)
 
 
 def camel(name: str) -> str:
@@ -166,15 +168,6 @@ def country(code: str) -> str:
         return str(pytz.country_names[code])
     except KeyError:
         raise InputError(f"there is no country with the code {code[:20]}") from None
-
-
-def imagenet_names() -> dict[str, str]:
-    """WordNet id -> the class name that CLIP is asked about (Radford et al. 2021)."""
-    import open_clip
-    from timm.data.imagenet_info import ImageNetInfo
-
-    wnids = ImageNetInfo().label_names()  # type: ignore[no-untyped-call]
-    return dict(zip(wnids, open_clip.IMAGENET_CLASSNAMES, strict=True))
 
 
 def imagenet(folder: Path) -> Source:

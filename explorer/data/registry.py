@@ -12,10 +12,12 @@ from explorer.data import catalogue
 from explorer.data.samples import EMOJI, EMOJI_KINDS, by_kind
 from explorer.data.sets import Examples, RetrievalSet, draw, make_examples, make_retrieval
 from explorer.data.sources import Files, Source, open_source, open_upload
+from explorer.data.tables import Reading
 
 PHOTOS, KINDS, NAMES = "sample:photos", "sample:emoji-kinds", "sample:emoji"
 SERVER, CATALOGUE, UPLOAD = "server:", "catalogue:", "upload"
-READABLE = (".parquet", ".csv", ".tsv", ".json", ".zip", ".tar", ".tar.gz", ".tgz")
+READABLE = (".parquet", ".arrow", ".csv", ".tsv", ".psv", ".json", ".jsonl", ".zip", ".tar",
+            ".tar.gz", ".tgz")
 SAMPLES = (("12 example photos, shipped with the app", PHOTOS),
            ("1,513 emoji by kind, 8 classes, shipped with the app", KINDS),
            ("100 emoji by name, shipped with the app", NAMES))
@@ -68,21 +70,22 @@ def open_place(name: str, root: str | Path | None = None, limit: int | None = No
 def _source(name: str, root: str | Path | None, work: Path | None, captions: bool,
             ) -> tuple[str, Source, str]:
     """(title, source, template of its labels or "")."""
+    reading = Reading(captions_first=captions)
     if name == PHOTOS:
         return "12 example photos", _photos(), ""
     if name == NAMES:
         assert EMOJI.probe is not None
-        return "100 emoji by name", open_source(EMOJI.probe, captions), ""
+        return "100 emoji by name", open_source(EMOJI.probe, reading), ""
     if name == KINDS:
         made = by_kind(EMOJI_KINDS.train, (work or Path("runs")) / "emoji-kinds.parquet")
         return "1,513 emoji by kind", open_source(made), "a picture of {}"
     if name.startswith(SERVER):
         path = _inside(name.removeprefix(SERVER), root)
-        return path.name, open_source(path, captions), ""
+        return path.name, open_source(path, reading), ""
     if name == UPLOAD and work is not None:
         held = sorted(p for p in work.glob("data.*") if not p.name.endswith(".json"))
         if held:
-            return "your upload", open_upload(held[0], captions), ""
+            return "your upload", open_upload(held[0], reading), ""
         raise InputError("the upload is not there any more: upload it again")
     raise InputError(f"there is no data set '{name[:60]}'")
 

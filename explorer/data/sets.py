@@ -17,10 +17,13 @@ import torch
 from torch import Tensor
 
 from explorer.base.errors import InputError
-from explorer.data.containers import Report
+from explorer.data.columns import Given
+from explorer.data.containers import Report, name_of
 from explorer.data.hub import PREFIX, open_hub
 from explorer.data.pairs import MAX_CAPTIONS, Pairs, clean_captions, open_image, to_pixels
 from explorer.data.sources import Source, open_source, open_upload
+from explorer.data.tables import Reading
+from explorer.data.understood import Understood
 
 TEMPLATE = "a photo of a {}"
 
@@ -68,6 +71,11 @@ class Drawn:
             yield places, torch.stack(held)
         if not readable:
             raise InputError(self.unreadable)
+
+    @property
+    def understood(self) -> Understood:
+        """What was understood of the set, to be said before it is measured."""
+        return Understood.of(self.name, self.source, self.captions, len(self))
 
     @property
     def unreadable(self) -> str:
@@ -135,53 +143,56 @@ class RetrievalSet(Drawn):
         return self.captions[first:last]
 
 
-def open_any(path: str | Path, captions_first: bool = False, upload: bool = False,
+def open_any(path: str | Path, reading: Reading | None = None, upload: bool = False,
              ) -> tuple[str, Source]:
-    """(name, source) of a file, a folder, or hf:NAME[:SPLIT], a data set of the hub.
+    """(name, source) of a file, a folder, a pattern of files, or hf:NAME[:SPLIT], a data set of
+    the hub.
 
     upload: the file is a stranger's, so only what names no other file is taken.
     """
     if upload:
-        return Path(path).name, open_upload(Path(path), captions_first)
+        return Path(path).name, open_upload(Path(path), reading)
     if isinstance(path, str) and path.startswith(PREFIX):
-        return path.removeprefix(PREFIX), open_hub(path, captions_first)
-    return Path(path).name, open_source(Path(path), captions_first)
+        return path.removeprefix(PREFIX), open_hub(path, reading)
+    return name_of(Path(path)), open_source(Path(path), reading)
 
 
 def read_examples(path: str | Path, limit: int | None = None, seed: int = 0,
-                  upload: bool = False) -> Examples:
+                  upload: bool = False, columns: Given | None = None) -> Examples:
     """A set of labelled or captioned pictures: any that `open_any` reads.
 
     Labels become "a photo of a {label}"; captions stay as they are. The candidates are those of
     the whole set, so that a sample is judged as the set is (with more than MAX_CAPTIONS captions,
-    those of the sample). limit: draw this many at random, the same ones for the same seed.
-    Raises InputError for anything that cannot be read or is not a choice between two or more.
+    those of the sample). limit: draw this many at random, the same ones for the same seed;
+    columns: those of a table that a person named. Raises InputError for anything that cannot be
+    read or is not a choice between two or more.
     """
-    name, source = _limited(path, limit, False, upload)
+    name, source = _limited(path, limit, Reading(given=columns or Given()), upload)
     return make_examples(name, source, limit, seed)
 
 
 def read_retrieval(path: str | Path, limit: int | None = None, seed: int = 0,
-                   upload: bool = False) -> RetrievalSet:
+                   upload: bool = False, columns: Given | None = None) -> RetrievalSet:
     """A set of images with captions of their own: any that `open_any` reads with captions.
 
     Raises InputError for anything that cannot be read, or has labels alone.
     """
-    name, source = _limited(path, limit, True, upload)
+    name, source = _limited(path, limit, Reading(True, given=columns or Given()), upload)
     return make_retrieval(name, source, draw(source, name, limit, seed))
 
 
-def _limited(path: str | Path, limit: int | None, captions_first: bool, upload: bool,
+def _limited(path: str | Path, limit: int | None, reading: Reading, upload: bool,
              ) -> tuple[str, Source]:
     if limit is not None and limit < 1:
         raise InputError(f"the limit must be at least 1, not {limit}")
-    return open_any(path, captions_first, upload)
+    return open_any(path, reading, upload)
 
 
 def draw(source: Source, name: str, limit: int | None, seed: int) -> tuple[int, ...]:
     """Which examples: all, or `limit` at random, in order."""
     if not source.answers:
-        raise InputError(f"there are no images in {name}")
+        raise InputError(" ".join([f"there are no images in {name}.",
+                                   *source.report.sentences()]).removesuffix("."))
     everything = range(len(source.answers))
     if limit is not None and limit < len(everything):
         return tuple(sorted(random.Random(seed).sample(everything, limit)))
@@ -200,11 +211,17 @@ def make_examples(name: str, source: Source, limit: int | None = None, seed: int
     if source.are_captions and len(candidates) > MAX_CAPTIONS:
         candidates = list(dict.fromkeys(truth))
     if len(candidates) < 2:
-        raise InputError(f"all images of {name} have the same answer, '{candidates[0]}': "
-                         "two different ones are needed at least")
+        raise InputError(same_answer(name, candidates[0], source))
     captions = clean_captions(candidates)
     place = {caption: i for i, caption in enumerate(candidates)}
     return Examples(name, source, captions, chosen, tuple(place[t] for t in truth))
+
+
+def same_answer(name: str, answer: str, source: Source) -> str:
+    """What to say of a set that tells nothing apart."""
+    how = f" ({source.report.how})" if source.report.how else ""
+    return " ".join([f"all images of {name} have the same answer, '{answer}'{how}: two different "
+                     "ones are needed at least.", *source.report.sentences()]).removesuffix(".")
 
 
 def make_retrieval(name: str, source: Source, chosen: Sequence[int]) -> RetrievalSet:

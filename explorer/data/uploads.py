@@ -17,9 +17,9 @@ from PIL import Image
 from explorer.base.errors import InputError
 from explorer.data.archives import open_archive
 from explorer.data.containers import Box, Report, printable
-from explorer.data.layouts import words_of
 from explorer.data.listings import is_picture
 from explorer.data.sources import UPLOAD, UPLOADS
+from explorer.data.wording import words_of
 
 MOST_FILES = 2_000
 TABLES = (".csv", ".tsv")

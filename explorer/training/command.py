@@ -14,10 +14,11 @@ from explorer.training.events import End, Event, Note, Probe, TrainingStep
 from explorer.training.folder import RunFolder
 from explorer.training.gather import world
 from explorer.training.recipe import Recipe
-from explorer.training.run import TrainingPlan, plan_of, run
+from explorer.training.run import TrainingPlan, plan_of, read_data, run
 
 FAILED, INTERRUPTED = 1, 130
-RUN_FLAGS = ("data", "base", "eval_data", "name", "save_every", "probe_every", "probe_images")
+RUN_FLAGS = ("data", "columns", "base", "eval_data", "name", "save_every", "probe_every",
+             "probe_images")
 
 
 def given_recipe(args: argparse.Namespace) -> dict[str, Any]:
@@ -58,6 +59,9 @@ def make_plan(args: argparse.Namespace) -> TrainingPlan:
 def train(args: argparse.Namespace) -> None:
     """Runs or resumes a run. Exits with status 1 and a sentence when it cannot go on."""
     plan = make_plan(args)
+    if args.dry_run:
+        print(read_data(plan)[0].understood.paragraph())
+        return
     try:
         for event in run(plan, args.resume):
             if world()[0] == 0:

@@ -13,10 +13,13 @@ import numpy as np
 from PIL import Image
 
 from explorer.base.errors import InputError
+from explorer.data.columns import Given
 from explorer.data.hub import PREFIX
 from explorer.data.pairs import MAX_CAPTIONS, clean_captions
-from explorer.data.sets import Examples, open_any
+from explorer.data.sets import Examples, open_any, same_answer
 from explorer.data.sources import Picture, Source
+from explorer.data.tables import Reading
+from explorer.data.understood import Understood
 
 FINGERPRINTED = 16  # pictures whose bytes a set is known by
 
@@ -44,6 +47,11 @@ class TrainingSet:
     def classes(self) -> tuple[str, ...] | None:
         """The captions of all classes, or None where pictures have captions of their own."""
         return None if self.source.are_captions else self.captions
+
+    @property
+    def understood(self) -> Understood:
+        """What was understood of the set, to be said before it is trained on."""
+        return Understood.of(self.name, self.source, self.captions, len(self))
 
     def group(self, example: int, draw: int) -> int:
         """The group of one of an example's captions; draw: any whole number, decides which."""
@@ -75,22 +83,23 @@ def _bytes_of(raw: Picture) -> bytes:
     return raw.tobytes() if isinstance(raw, Image.Image) else raw
 
 
-def open_training(data: str, template: str, holdout: int = 0, seed: int = 0,
+def open_training(data: str, template: str, holdout: int = 0, seed: int = 0, columns: str = "",
                   ) -> tuple[TrainingSet, Examples | None]:
     """The set at a path or hf:NAME[:SPLIT] (train, where no split is named), and `holdout`
-    pictures drawn from it, by the seed, that are not trained on (at most a fifth of it).
+    pictures drawn from it, by the seed, that are not trained on (at most a fifth of it). columns:
+    as --columns takes them.
 
     Raises InputError for a set that cannot be read or tells nothing apart.
     """
     if data.startswith(PREFIX) and ":" not in data.removeprefix(PREFIX):
         data += ":train"
-    name, source = open_any(data, captions_first=True)
+    name, source = open_any(data, Reading(True, True, Given.of(columns)))
     if not source.answers:
-        raise InputError(f"there are no images in {name}")
+        raise InputError(" ".join([f"there are no images in {name}.",
+                                   *source.report.sentences()]).removesuffix("."))
     captions, first, groups = _spoken(source, template)
     if len(captions) < 2:
-        raise InputError(f"all images of {name} have the same answer, '{captions[0]}': two "
-                         "different ones are needed at least")
+        raise InputError(same_answer(name, captions[0], source))
     n = len(source.answers)
     held = sorted(random.Random(seed).sample(range(n), min(holdout, n // 5)))
     chosen = np.setdiff1d(np.arange(n), np.array(held, dtype=np.int64), assume_unique=True)

@@ -22,6 +22,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Every flag; those of the recipe are None where they are not given."""
     parser.add_argument("--data", metavar="PATH", help="pictures to train on: a parquet, CSV or "
                         "JSON file, a zip or tar, a folder, or hf:NAME[:SPLIT]")
+    parser.add_argument("--columns", metavar="C", help="columns of the data's table, where "
+                        "their names are not known: image=NAME,caption=NAME (or label=NAME)")
+    parser.add_argument("--dry-run", action="store_true", help="say what is understood of the "
+                        "data, train nothing, and end")
     parser.add_argument("--base", metavar="ID", help="id of `models` to start from, or "
                         "local-dir:FOLDER (default pocket)")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR",

@@ -17,7 +17,7 @@ from explorer.base.errors import InputError
 from explorer.data.archives import Tar
 from explorer.data.hub import HubSet
 from explorer.data.pairs import open_image, to_pixels
-from explorer.data.sources import Boxed, Files, Picture, Source
+from explorer.data.sources import Boxed, Chained, Files, Picture, Source
 from explorer.training.attacker import Batch
 from explorer.training.data import TrainingSet
 from explorer.training.inner import mix
@@ -29,6 +29,8 @@ TRIES = 20  # other pictures tried in the place of one that cannot be read
 
 def any_order(source: Source) -> bool:
     """Whether pictures may be asked for in any order at no cost; else only in rising order."""
+    if isinstance(source, Chained):  # of archives each would be opened for every picture
+        return all(isinstance(part, Files | HubSet) for part in source.parts)
     if isinstance(source, Boxed):
         return not (isinstance(source.box, Tar) and source.box.gzipped)
     return isinstance(source, Files | HubSet)

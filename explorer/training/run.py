@@ -36,7 +36,8 @@ class TrainingPlan:
     """What is asked for. data, eval_data: paths or hf:NAME[:SPLIT]; base: id of a model or
     local-dir:FOLDER; name: id of the new model (default: the folder's name); save_every,
     probe_every: steps, 0 for a tenth of the run; probe_images: pictures measured; without
-    eval_data they are held out of data, by the seed; folders: of more models."""
+    eval_data they are held out of data, by the seed; folders: of more models; columns: of data's
+    table, as --columns takes them."""
 
     recipe: Recipe
     data: str
@@ -49,6 +50,7 @@ class TrainingPlan:
     probe_images: int = 128
     folders: tuple[Path, ...] = ()
     cpu: bool = False
+    columns: str = ""
 
     def told(self) -> dict[str, Any]:
         """Plain data for run.json, from which a resumed run takes all but `out`."""
@@ -109,7 +111,7 @@ class _Running:
         accelerator = make_accelerator(plan.cpu)
         self.first = world()[0] == 0
         self.card = Library(plan.folders).card(plan.base)
-        self.data, self.held_out = _read(plan)
+        self.data, self.held_out = read_data(plan)
         base = open_model(self.card, str(accelerator.device))
         base_config(self.card, base)  # says so now when the result could not be saved
         self.trainer = Trainer(plan.recipe, base, self.data, accelerator, text_inner)
@@ -122,6 +124,8 @@ class _Running:
                 **self.plan.told(), "started": time.time(), "pid": os.getpid(),
                 "total": self.trainer.total, "pictures": len(self.data),
                 "processes": world()[1], "versions": versions()})
+        if self.first and not self.resume:
+            yield Note(self.data.understood.paragraph())
         yield from self._restore()
         if self.trainer.step == 0:
             yield from self._probe()
@@ -199,12 +203,12 @@ class _Running:
         yield End(reason, self.trainer.step, hours)
 
 
-def _read(plan: TrainingPlan) -> tuple[TrainingSet, Examples | None]:
+def read_data(plan: TrainingPlan) -> tuple[TrainingSet, Examples | None]:
     """What is trained on, and what is measured."""
     r = plan.recipe
     if plan.eval_data is None:
-        return open_training(plan.data, r.template, plan.probe_images, r.seed)
-    data, _ = open_training(plan.data, r.template)
+        return open_training(plan.data, r.template, plan.probe_images, r.seed, plan.columns)
+    data, _ = open_training(plan.data, r.template, columns=plan.columns)
     return data, read_examples(plan.eval_data, plan.probe_images or None, r.seed)
 
 

@@ -63,7 +63,8 @@ class Asked:
 @dataclass(frozen=True)
 class EvaluationPlan:
     """sets: names as `sets.open_set` takes them; limit: images drawn of each, None for all;
-    batch: images at a time, which changes no number but by rounding."""
+    batch: images at a time, which changes no number but by rounding; columns: of the tables of
+    sets, as --columns takes them."""
 
     sets: tuple[str, ...]
     models: tuple[str, ...]
@@ -72,6 +73,7 @@ class EvaluationPlan:
     limit: int | None = None
     seed: int = 0
     batch: int = 32
+    columns: str = ""
 
     def __post_init__(self) -> None:
         for what, names in (("an image set", self.sets), ("a model", self.models),

@@ -15,7 +15,7 @@ from explorer.analysis.metrics import wilson
 from explorer.analysis.retrieval import KS, Retrieval
 from explorer.base.errors import InputError
 from explorer.data.catalogue import CLASSES, RETRIEVAL
-from explorer.data.listings import parse_json
+from explorer.data.json_lists import parse_json
 
 ACCURACY = "accuracy"
 WAYS = {"text": "TR", "image": "IR"}  # what is found: captions by image, images by caption
@@ -168,8 +168,11 @@ class Table:
 
         self.rows.sort(key=key)
 
-    def note_set(self, title: str, drawn: int, captions: int) -> None:
-        self.sets.append({"data": title, "drawn": drawn, "captions": captions, "left_out": []})
+    def note_set(self, title: str, drawn: int, captions: int, understood: Sequence[str] = (),
+                 ) -> None:
+        """understood: what was understood of the set, in sentences."""
+        self.sets.append({"data": title, "drawn": drawn, "captions": captions, "left_out": [],
+                          "understood": list(understood)})
 
     def read(self, title: str, said: Sequence[str]) -> None:
         """Notes what was left out of a set while it was read."""

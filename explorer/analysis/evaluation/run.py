@@ -48,7 +48,8 @@ class Evaluation:
             self.plan, self.root, self.work, self.titles)
         self.table.left_out += refusals
         for one in sets:
-            self.table.note_set(one.title, len(one.data), len(one.data.captions))
+            self.table.note_set(one.title, len(one.data), len(one.data.captions),
+                                one.data.understood.sentences())
         self.total = len(self.plan.models) * self._images(sets)
         lines = self.crew.from_first(self.store.parts())
         for name in self.plan.models:

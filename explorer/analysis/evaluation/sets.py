@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from explorer.analysis.evaluation.plan import EvaluationPlan
 from explorer.base.errors import InputError
 from explorer.data import catalogue
 from explorer.data.catalogue import RETRIEVAL
+from explorer.data.columns import Given
 from explorer.data.hub import PREFIX
 from explorer.data.registry import CATALOGUE, SERVER, UPLOAD, open_place
 from explorer.data.sets import Examples, RetrievalSet, read_examples, read_retrieval
@@ -48,7 +50,7 @@ def open_set(name: str, plan: EvaluationPlan, root: str | Path | None = None,
         data = open_place(CATALOGUE + known, root, plan.limit, plan.seed, work, wanted)
     else:
         read = read_retrieval if wanted else read_examples
-        data = read(_where(name), plan.limit, plan.seed)
+        data = read(_where(name), plan.limit, plan.seed, columns=Given.of(plan.columns))
     if not wanted and isinstance(data, RetrievalSet):
         raise InputError(f"{data.name} is a set for retrieval: choose that task for it")
     return Opened(name, data.name, data, digest_of(data))
@@ -147,10 +149,11 @@ def _stored(name: str) -> bool:
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """"A,B" -> names of sets; a path that has a comma in it counts as one where it exists."""
+    """"A,B" -> names of sets; a path that has a comma in it counts as one where it exists, and so
+    does a pattern such as {a,b}.tar."""
     if Path(text).exists():
         return (text,)
-    names = tuple(part.strip() for part in text.split(","))
+    names = tuple(part.strip() for part in re.split(r",(?![^{}]*\})", text))
     if not all(names):
         raise InputError(f"--data must be names or paths with one comma between them, not '{text}'")
     return names

@@ -16,7 +16,7 @@ from explorer.attacks.registry import USUAL
 from explorer.attacks.text.base import TextAttack
 from explorer.base.errors import InputError
 from explorer.data.catalogue import CLASSES, RETRIEVAL
-from explorer.data.registry import PHOTOS, SERVER, UPLOAD, listed, shipped
+from explorer.data.registry import PHOTOS, SERVER, UPLOAD, listed, open_place, shipped
 from explorer.data.uploads import collect
 from explorer.models.library import Library
 from explorer.results.views import esc
@@ -78,6 +78,7 @@ class EvaluateForm:
     """The controls, in the order of `components`."""
 
     def __init__(self, library: Library, pair: tuple[str, str], data: str) -> None:
+        self.root = data or None
         self.known = {name: title.split(",")[0] for title, name in [*shipped(), *here(data)]}
         self.task = gr.Radio(TASKS, value=CLASSES, label="What is measured", elem_id="ev-task")
         short = sorted(((title.removesuffix(", shipped with the app"), name)
@@ -136,8 +137,8 @@ class EvaluateForm:
                 *self.image.components(), *self.text.components(), *self.joint.components()]
 
     def read(self, values: Sequence[Any], folder: Path) -> tuple[EvaluationPlan, str, list[str]]:
-        """(plan, name of the upload or "", what was left out of it); an upload is put into
-        `folder`. Raises InputError for values outside the rules."""
+        """(plan, name of the upload or "", what was understood of it and left out); an upload is
+        put into `folder`. Raises InputError for values outside the rules."""
         task, first, more, files, answers, models, kinds, budgets, limit, seed, *rest = values
         sets = [str(name) for name in [*(first or []), *(more or [])]]
         if not set(sets) <= set(self.known):
@@ -155,7 +156,12 @@ class EvaluateForm:
             upload, said = got.name, got.report.sentences()
         plan = EvaluationPlan(tuple(sets), tuple(str(name) for name in models or []), tuple(asked),
                     str(task), int(many), whole_seed(seed))
-        return plan, upload, said
+        for name in sets:
+            if name == UPLOAD or name.startswith(SERVER):  # what is wrong is said now
+                found = open_place(name, self.root, plan.limit, plan.seed, folder,
+                                   plan.task == RETRIEVAL)
+                said += found.understood.sentences()
+        return plan, upload, list(dict.fromkeys(said))
 
     def asked(self, kinds: list[str], budgets: str, rest: list[Any]) -> list[Asked]:
         """The columns of the table."""

@@ -10,8 +10,7 @@ import gradio as gr
 
 from explorer.analysis.failures.hunt import MOST_IMAGES, HuntPlan
 from explorer.base.errors import InputError
-from explorer.data.containers import Report
-from explorer.data.registry import PHOTOS, UPLOAD, listed, open_place, shipped
+from explorer.data.registry import PHOTOS, SERVER, UPLOAD, listed, open_place, shipped
 from explorer.data.uploads import collect
 from explorer.models.library import Library
 from explorer.ui.shared.choice import AttackChoice
@@ -29,6 +28,7 @@ class FailuresForm:
     """The controls, in the order of `components`."""
 
     def __init__(self, library: Library, pair: tuple[str, str], data: str) -> None:
+        self.root = data or None
         self.place = gr.Dropdown([*shipped(), *listed(data), OWN], value=PHOTOS,
                                  label="Pictures", elem_id="fx-place")
         with gr.Column(visible=False, min_width=0) as self.own:
@@ -62,9 +62,9 @@ class FailuresForm:
         return [self.place, self.files, self.answers, self.limit, self.extra, self.left,
                 self.right, self.seed, *self.choice.components()]
 
-    def read(self, values: Sequence[Any], folder: Path) -> tuple[HuntPlan, str, Report]:
-        """(wish, name of the pictures, what was left out); uploads are put into `folder`. Raises
-        InputError for values outside the rules."""
+    def read(self, values: Sequence[Any], folder: Path) -> tuple[HuntPlan, str, list[str]]:
+        """(wish, name of the pictures, what was understood of them and left out); uploads are put
+        into `folder`. Raises InputError for values outside the rules."""
         place, files, answers, limit, extra, left, right, seed, *choice = values
         many = number(limit, "the number of pictures must be a number")
         if not 1 <= many <= MOST_IMAGES:
@@ -74,7 +74,11 @@ class FailuresForm:
                        seed=int(seed or 0), extra=tuple(lines(extra)))
         if place == UPLOAD:
             got = collect([Path(str(path)) for path in files or []], lines(answers), folder)
-            open_place(UPLOAD, None, int(many), wish.seed, folder)  # what is wrong is said now
-            return wish, got.name, got.report
+            found = open_place(UPLOAD, None, int(many), wish.seed, folder)  # what is wrong
+            said = [*found.understood.sentences(), *got.report.sentences()]  # is said now
+            return wish, got.name, list(dict.fromkeys(said))
+        if str(place).startswith(SERVER):
+            found = open_place(str(place), self.root, int(many), wish.seed, folder)
+            return wish, found.name, found.understood.sentences()
         known = {name: title for title, name in self.place.choices}
-        return wish, str(known.get(str(place), place)).split(",")[0], Report()
+        return wish, str(known.get(str(place), place)).split(",")[0], []

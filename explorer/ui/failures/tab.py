@@ -158,9 +158,9 @@ class FailuresTab:
         said: list[str] = []
 
         def fill(folder: Path) -> tuple[str, dict[str, Any]]:
-            wish, name, report = self.form.read(values, folder)
-            said.extend(report.sentences())
-            return name, {"study": wish.as_dict(), "left_out": report.sentences()}
+            wish, name, told = self.form.read(values, folder)
+            said.extend(told)
+            return name, {"study": wish.as_dict(), "left_out": told}
 
         skipped = gr.skip(), gr.skip(), gr.skip()
         try:

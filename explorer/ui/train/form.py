@@ -36,7 +36,8 @@ MOST_MINUTES, MOST_PASSES = 7 * 24 * 60, 1000
 
 @dataclass(frozen=True)
 class Wish:
-    """A checked form. copy: `data` is an upload. Either minutes or passes is None."""
+    """A checked form. copy: `data` is an upload. Either minutes or passes is None. understood: what
+    was understood of an upload, in a paragraph."""
 
     data: Path
     copy: bool
@@ -47,6 +48,7 @@ class Wish:
     minutes: float | None
     passes: float | None
     probe_images: int
+    understood: str = ""
 
     def flags(self, folders: Sequence[Path]) -> list[str]:
         """Flags of the training command but the budget's; those of the recipe that are not its
@@ -161,7 +163,7 @@ def read(values: Sequence[Any], cache: Path) -> Wish:
     """The form's values, checked; cache: a folder for data made from the shipped ones. Raises
     InputError with a sentence for the first mistake."""
     given = dict(zip(NAMES, values, strict=True))
-    data, copy, name, eval_data = _data(given["data"], given["file"], cache)
+    data, copy, name, eval_data, understood = _data(given["data"], given["file"], cache)
     if not given["base"]:
         raise InputError("choose a model to start from")
     amount = number(given["amount"], "say for how long to train")
@@ -181,7 +183,7 @@ def read(values: Sequence[Any], cache: Path) -> Wish:
         seed=_whole(given["seed"] or 0, "seed", 0, 2**31 - 1),
         depthwise_share=number(given["depthwise"], "the part must be a number"))
     return Wish(data, copy, name, eval_data, str(given["base"]), recipe, minutes,
-                amount if minutes is None else None, probes)
+                amount if minutes is None else None, probes, understood)
 
 
 def _whole(value: Any, name: str, low: int, high: int) -> int:
@@ -193,23 +195,26 @@ def _whole(value: Any, name: str, low: int, high: int) -> int:
 
 
 def _data(chosen: str, file: str | None, cache: Path,
-          ) -> tuple[Path, bool, str, Path | None]:
-    """The data, whether it has to be copied, what to call it, and what to measure on."""
-    from explorer.data.sources import open_source
+          ) -> tuple[Path, bool, str, Path | None, str]:
+    """The data, whether it has to be copied, what to call it, what to measure on, and what was
+    understood of it."""
+    from explorer.data.sources import open_upload
+    from explorer.data.tables import Reading
+    from explorer.training.data import open_training
 
     if chosen in SAMPLES:
         sample = SAMPLES[chosen]
         path = by_kind(sample.train, cache / f"{sample.id}.parquet") if sample.kinds else (
             sample.train)
-        return path, False, sample.id, sample.probe
+        return path, False, sample.id, sample.probe, ""
     if chosen != OWN or not file:
         raise InputError("choose a file of pictures and captions first")
     path = Path(file)
-    different = len(set(open_source(path, captions_first=True).answers))
+    different = len(set(open_upload(path, Reading(True, True)).answers))
     if different < 2:
         raise InputError(f"{path.name} has {different} different caption{'s' * (different != 1)}: "
                          "two are needed at least")
-    return path, True, path.name, None
+    return path, True, path.name, None, open_training(str(path), KIND)[0].understood.paragraph()
 
 
 def cost_sentence(wish: Wish, cost: Cost) -> str:

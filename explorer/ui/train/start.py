@@ -48,8 +48,8 @@ class Starter:
         def work() -> Iterator[str]:
             wish = read(values, self.jobs.folder / "samples")
             for item in self._cost(wish):
-                yield told(item if isinstance(item, str) else cost_sentence(wish, item) +
-                           self._beside())
+                yield told(item if isinstance(item, str) else " ".join(
+                    [wish.understood, cost_sentence(wish, item) + self._beside()]).strip())
 
         yield from _guarded(work)
 
@@ -74,7 +74,8 @@ class Starter:
             run = self.jobs.submit(flags, wish.data, wish.copy, about)
             waits = self.jobs.job(run).state == "waiting"
             yield told(f"{name} {'waits for its turn' if waits else 'has started'}. You may close "
-                       "this page: the run goes on, and is found here again."), run
+                       "this page: the run goes on, and is found here again. "
+                       f"{wish.understood}".strip()), run
 
         for item in _guarded(work):
             yield item if isinstance(item, tuple) else (item, gr.skip())
