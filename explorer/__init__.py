@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,9 @@ if TYPE_CHECKING:
     from explorer.actions.notebook import attack as attack
     from explorer.actions.notebook import evaluate as evaluate
     from explorer.actions.notebook import project as project
+
+# What Apple's GPU lacks runs on the processor; PyTorch looks at this when it is first imported.
+os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 __version__ = "0.1.0"
 

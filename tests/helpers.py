@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from explorer.base.framing import Frame
 from explorer.models.cards import Card
 from explorer.models.encoder import DualEncoder
 
@@ -42,7 +43,7 @@ class Linear(DualEncoder):
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(7)
         self.card = Card("linear", "linear", "standard", "none", "none", "none")
-        self.size, self.scale, self.dim = 4, 10.0, 4
+        self.frame, self.scale, self.dim = Frame(4, 4), 10.0, 4
         self.device, self.fast_dtype = torch.device("cpu"), None
         self.weight = torch.randn(4, 48, generator=generator) / 7
 

@@ -150,3 +150,30 @@ def test_only_listed_models_can_be_named_by_visitors(tmp_path: Path, tiny_folder
         Library(listed_only=True).card(name)
     listed = Library([tiny_folder.parent], listed_only=True)
     assert listed.card(name).id == name, "a folder that the keeper has listed"
+
+
+def test_how_it_takes_pictures_is_kept_or_refused(here: Library, tiny_folder: Path) -> None:
+    edited(lambda c: c.update(preprocess_cfg={"resize_mode": "squash", "mean": 0.5,
+                                              "interpolation": "bilinear"}))(tiny_folder)
+    sent(here, tiny_folder)
+    frame = here.load("mine", "cpu").frame
+    assert (frame.mode, frame.interpolation) == ("squash", "bilinear")
+    edited(lambda c: c.update(preprocess_cfg={"resize_mode": "crop"}))(tiny_folder)
+    with pytest.raises(InputError, match="resize_mode = crop: only shortest"):
+        sent(here, tiny_folder, "other")
+
+
+def test_a_transformers_clip_is_taken(here: Library, tmp_path: Path) -> None:
+    from transformers import CLIPConfig, CLIPModel
+
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
+             "num_attention_heads": 2}
+    theirs = CLIPModel(CLIPConfig(
+        text_config={**small, "vocab_size": 49408, "max_position_embeddings": 16},
+        vision_config={**small, "image_size": 32, "patch_size": 8}, projection_dim=16))
+    theirs.save_pretrained(tmp_path / "leaf")
+    card = bring(here, here.folders[0], tmp_path / "leaf" / "model.safetensors",
+                 tmp_path / "leaf" / "config.json", "leaf", "robust")
+    whole = Library().load(str(tmp_path / "leaf"), "cpu")
+    torch.testing.assert_close(here.load(card.id, "cpu").encode_text(["a cat"]),
+                               whole.encode_text(["a cat"]), atol=1e-5, rtol=0)

@@ -17,6 +17,8 @@ from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from explorer.attacks.image.classic import PGD
+from explorer.attacks.run import run
 from explorer.base.device import describe_device, device_and_dtype
 from explorer.base.errors import InputError
 from explorer.base.paths import ASSETS
@@ -265,7 +267,7 @@ def test_a_folder_runs_no_code(part: str, vit: Path, tmp_path: Path,
         write("config.json", json.dumps({"model_type": kind, "auto_map": {
             "AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"}}))(folder)
     edit_config(text_cfg=text)(folder)
-    refused("may only set|can build", lambda: load(folder))
+    refused("may only set|can build|tokenizer of evil cannot", lambda: load(folder))
     assert not marker.exists()
 
 
@@ -292,8 +294,8 @@ def test_sources_that_cannot_be_opened(source: str, say: str) -> None:
 def test_unknown_names_are_refused(library: Library, tmp_path: Path) -> None:
     refused("no model 'gpt'; known are pocket", lambda: library.load("gpt"))
     refused("no model ''", lambda: library.card(""))
-    refused("no model '..'", lambda: library.card(".."))
-    refused("no model '../x'", lambda: library.card("../x"))
+    refused("no model in the folder ..: it has no open_clip_config", lambda: library.card(".."))
+    refused("no model folder ../x", lambda: library.card("../x"))
     refused("no model folder", lambda: library.load(f"local-dir:{tmp_path / 'none'}"))
 
 
@@ -317,6 +319,21 @@ def test_a_gpu_steps_in_bfloat16_or_float32(native: bool, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.cuda, "is_bf16_supported",
                         lambda including_emulation=True: native or including_emulation)
     assert device_and_dtype("cuda")[1] == (torch.bfloat16 if native else None)
+
+
+def test_apples_gpu_is_used_where_it_is_and_what_it_lacks_is_said(
+        vit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No machine of ours has one, so here the model cannot go there, and falls back in earnest."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert device_and_dtype() == (torch.device("mps"), None)
+    assert describe_device().startswith("Apple's GPU (mps)")
+    model = Library().load(str(vit))
+    assert model.device.type == "cpu" and model.dim == 16
+    (note,) = model.notes
+    assert "runs on the processor: Apple's GPU (mps) lacks what it needs (" in note
+    pair = Pairs(grid_images(1, 32), CAPTIONS, torch.tensor([0]))
+    assert run(PGD(), model, pair).notes == (note,)
 
 
 # --- transformers ---------------------------------------------------------------------------

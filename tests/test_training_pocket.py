@@ -12,10 +12,11 @@ from training_helpers import SMALL, tiny_model, upper_case, write_parquet
 
 from explorer.base.paths import ASSETS
 from explorer.base.words import words_changed
+from explorer.models.folders import base_config
 from explorer.models.library import Library
 from explorer.models.loaders import open_model
 from explorer.training.data import open_training
-from explorer.training.export import _kept_in_half, base_config, export, place, write_card
+from explorer.training.export import _kept_in_half, export, place, write_card
 from explorer.training.recipe import Recipe
 from explorer.training.trainer import Trainer, make_accelerator
 

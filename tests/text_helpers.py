@@ -18,6 +18,7 @@ from explorer.attacks.language.masked import Candidate
 from explorer.attacks.result import Result
 from explorer.attacks.text.base import TextAttack
 from explorer.attacks.text.classic import TEXT_ATTACKS
+from explorer.base.framing import Frame
 from explorer.base.words import characters_changed, words, words_changed
 from explorer.data.pairs import Pairs
 from explorer.models.cards import Card
@@ -85,7 +86,7 @@ class Bag(DualEncoder):
 
     def __init__(self, dim: int = 3) -> None:
         self.card = Card("bag", "bag", "standard", "none", "none", "none")
-        self.size, self.scale, self.dim = 4, 5.0, dim
+        self.frame, self.scale, self.dim = Frame(4, 4), 5.0, dim
         self.device, self.fast_dtype = torch.device("cpu"), None
         self.asked: list[str] = []
 

@@ -18,7 +18,7 @@ def sentence(result: Result) -> str:
     clean, now = result.own_captions()
     if clean != now:
         said += f" The true caption reads “{now}” now."
-    return said
+    return " ".join([said, *(note[0].upper() + note[1:] for note in result.notes)])
 
 
 def plain(request: Request, results: Mapping[str, Result]) -> Answer:

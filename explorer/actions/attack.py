@@ -46,6 +46,7 @@ def attack_both(library: Library, request: Request) -> Iterator[Progress]:
     for name in asked.models:
         yield Progress(f"Opening {name} …")
         run.models.append(library.load(name))
+        asked.check_read(run.models[-1])
     pixels = pixel_half(asked.attack)
     searched = (asked.goal == "classification" and isinstance(asked.attack, ImageAttack)
                 and not isinstance(pixels, Noise))
@@ -124,7 +125,7 @@ def _flips(run: _Run) -> Iterator[Progress]:
         steps, shown = 0, part.result
         assert shown is not None
         known = max(1, int(shown.linf_255[0])) if bool(shown.success[0]) else None
-        for event in smallest_flip(attack, model, asked.pairs(model.size), asked.goal,
+        for event in smallest_flip(attack, model, asked.pairs(model), asked.goal,
                                    asked.targets(), asked.seed, MOST_FLIP, known):
             if isinstance(event, Flip):
                 part.flip = event

@@ -1,4 +1,5 @@
-"""The command line: python -m explorer models | attack | evaluate | compare | train | replay.
+"""The command line: python -m explorer models | attack | evaluate | compare | convert |
+train | replay.
 
 Only reads flags; the work is in explorer.actions.commands, imported once they are read, so that
 --help and a mistyped flag answer at once. Wrong input: status 2 and one line on standard error.
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from explorer.base.errors import InputError
+from explorer.models.naming import norm_named
 from explorer.training.flags import add_flags
 
 # Of the registries, which are too heavy to import here; a test compares them.
@@ -34,7 +36,8 @@ class Parser(argparse.ArgumentParser):
 
 def _add_models(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument("--models", required=required, metavar="A,B",
-                        help="ids of `models`, or local-dir:FOLDER of an open_clip model")
+                        help="ids of `models`, folders of models, hf-hub:NAME or "
+                        "open_clip:ARCHITECTURE:TAG (docs/models.md)")
     _add_folders(parser)
     parser.add_argument("--device", metavar="NAME", help="cpu or cuda (default: the best there is)")
 
@@ -49,7 +52,7 @@ def _add_budget(parser: argparse.ArgumentParser, paper_steps: int, several: bool
     group.add_argument("--eps", metavar="E,F" if several else "E",
                        help="largest change, as 1/255 or 0.004, in pixel values from 0 to 1 "
                        f"(default 1/255; for l2 0.5){'; or several' * several}")
-    group.add_argument("--norm", choices=["linf", "l2"], default="linf",
+    group.add_argument("--norm", choices=["linf", "l2"], default="linf", type=norm_named,
                        help="linf: each pixel by at most E; l2: the whole change (default linf)")
     group.add_argument("--steps", type=int, metavar="N",
                        help="of attacks that take steps (default: the attack's own, pgd 10)")
@@ -133,12 +136,33 @@ def _add_compare(commands: Any) -> None:
     compare.set_defaults(command="compare")
 
 
+def _add_convert(commands: Any) -> None:
+    convert = commands.add_parser("convert", help="make a model folder of a file of weights",
+                                  allow_abbrev=False)
+    convert.add_argument("file", type=Path, metavar="FILE",
+                         help="weights in .safetensors, or as torch.save wrote them (.pt, .pth, "
+                         ".bin, .ckpt), or a folder with them; no code in it is run")
+    convert.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="a new folder")
+    convert.add_argument("--arch", metavar="NAME", help="open_clip's name of the architecture, "
+                         "such as ViT-B-32-quickgelu, or a .json file with its config (default: a "
+                         "config beside FILE, or the only one that fits)")
+    convert.add_argument("--base", metavar="ID", help="the model that a tower alone belongs to: "
+                         "what FILE does not have is taken from it")
+    convert.add_argument("--take", metavar="PART", help="the part of FILE to take where it holds "
+                         "several models (default: averaged weights, if there are some)")
+    convert.add_argument("--kind", choices=["standard", "robust"], default="standard",
+                         help="what the model's card says (default standard)")
+    _add_folders(convert)
+    convert.set_defaults(command="convert")
+
+
 def parser() -> Parser:
     """All flags; `set_defaults(command=...)` names the function of explorer.actions.commands."""
     top = Parser(prog="python -m explorer", allow_abbrev=False,
                  description="CLIP robustness explorer: attack CLIP models and measure them.")
     commands = top.add_subparsers(required=True,
-                                  metavar="models | attack | evaluate | compare | train | replay")
+                                  metavar="models | attack | evaluate | compare | convert | "
+                                          "train | replay")
 
     models = commands.add_parser("models", help="list the models", allow_abbrev=False)
     models.add_argument("--json", action="store_true", help="as JSON")
@@ -167,6 +191,7 @@ def parser() -> Parser:
 
     _add_evaluate(commands)
     _add_compare(commands)
+    _add_convert(commands)
 
     replay = commands.add_parser("replay", help="score a saved bundle again",
                                  allow_abbrev=False)
@@ -189,7 +214,8 @@ def _run(argv: Sequence[str] | None) -> int:
     from explorer.actions import commands
 
     run = {"models": commands.models, "attack": commands.attack, "evaluate": commands.evaluate,
-           "compare": commands.compare, "train": commands.train, "replay": commands.replay}
+           "compare": commands.compare, "convert": commands.convert, "train": commands.train,
+           "replay": commands.replay}
     return run[args.command](args) or 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from explorer.results.bundle import bundle_bytes, read_bundle
 from explorer.results.replay import replay as replay_checks
 from explorer.results.verdicts import verdict
 
-__all__ = ["attack", "compare", "evaluate", "models", "replay", "sentence", "train"]
+__all__ = ["attack", "compare", "convert", "evaluate", "models", "replay", "sentence", "train"]
 
 PLAIN = str.maketrans({"“": "'", "”": "'", "→": "->", "∞": "inf"})
 
@@ -51,7 +52,10 @@ def attack(args: argparse.Namespace) -> None:
                     args.goal, seed=args.seed, alt=Path(args.image).name).checked()
     device = device_named(args.device)
     library, models = model_names(args)
-    marks = {one.card.id: one.fingerprint for one in [library.load(n, device) for n in models]}
+    loaded = [library.load(name, device) for name in models]  # all, before any runs
+    for note in dict.fromkeys(note for model in loaded for note in model.notes):
+        print(note, file=sys.stderr)
+    marks = {model.card.id: model.fingerprint for model in loaded}
     for result in answer(library, dataclasses.replace(asked, models=tuple(models)), device=device):
         if not isinstance(result, Result):
             continue
@@ -65,6 +69,16 @@ def attack(args: argparse.Namespace) -> None:
         "seed": args.seed, "versions": versions()})
     contents["bundle.zip"] = bundle_bytes(results, marks, asked.alt)
     saving.write_files(args.out, contents)
+
+
+def convert(args: argparse.Namespace) -> None:
+    """Makes a model folder of a file of weights, saying what it takes."""
+    from explorer.models.architecture import Asked
+    from explorer.models.convert import convert
+
+    asked = Asked(args.arch, args.base, args.take, args.kind)
+    for sentence in convert(args.file, args.out, asked, Library(args.models_dir)):
+        print(sentence)
 
 
 def replay(args: argparse.Namespace) -> int:
@@ -103,7 +117,8 @@ def sentence(result: Result) -> str:
     words = f"{head[0].lower()}{head[1:]}, {tail}".translate(PLAIN) if tail else head
     if result.settings.get("eps") == 0 and result.kind == "image":
         words = "nothing changed, as eps is 0"
-    return f"{result.model}: {words} ({_size(result)}, {result.seconds:.1f} s)"
+    notes = "".join(f"; {note.rstrip('.')}" for note in result.notes)
+    return f"{result.model}: {words} ({_size(result)}, {result.seconds:.1f} s){notes}"
 
 
 def _size(result: Result) -> str:

@@ -17,11 +17,19 @@ from explorer.analysis.evaluation.plan import CLEAN, Asked, EvaluationPlan
 from explorer.analysis.evaluation.run import Evaluation as Running
 from explorer.analysis.evaluation.sets import opened
 from explorer.analysis.metrics import Measured
-from explorer.attacks.registry import USUAL, Attack, kind_named, make_attack, settings_of
+from explorer.attacks.registry import (
+    USUAL,
+    Attack,
+    kind_named,
+    make_attack,
+    registered,
+    settings_of,
+)
 from explorer.attacks.result import versions
 from explorer.base.errors import InputError
 from explorer.base.progress import Progress
 from explorer.data.sets import Examples
+from explorer.models.fast.padding import twins
 from explorer.models.library import Library
 from explorer.results.saving import json_bytes, write_files
 from explorer.results.views import esc, table
@@ -39,6 +47,7 @@ def named_attacks(names: Sequence[str], settings: Mapping[str, Any] | None = Non
 
     Raises InputError for unknown names, names given twice, and settings that none of them has.
     """
+    names = ["clean" if name.strip().lower() == "clean" else registered(name) for name in names]
     if not 1 <= len(names) <= MOST_ATTACKS or len(set(names)) < len(names):
         raise InputError(f"attacks must be 1 to {MOST_ATTACKS} different names, such as clean and "
                          "image")
@@ -160,10 +169,11 @@ def measure(library: Library, models: Sequence[str], attacks: Attacks, data: Exa
     if found.left_out:
         raise InputError("; ".join(found.left_out))
     (about,) = found.as_dict()["sets"]
-    unread = ((f"{about['skipped']} of {about['drawn']} pictures cannot be read.",)
-              if about["skipped"] else ())
+    same = twins(library.load(models[0]).tokenize, data.captions)  # read, and not judged
+    lost = about["skipped"] - sum(label in same for label in data.labels)
+    unread = (f"{lost} of {about['drawn']} pictures cannot be read.",) if lost > 0 else ()
     yield Evaluation(tuple(_line(row) for row in found.rows), data.name, len(data.captions),
-                     (*data.report.sentences(), *unread),
+                     (*data.report.sentences(), *unread, *about.get("notes", ())),
                      {one.name: one.settings for one in asked}, seed)
 
 

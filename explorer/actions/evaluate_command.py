@@ -57,7 +57,10 @@ def evaluate(args: argparse.Namespace) -> int:
     print_table(lines_of([table]))
     for one in table.as_dict()["sets"]:
         if one["skipped"]:
-            print(f"left out: {one['skipped']} of {one['drawn']} images, which cannot be read")
+            print(f"left out: {one['skipped']} of {one['drawn']} images, which cannot be read or "
+                  "judged")
+        for note in one.get("notes", ()):
+            print(note)
     for sentence in table.left_out:
         print(f"left out: {' '.join(sentence.split())}")
     return PARTIAL if table.left_out else 0

@@ -9,7 +9,7 @@ from typing import Any
 from explorer.attacks import registry
 from explorer.attacks.budgets import parse_eps
 from explorer.attacks.image.base import MAX_STEPS
-from explorer.attacks.registry import RECIPE, REGISTRIES, USUAL, Attack
+from explorer.attacks.registry import RECIPE, REGISTRIES, USUAL, Attack, registered
 from explorer.base.errors import InputError
 
 PAPER = {"step": "1/255", "objective": "kl", "captions": "all"}
@@ -29,11 +29,13 @@ def make_attack(args: argparse.Namespace, kind: str, name: str | None) -> Attack
         from explorer.attacks.text.recipes import TextAttackRecipe
 
         raise InputError(f"name a recipe of TextAttack, such as {RECIPE}{TextAttackRecipe.recipe}")
-    own = name or (PAPER_JOINT if kind == "joint" and args.preset else USUAL[kind])
+    usual = PAPER_JOINT if kind == "joint" and args.preset else USUAL[kind]
+    own = registered(name) if name else usual
     if kind == "joint":
         given |= {"image_attack": args.image_attack or USUAL["image"],
                   "text_attack": args.text_attack or USUAL["text"]}
-        parts = [(kind, own), ("image", given["image_attack"]), ("text", given["text_attack"])]
+        parts = [(kind, own), ("image", registered(given["image_attack"])),
+                 ("text", registered(given["text_attack"]))]
     else:
         parts = [(kind, own)]
     has = {"image_attack", "text_attack"} if kind == "joint" else set()

@@ -17,23 +17,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from PIL import Image
-
 from explorer.actions import evaluate as evaluating
 from explorer.actions import project as projecting
 from explorer.actions.answers import sentence
 from explorer.actions.evaluate import Evaluation
 from explorer.actions.project import Map
+from explorer.actions.values import choice, text, texts, truth, whole
 from explorer.analysis.embedding.layout import View
 from explorer.analysis.embedding.state import Spaces
+from explorer.attacks.goals import GOALS
 from explorer.attacks.registry import make_attack
-from explorer.attacks.request import PAIR, Request, results_of
+from explorer.attacks.request import MOST_SEED, PAIR, Request, results_of
 from explorer.attacks.result import Result
 from explorer.base.errors import InputError
 from explorer.base.progress import Progress
 from explorer.data.examples import load_examples
-from explorer.data.registry import open_place
-from explorer.data.sets import Examples, read_examples
+from explorer.data.given import picture, plainly
+from explorer.data.given_sets import open_data
 from explorer.models.library import Library
 from explorer.results.bundle import bundle_bytes
 from explorer.results.outcome import Outcome, Part
@@ -68,10 +68,12 @@ def spaces() -> Spaces:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One photo and its captions, attacked on one or more models; case["pocket"] is a Result."""
+    """One photo and its captions, attacked on one or more models; case["pocket"] is a Result.
+    note: how an array was read as a picture."""
 
     results: dict[str, Result]
     alt: str
+    note: str = ""
 
     def __getitem__(self, model: str) -> Result:
         return self.results[model]
@@ -98,11 +100,12 @@ class Case:
                 f'<script id="rx-code">{script}</script></body></html>')
 
     def __repr__(self) -> str:
-        return "\n".join(self.sentences)
+        return "\n".join([self.note] * bool(self.note) + self.sentences)
 
     def _repr_html_(self) -> str:
         inside = html.escape(self.html(small=True), quote=True)
-        return (f'<iframe srcdoc="{inside}" title="Attack on {html.escape(self.alt)}" '
+        note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
+        return (f'{note}<iframe srcdoc="{inside}" title="Attack on {html.escape(self.alt)}" '
                 'style="width:100%;height:660px;border:0"></iframe>')
 
     def save(self, file: str | Path) -> None:
@@ -122,49 +125,73 @@ def _last(result: Result) -> Result:
     return replace(result, frames=None, frame_steps=(), frame_captions=(), trail=None)
 
 
-def attack(image: str | Path | Image.Image, captions: Sequence[str] = (), true: int = 0,
-           kind: str = "image", name: str | None = None, models: Sequence[str] = PAIR,
-           goal: str = "classification", target: str | None = None, seed: int = 0,
+def attack(image: Any, captions: Sequence[str] | str = (), true: int | str = 0,
+           kind: str = "image", name: str | None = None, models: Sequence[str] | str = PAIR,
+           goal: str = "classification", target: int | str | None = None, seed: int = 0,
            **settings: Any) -> Case:
     """Attacks one photo, its captions, or both (kind "image", "text", "joint").
 
-    image: a file, a PIL image, or "example:cat" and the like, which brings captions of its own.
-    true: number of the true caption; name: of the attack's registry; settings: the attack's own,
-    such as eps="4/255" or words=2. Raises InputError in one sentence for wrong input.
+    image: a path, bytes, an open file, a PIL image, a NumPy array or a torch tensor (H x W x 3 or
+    3 x H x W; uint8, or floats from 0 to 1: the case says how it was read), or "example:cat" and
+    the like, which brings captions of its own. true, target: a caption or its number; name: of
+    the attack's registry; models: ids, folders, hf-hub:NAME or open_clip:ARCHITECTURE:TAG;
+    settings: the attack's own, such as eps="4/255" or words=2. The case of names does not count.
+    Raises InputError in one sentence for wrong input.
     """
-    if isinstance(image, str) and image.startswith(EXAMPLE):
-        examples, wanted = load_examples(), image.removeprefix(EXAMPLE)
+    texts_given = [] if captions is None else texts(plainly(captions), "captions")
+    true, target, seed = plainly(true), plainly(target), plainly(seed)
+    if isinstance(image, str) and image.lower().startswith(EXAMPLE):
+        examples, wanted = load_examples(), image[len(EXAMPLE):].strip().lower()
         if wanted not in examples:
             raise InputError(f"there is no example '{wanted}'; known are {', '.join(examples)}")
         image = examples[wanted].path
-        if not captions:
-            captions, true = examples[wanted].captions, examples[wanted].true
-    asked = Request((image,), tuple(captions), (true,), make_attack(kind, name, settings), target,
-                    goal, tuple(models), seed).checked()
-    return Case(results_of(library(), asked, record=True),
-                asked.captions[int(asked.true[0])])
+        if not texts_given:
+            texts_given, true = list(examples[wanted].captions), examples[wanted].true
+    opened, note = picture(image)
+    attack = make_attack(text(kind, "kind"), _name(name),
+                         {k: plainly(v) for k, v in settings.items()})
+    if true is None or isinstance(true, bool | float):
+        raise InputError(f"true must be a caption's number or its text, not '{true}'")
+    asked = Request((opened,), tuple(texts_given), (true,), attack, target,
+                    choice(goal, "goal", tuple(GOALS)), tuple(_models(models)),
+                    whole(seed, "seed", 0, MOST_SEED)).checked()
+    return Case(results_of(library(), asked, record=True), asked.captions[int(asked.true[0])], note)
 
 
-def evaluate(data: str | Path | Examples = "sample:photos", models: Sequence[str] = PAIR,
-             attacks: Sequence[str] = ("clean", "image"), limit: int | None = None, seed: int = 0,
-             keep: str | Path | None = None, **settings: Any) -> Evaluation:
+def _name(name: Any) -> str | None:
+    return None if name is None else text(name, "name")
+
+
+def _models(names: Any) -> list[str]:
+    """The models' names, all known; a listed one by its id."""
+    found = texts(plainly(names), "models")
+    cards = [library().card(name) for name in found]
+    known = library().cards()
+    ids = [card.id if card.id in known else name for card, name in zip(cards, found, strict=True)]
+    if not ids or len({card.id for card in cards}) < len(ids):
+        raise InputError("models must be one or more different names of models")
+    return ids
+
+
+def evaluate(data: Any = "sample:photos", models: Sequence[str] | str = PAIR,
+             attacks: Sequence[str] | str = ("clean", "image"), limit: Any = None,
+             seed: Any = 0, keep: str | Path | None = None, **settings: Any) -> Evaluation:
     """Accuracy of models on labelled pictures, clean and under attacks, with 95 % intervals.
 
-    data: a folder with one sub-folder a class, an archive, a .csv or .parquet file, or a set that
-    comes with the app ("sample:photos", "sample:emoji", "sample:emoji-kinds"). attacks: "clean",
-    kinds or registry names; each takes the settings that it has. keep: a folder from which the
-    same call goes on where it was ended. Raises InputError.
+    data: a folder with one sub-folder a class, an archive, a .csv or .parquet file, hf:NAME, a set
+    of the catalogue ("cifar10") or one that comes with the app ("sample:photos", "sample:emoji",
+    "sample:emoji-kinds"); a datasets.Dataset, a pandas DataFrame, a data set of torchvision such as
+    ImageFolder, or a list of (picture, class name). attacks: "clean", kinds or registry names; each
+    takes the settings that it has. keep: a folder from which the same call goes on where it was
+    ended. Raises InputError.
     """
-    chosen = evaluating.named_attacks(attacks, settings)
-    if isinstance(data, Examples):
-        examples = data
-    elif isinstance(data, str) and data.startswith("sample:"):
-        found = open_place(data, None, limit, seed, Path(tempfile.gettempdir()))
-        assert isinstance(found, Examples)
-        examples = found
-    else:
-        examples = read_examples(data, limit, seed)
-    return _end(evaluating.measure(library(), models, chosen, examples, seed,
+    chosen = evaluating.named_attacks(texts(plainly(attacks), "attacks"),
+                                      {k: plainly(v) for k, v in settings.items()})
+    names = _models(models)
+    most = None if limit is None else whole(plainly(limit), "limit", 1, 1_000_000_000)
+    start = whole(plainly(seed), "seed", 0, MOST_SEED)
+    examples = open_data(data, most, start, Path(tempfile.gettempdir()))
+    return _end(evaluating.measure(library(), names, chosen, examples, start,
                                    None if keep is None else Path(keep)))
 
 
@@ -175,8 +202,12 @@ def project(case: Case, projection: str = "plane", centre: bool = False, neighbo
     projection: "plane", through the clean point, the attacked one and the true caption, or "pca".
     The first call reads about 1,000 concepts on each model: seconds. Raises InputError.
     """
-    view = View(projection, 2, centre)
-    return _end(projecting.lay(library(), spaces(), case.results, view, neighbours))
+    if not isinstance(case, Case):
+        raise InputError("project takes the case that explorer.attack returned")
+    view = View(choice(projection, "projection", projecting.PROJECTIONS), 2,
+                truth(plainly(centre), "centre"))
+    near = whole(plainly(neighbours), "neighbours", 1, projecting.MOST_NEIGHBOURS)
+    return _end(projecting.lay(library(), spaces(), case.results, view, near))
 
 
 def _end(events: Iterator[Progress | T]) -> T:

@@ -113,12 +113,17 @@ class Service:
         if not captions and known is not None:
             captions = list(known.captions)
             true = known.true if true is None else true
-        target = text(values.get("target") or "", "target")
+        target: Any = values.get("target")
+        if isinstance(target, bool) or not isinstance(target, int | float):
+            target = text(target or "", "target")
+        else:
+            target = whole(target, "target", 0, 1_000_000)
         attack = make_attack(choice(values.get("kind", "image"), "kind", tuple(USUAL)),
                              _own(values.get("attack")), _settings(values.get("settings")))
         return Request(
             (self._picture(image),), tuple(texts(captions or [], "captions")),
-            (whole(0 if true is None else true, "true", 0, 1_000_000),), attack, target or None,
+            (0 if true is None else true if isinstance(true, str) else whole(
+                true, "true", 0, 1_000_000),), attack, None if target == "" else target,
             choice(values.get("goal", "classification"), "goal", tuple(GOALS)),
             listed_models(values.get("models"), self.library),
             whole(values.get("seed", 0), "seed", 0, MOST_SEED)).checked()

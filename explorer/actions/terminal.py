@@ -39,10 +39,12 @@ def device_named(name: str | None) -> str | None:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"there is no device '{name}': use cpu or cuda") from None
+        raise InputError(f"there is no device '{name}': use cpu, cuda or mps") from None
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError("this machine has no GPU of Apple's (mps): leave out --device")
     gpus = torch.cuda.device_count()
-    if device.type not in ("cpu", "cuda") or (device.index or 0) >= max(gpus, 1):
-        raise InputError(f"there is no device '{name}': use cpu or cuda")
+    if device.type not in ("cpu", "cuda", "mps") or (device.index or 0) >= max(gpus, 1):
+        raise InputError(f"there is no device '{name}': use cpu, cuda or mps")
     if device.type == "cuda" and not gpus:
         raise InputError("this machine has no GPU that PyTorch can use: leave out --device")
     return name

@@ -58,9 +58,11 @@ def truth(value: Any, name: str) -> bool:
 
 
 def choice(value: Any, name: str, choices: Sequence[str]) -> str:
-    if not isinstance(value, str) or value not in choices:
+    """One of the choices, which are in small letters, whatever the value's case."""
+    low = value.strip().lower() if isinstance(value, str) else ""
+    if low not in choices:
         raise InputError(f"{name} must be one of {', '.join(choices)}, not '{shown(value)}'")
-    return value
+    return low
 
 
 def mapping(value: Any, name: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -60,6 +60,15 @@ def row(model: str, attack: str, eps: float, hits: Tensor, seconds: float) -> Me
                round(seconds, 3))
 
 
+def judged(pairs: Pairs, same: Mapping[int, int]) -> Pairs:
+    """Without the images whose true caption is among `same`, those that the model cannot tell from
+    another one (`explorer.models.fast.padding.twins`)."""
+    if not same:
+        return pairs
+    kept = [i for i, label in enumerate(pairs.labels.tolist()) if label not in same]
+    return Pairs(pairs.images[kept], pairs.captions, pairs.labels[kept])
+
+
 def right(model: DualEncoder, pairs: Pairs) -> Tensor:
     """(N,) bool, on the CPU: whether each image finds its true caption."""
     with torch.no_grad():
@@ -112,9 +121,10 @@ def evaluate_row(model: DualEncoder, name: str, attack: Attack | None,
 def read_by(model: DualEncoder, result: Result) -> tuple[Reading, Reading]:
     """What another model says of a result's clean and adversarial pairs (transfer)."""
     images = torch.cat([result.images, result.adversarial_images])
-    if images.shape[-1] != model.size:
+    sides = model.frame.height, model.frame.width
+    if images.shape[-2:] != sides:
         images = torch.nn.functional.interpolate(
-            images, (model.size, model.size), mode="bicubic", antialias=True).clamp(0, 1)
+            images, sides, mode="bicubic", antialias=True).clamp(0, 1)
     with torch.no_grad():
         features = model.encode_image(images)
     n, rows = len(result.images), result.adversarial_captions

@@ -167,8 +167,8 @@ def stream_retrieval(
         raise InputError(f"a batch must have at least 1 image, not {batch}")
     began, fault = time.perf_counter(), ""
     parts: dict[int, _Part] = {}
-    batches = (data.chunks(model.size, batch, crew.part(-(-len(data) // batch))) if crew else
-               ((k, *one) for k, one in enumerate(data.pixels(model.size, batch))))
+    batches = (data.chunks(model.frame, batch, crew.part(-(-len(data) // batch))) if crew else
+               ((k, *one) for k, one in enumerate(data.pixels(model.frame, batch))))
     try:
         for number, places, images in batches:
             if places:

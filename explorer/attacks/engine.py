@@ -20,7 +20,8 @@ from explorer.attacks.objective import Objective
 from explorer.attacks.text.base import TextAttack, drift_loss
 from explorer.attacks.text.search import BestCaption, Encode, TextLoss, side_by_side
 from explorer.attacks.text.tokens import TokenSlopes
-from explorer.base.words import spans
+from explorer.base.errors import InputError
+from explorer.base.words import foreign, spans
 from explorer.data.pairs import Pairs
 from explorer.models.encoder import DualEncoder
 
@@ -42,7 +43,7 @@ Rows = tuple[tuple[str, ...], ...]
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """What an attack starts from. clean: (N, 3, S, S) on the device, clean_features: (N, D),
+    """What an attack starts from. clean: (N, 3, H, W) on the device, clean_features: (N, D),
     text: (K, D) features of the clean captions, aim: the goal with its labels."""
 
     model: DualEncoder
@@ -157,6 +158,9 @@ class Engine:
         """
         on, features = self.scene, (pictures or self.unchanged).features
         pairs, shared = on.pairs, attack.objective != "goal"
+        if attack.english_only and all(map(foreign, pairs.captions)):
+            raise InputError(f"{attack.title.partition(':')[0]} knows English words only, and no "
+                             "caption has one: use the attack character, which works on any script")
         k = len(pairs.captions)
         wanted = [tuple(range(k)) if attack.captions == "all" else pairs.truths(n)
                   for n in range(len(pairs))]
@@ -272,7 +276,8 @@ class Scaled(Objective):
 
 def rescaled(x: Tensor, scale: float) -> Tensor:
     """x resized by a factor and back to its size, bilinear, differentiable."""
-    side = max(1, round(x.shape[-1] * scale))
-    small = torch.nn.functional.interpolate(x, (side, side), mode="bilinear", align_corners=False)
+    height, width = (max(1, round(side * scale)) for side in x.shape[-2:])
+    small = torch.nn.functional.interpolate(x, (height, width), mode="bilinear",
+                                            align_corners=False)
     return torch.nn.functional.interpolate(small, x.shape[-2:], mode="bilinear",
                                            align_corners=False)

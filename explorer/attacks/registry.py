@@ -13,6 +13,7 @@ from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
 from explorer.attacks.text.base import TextAttack
 from explorer.attacks.text.classic import TEXT_ATTACKS
 from explorer.base.errors import InputError
+from explorer.models.naming import norm_named
 
 Attack = ImageAttack | TextAttack | JointAttack
 KINDS = ("image", "text", "joint")
@@ -58,6 +59,7 @@ def settings_of(attack: Attack) -> dict[str, Any]:
 def attack_of(kind: str, name: str, settings: Mapping[str, Any]) -> Attack:
     """The attack of a kind and registry name with these settings; entries that it does not have
     are left out. Raises InputError for unknown names and values outside the rules."""
+    kind, name = kind.lower(), registered(name)
     if kind not in KINDS:
         raise InputError(f"there is no kind of attack '{kind}'")
     if kind == "joint":
@@ -73,8 +75,18 @@ def attack_of(kind: str, name: str, settings: Mapping[str, Any]) -> Attack:
     return _make(found, values)
 
 
+def registered(name: str) -> str:
+    """An attack's name as the registries have it: "PGD", "MI_FGSM" and "Co Attack" are names."""
+    if name.lower().startswith(RECIPE):
+        return RECIPE + name[len(RECIPE):]
+    low = name.strip().lower()
+    return low if any(low in known for known in REGISTRIES.values()) else (
+        low.replace("_", "-").replace(" ", "-"))
+
+
 def kind_named(name: str) -> str:
     """The kind that a registry name belongs to. Raises InputError for an unknown one."""
+    name = registered(name)
     if name.startswith(RECIPE):
         return "text"
     for kind, registry in REGISTRIES.items():
@@ -91,8 +103,9 @@ def make_attack(kind: str, name: str | None = None, settings: Mapping[str, Any] 
 
     Raises InputError for anything else, settings that the attack does not have included.
     """
-    if kind not in KINDS:
-        raise InputError(f"kind must be image, text or joint, not '{kind}'")
+    if not isinstance(kind, str) or kind.strip().lower() not in KINDS:
+        raise InputError(f"kind must be one of image, text, joint, not '{str(kind)[:60]}'")
+    kind = kind.strip().lower()
     values = {k: parse_eps(v) if k in ("eps", "step") and v is not None else v
               for k, v in (settings or {}).items()}
     try:
@@ -123,7 +136,11 @@ def _class(kind: str, name: str) -> type[Any]:
 def _take(found: type[Any], settings: Mapping[str, Any], leave: tuple[str, ...] = (),
           ) -> dict[str, Any]:
     names = [f.name for f in fields(found) if f.name not in leave]
-    return {name: settings[name] for name in names if name in settings}
+    taken = {name: settings[name] for name in names if name in settings}
+    norm = taken.get("norm")
+    if isinstance(norm, str | int | float) and not isinstance(norm, bool):
+        taken["norm"] = norm_named(norm if isinstance(norm, str) else f"{norm:g}")  # 2, inf
+    return taken
 
 
 def _make(found: type[Any], values: dict[str, Any]) -> Attack:

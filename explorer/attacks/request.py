@@ -23,6 +23,7 @@ from explorer.base.errors import InputError
 from explorer.base.progress import Progress
 from explorer.data.pairs import Pairs, clean_captions, open_image, to_pixels
 from explorer.models.encoder import DualEncoder
+from explorer.models.fast.padding import check_captions
 from explorer.models.library import Library
 
 PAIR = ("pocket", "pocket-robust")
@@ -83,9 +84,9 @@ class Request:
             raise InputError(f"the attack {name_of(self.attack)} has no target, it only leads "
                              "away: choose separate or alternating")
 
-    def pairs(self, size: int) -> Pairs:
-        """Of a checked request, at a model's input size."""
-        images = torch.stack([to_pixels(_opened(one), size) for one in self.pictures])
+    def pairs(self, model: DualEncoder) -> Pairs:
+        """Of a checked request, at a model's input."""
+        images = torch.stack([to_pixels(_opened(one), model.frame) for one in self.pictures])
         return Pairs(images, self.captions, torch.tensor(self.true))
 
     def targets(self) -> torch.Tensor | None:
@@ -96,8 +97,13 @@ class Request:
                ) -> Iterator[Step | Result]:
         """A checked request on one model: Steps, and at last the Result. attack: in the place of
         the request's own, such as one half of it."""
-        return stream(attack or self.attack, model, self.pairs(model.size), self.goal,
-                      self.targets(), self.seed, record)
+        return stream(attack or self.attack, model, self.pairs(model), self.goal, self.targets(),
+                      self.seed, record)
+
+    def check_read(self, model: DualEncoder) -> None:
+        """Raises InputError where the model cannot tell the captions that count apart."""
+        counted = [int(one) for one in (*self.true, self.target) if one is not None]
+        check_captions(model.card.id, model.tokenize, self.captions, counted)
 
 
 def _opened(picture: Source) -> Image.Image:
@@ -105,27 +111,41 @@ def _opened(picture: Source) -> Image.Image:
     return picture
 
 
+def _number(value: int, captions: tuple[str, ...], name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < len(captions):
+        raise InputError(f"{name} must be a caption's number, 0 to {len(captions) - 1}, or its "
+                         f"text, not '{str(value)[:60]}'")
+    return value
+
+
+def _named(text: str, captions: tuple[str, ...]) -> tuple[str, int | None]:
+    """A caption, tidied, and its place; its case does not count where only one is alike."""
+    (said,) = clean_captions([text])
+    if said in captions:
+        return said, captions.index(said)
+    alike = [k for k, one in enumerate(captions) if one.casefold() == said.casefold()]
+    return said, alike[0] if len(alike) == 1 else None
+
+
 def _place(true: int | str, captions: tuple[str, ...]) -> int:
-    if isinstance(true, str):
-        (said,) = clean_captions([true])
-        if said not in captions:
-            raise InputError("mark one of the captions as the true one "
-                             f"('{said[:60]}' is not listed)")
-        return captions.index(said)
-    if not 0 <= true < len(captions):
-        raise InputError(f"true must be a caption's number, 0 to {len(captions) - 1}, not {true}")
-    return true
+    if not isinstance(true, str):
+        return _number(true, captions, "true")
+    said, place = _named(true, captions)
+    if place is not None:
+        return place
+    if said.isdecimal():
+        return _number(int(said), captions, "true")
+    raise InputError(f"mark one of the captions as the true one ('{said[:60]}' is not listed)")
 
 
 def _aim(target: int | str, captions: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
     """Captions with the target among them, and its number."""
-    if isinstance(target, str):
-        (said,) = clean_captions([target])
-        captions = captions if said in captions else clean_captions([*captions, said])
-        return captions, captions.index(said)
-    if not 0 <= target < len(captions):
-        raise InputError(f"the target's number must be 0 to {len(captions) - 1}, not {target}")
-    return captions, target
+    if not isinstance(target, str):
+        return captions, _number(target, captions, "target")
+    said, place = _named(target, captions)
+    if place is not None:
+        return captions, place
+    return clean_captions([*captions, said]), len(captions)
 
 
 def answer(library: Library, request: Request, record: bool = False, device: str | None = None,
@@ -136,6 +156,7 @@ def answer(library: Library, request: Request, record: bool = False, device: str
     for name in asked.models:
         yield Progress(f"Opening {name} …")
         model = library.load(name, device)
+        asked.check_read(model)
         for event in asked.events(model, record):
             if isinstance(event, Step):
                 yield step_of(event, name)

@@ -66,7 +66,7 @@ class Result:
     captions scored for it; refused, tried: candidate captions that a constraint ruled out, of
     how many. frames: (F, 3, S, S) of image 0, clean first, attacked last, with frame_captions,
     its true caption at the time, and their readings in trail; frame_steps: the step each was
-    taken after.
+    taken after. notes: what a person should know of the captions, in sentences.
     """
 
     model: str
@@ -101,6 +101,7 @@ class Result:
     frame_steps: tuple[int, ...] = ()
     trail: Reading | None = None
     versions: dict[str, str] = field(default_factory=versions)
+    notes: tuple[str, ...] = ()
 
     @property
     def image_cosine(self) -> Tensor:

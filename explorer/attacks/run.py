@@ -23,6 +23,7 @@ from explorer.attacks.text.base import TextAttack
 from explorer.base.errors import InputError
 from explorer.data.pairs import Pairs
 from explorer.models.encoder import DualEncoder
+from explorer.models.fast.padding import caption_notes
 
 
 def check_targets(targets: Tensor | None, pairs: Pairs) -> None:
@@ -118,8 +119,15 @@ def _measure(on: _Asked, pictures: Pictures, wording: Wording, log: Log) -> Resu
         linf_255=(moved * 255).abs().flatten(1).amax(1).round(),
         l2=moved.flatten(1).norm(dim=1), queries=log.queries, tried=log.tried,
         refused=log.refused, seconds=time.perf_counter() - on.began,
-        **_trail(scene, pictures, wording, log),
+        **_trail(scene, pictures, wording, log), notes=tuple(_notes(scene)),
     )
+
+
+def _notes(scene: Scene) -> list[str]:
+    """Of the model itself, and of captions that it does not read to their end."""
+    tokenize = getattr(scene.model, "tokenize", None)
+    return [*getattr(scene.model, "notes", ()),
+            *caption_notes(scene.model.card.id, tokenize, scene.pairs.captions)]
 
 
 def _trail(scene: Scene, pictures: Pictures, wording: Wording, log: Log) -> dict[str, Any]:

@@ -7,7 +7,10 @@ import torch
 
 def device_and_dtype(device: str | None = None) -> tuple[torch.device, torch.dtype | None]:
     """The best device, and the dtype in which attack steps may run there (None: float32)."""
-    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else
+                                     "mps" if torch.backends.mps.is_available() else "cpu"))
+    if chosen.type == "mps":
+        return chosen, None
     if chosen.type == "cuda":
         # Never float16: without loss scaling, gradients of pixels underflow to zero there, and
         # attacks look weaker than they are.
@@ -25,5 +28,7 @@ def describe_device() -> str:
     fast = f", {str(dtype).removeprefix('torch.')} attack steps" if dtype else ""
     if device.type == "cuda":
         return f"GPU {torch.cuda.get_device_name(device)}{fast}"
+    if device.type == "mps":
+        return "Apple's GPU (mps); what PyTorch lacks there runs on the processor"
     threads = torch.get_num_threads()
     return f"CPU, {threads} thread{'s' if threads > 1 else ''}{fast}"

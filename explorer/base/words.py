@@ -1,7 +1,8 @@
 """Words of a caption and differences between captions, in any script; standard library and numpy.
 
-A word is a run of letters, digits and the marks on them, with single apostrophes, hyphens or
-joiners allowed inside; everything else is left as it is. Positions count Unicode code points.
+A word is a run of letters, digits and the marks on them, with single apostrophes, hyphens, joiners
+or "&" allowed inside ("R&D"), and the dots of abbreviations ("U.S.A.", "p.m.") and of numbers
+("3.5"); everything else is left as it is. Positions count Unicode code points.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 from explorer.base.errors import InputError
 from explorer.base.nltk_data import FOLDER
 
-# Apostrophes, hyphens, soft hyphen, zero-width (non-)joiner; part of a word only between letters.
-INNER = frozenset("'\u2019\u02bc-\u2010\u2011\u00ad\u200c\u200d")
+# Apostrophes, hyphens, soft hyphen, zero-width (non-)joiner, &; part of a word between letters.
+INNER = frozenset("'\u2019\u02bc-\u2010\u2011\u00ad\u200c\u200d&")
 TEMPLATE = """photo photos photograph photographs picture pictures image images pic pics snapshot
     shot drawing painting sketch rendering cartoon art origami sculpture tattoo view scene close-up
     closeup cropped blurry bright dark type kind jpeg"""
@@ -49,13 +50,29 @@ def _is_letter(char: str) -> bool:
     return char.isalnum() or unicodedata.category(char)[0] == "M"
 
 
+def _alone(text: str, i: int) -> bool:
+    """Whether a letter has no other one right beside it."""
+    return text[i].isalpha() and not any(
+        0 <= k < len(text) and _is_letter(text[k]) for k in (i - 1, i + 1))
+
+
+def _joins(text: str, start: int, i: int) -> bool:
+    """Whether the sign at i belongs to the word that began at start."""
+    char, before = text[i], text[i - 1]
+    if i + 1 < len(text) and _is_letter(after := text[i + 1]):
+        if char in INNER:
+            return _is_letter(before)
+        if char in ".," and before.isdigit() and after.isdigit():
+            return char == "." or (text[i + 1 : i + 4].isdigit() and len(text[i + 1 : i + 4]) == 3)
+        return char == "." and _alone(text, i - 1) and _alone(text, i + 1)
+    return char == "." and "." in text[start:i] and _alone(text, i - 1)
+
+
 def spans(text: str) -> list[Span]:
     """The words of a text from left to right, with their places."""
     found, start, n = [], None, len(text)
     for i, char in enumerate(text):
-        inside = _is_letter(char) or (
-            start is not None and char in INNER and i + 1 < n and _is_letter(text[i + 1])
-            and text[i - 1] not in INNER)
+        inside = _is_letter(char) or (start is not None and _joins(text, start, i))
         if inside and start is None:
             start = i
         elif not inside and start is not None:
@@ -222,6 +239,16 @@ def stop_words() -> frozenset[str]:
 
 def is_stop(word: str) -> bool:
     return word.lower() in stop_words()
+
+
+def english(word: str) -> bool:
+    """Whether a word has a letter of English; nothing more is known of it here."""
+    return any(c.isascii() and c.isalpha() for c in word)
+
+
+def foreign(text: str) -> bool:
+    """Whether a text has letters, and none of English."""
+    return any(c.isalpha() for c in text) and not english(text)
 
 
 def class_words(captions: Sequence[str]) -> tuple[frozenset[str], ...]:

@@ -1,7 +1,7 @@
 """Images and captions as the rest of the library takes them.
 
-A picture of any kind becomes (3, S, S) pixels in [0, 1] on the 8-bit grid, at the model's own
-input size, here and nowhere else; attacks start from that.
+A picture of any kind becomes (3, H, W) pixels in [0, 1] on the 8-bit grid, at the model's own
+input size, here and in `explorer.base.framing` and nowhere else; attacks start from that.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from explorer.base.errors import InputError
+from explorer.base.framing import Size, to_pixels
 from explorer.base.settings import Settings, current
 from explorer.data.formats import FORMATS, is_heif, kind_of, know_heif, without_texts
+
+__all__ = ["Pairs", "Size", "clean_captions", "one_pair", "open_image", "to_image",
+           "to_pixels"]
 
 # The defaults; a server may set others (explorer/base/settings.py), and those count.
 MAX_PIXELS = Settings.pixels
@@ -130,15 +134,6 @@ def _tile_to_rgb(image: Image.Image, top: float) -> Image.Image:
     return image.convert("RGB")
 
 
-def to_pixels(image: Image.Image, size: int) -> Tensor:
-    """Centre square, resized with bicubic filtering -> (3, size, size) in [0, 1], 8-bit grid."""
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    box = (left, top, left + side, top + side)
-    small = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
-    return torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
-
-
 def to_image(pixels: Tensor) -> Image.Image:
     """(3, H, W) in [0, 1] on the 8-bit grid -> the picture, exactly."""
     levels = (pixels.detach().cpu() * 255).round().to(torch.uint8)
@@ -181,7 +176,7 @@ def clean_captions(captions: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """N images against K captions. images: (N, 3, S, S) in [0, 1] on the 8-bit grid;
+    """N images against K captions. images: (N, 3, H, W) in [0, 1] on the 8-bit grid;
     labels: (N,) index of each image's true caption; sets: where an image has several true
     captions, the indices of all of them."""
 
@@ -192,7 +187,7 @@ class Pairs:
 
     def __post_init__(self) -> None:
         if self.images.dim() != 4 or self.images.shape[1] != 3:
-            raise InputError("images must have the shape (N, 3, S, S)")
+            raise InputError("images must have the shape (N, 3, H, W)")
         if not bool(((self.images >= 0) & (self.images <= 1)).all()):
             raise InputError("image values must lie between 0 and 1")
         if bool(((self.images * 255) - (self.images * 255).round()).abs().gt(1e-3).any()):
@@ -214,6 +209,6 @@ class Pairs:
         return len(self.images)
 
 
-def one_pair(image: Image.Image, captions: Sequence[str], label: int, size: int) -> Pairs:
+def one_pair(image: Image.Image, captions: Sequence[str], label: int, size: Size) -> Pairs:
     """A single picture and its captions at a model's input size."""
     return Pairs(to_pixels(image, size)[None], clean_captions(captions), torch.tensor([label]))

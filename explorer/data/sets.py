@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from explorer.base.errors import InputError
+from explorer.base.framing import Size, frame_of
 from explorer.data.columns import Given
 from explorer.data.containers import Report, name_of
 from explorer.data.hub import PREFIX, open_hub
@@ -49,8 +50,8 @@ class Drawn:
         """What was left out of the set before the draw and while it was read."""
         return self.source.report
 
-    def pixels(self, size: int, batch: int) -> Iterator[tuple[list[int], Tensor]]:
-        """(places among the drawn, (n, 3, size, size)), decoded one batch at a time.
+    def pixels(self, size: Size, batch: int) -> Iterator[tuple[list[int], Tensor]]:
+        """(places among the drawn, (n, 3, H, W)), decoded one batch at a time.
 
         Raises InputError at the end when not one picture could be read.
         """
@@ -82,9 +83,9 @@ class Drawn:
         """What to say when not one picture could be read."""
         return f"none of the {len(self)} images of {self.name} can be read"
 
-    def chunks(self, size: int, batch: int, numbers: Sequence[int],
+    def chunks(self, size: Size, batch: int, numbers: Sequence[int],
                ) -> Iterator[tuple[int, list[int], Tensor]]:
-        """(number, places that can be read, (n, 3, size, size)) of stretches of `batch` places.
+        """(number, places that can be read, (n, 3, H, W)) of stretches of `batch` places.
 
         numbers: which stretches, rising; number 0 begins with place 0. Unlike those of `pixels`,
         their limits do not depend on which pictures can be read.
@@ -101,7 +102,9 @@ class Drawn:
                 except InputError:
                     continue
                 places.append(place)
-            yield number, places, torch.stack(held) if held else torch.empty(0, 3, size, size)
+            frame = frame_of(size)
+            yield number, places, torch.stack(held) if held else torch.empty(
+                0, 3, frame.height, frame.width)
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,8 @@ class Examples(Drawn):
 
     labels: tuple[int, ...]
 
-    def batches(self, size: int, batch: int = 32) -> Iterator[Pairs]:
-        """Pairs of at most `batch` pictures, (n, 3, size, size), decoded one batch at a time.
+    def batches(self, size: Size, batch: int = 32) -> Iterator[Pairs]:
+        """Pairs of at most `batch` pictures, (n, 3, H, W), decoded one batch at a time.
 
         Raises InputError at the end when not one picture could be read.
         """

@@ -76,13 +76,13 @@ class Bench:
         chosen = photo(asked.photo)
         extra = clean_captions([asked.extra]) if asked.extra.strip() else ()
         captions = tuple(dict.fromkeys([*chosen.captions, *extra]))
-        return one_pair(open_image(chosen.path), captions, chosen.true, model.size)
+        return one_pair(open_image(chosen.path), captions, chosen.true, model.frame)
 
     def several(self, first: str, count: int, model: DualEncoder) -> Pairs:
         """`count` photos, the given one first, each against all captions of them all."""
         order = [photo(first), *(p for p in photos().values() if p.id != first)][:count]
         captions = tuple(dict.fromkeys(c for p in order for c in p.captions))
-        each = [one_pair(open_image(p.path), p.captions, p.true, model.size) for p in order]
+        each = [one_pair(open_image(p.path), p.captions, p.true, model.frame) for p in order]
         labels = torch.tensor([captions.index(p.captions[p.true]) for p in order])
         return Pairs(torch.cat([pair.images for pair in each]), captions, labels)
 

@@ -15,6 +15,7 @@ from explorer.analysis.metrics import read_by
 from explorer.attacks.engine import Step
 from explorer.attacks.image.classic import FGSM, PGD, ImageAttack, Noise, Square
 from explorer.attacks.result import Result
+from explorer.base.framing import Frame
 from explorer.data.pairs import Pairs, to_image, to_pixels
 from explorer.lessons.bench import Asked, Bench, Count
 from explorer.lessons.pixels import Demo, pgd
@@ -52,7 +53,7 @@ def squeezed(images: Tensor, quality: int) -> Tensor:
     for pixels in images:
         buffer = io.BytesIO()
         to_image(pixels).save(buffer, "JPEG", quality=quality)
-        rows.append(to_pixels(Image.open(buffer).convert("RGB"), pixels.shape[-1]))
+        rows.append(to_pixels(Image.open(buffer).convert("RGB"), Frame(*pixels.shape[1:])))
     return torch.stack(rows)
 
 

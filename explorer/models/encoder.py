@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from explorer.base.device import device_and_dtype
 from explorer.base.errors import InputError
+from explorer.base.framing import Size, frame_of
 from explorer.base.memory import Room
 from explorer.base.settings import current
 from explorer.models.cards import Card
@@ -27,14 +28,15 @@ TEXT_CACHE = 20_000
 class DualEncoder:
     """A CLIP model with its weights frozen, its normalisation inside, and eval mode set.
 
-    Attributes: card; size: input side in pixels; scale: exp(logit scale); dim: feature size.
+    Attributes: card; frame: its input in pixels and how a picture is cut to it; scale: exp(logit
+    scale); dim: feature size.
     """
 
     def __init__(
         self, clip: nn.Module, tokenize: Callable[[list[str]], Tensor], card: Card,
-        size: int, mean: Sequence[float], std: Sequence[float], device: str | None = None,
+        size: Size, mean: Sequence[float], std: Sequence[float], device: str | None = None,
     ) -> None:
-        self.card, self.size, self.tokenize = card, size, tokenize
+        self.card, self.frame, self.tokenize = card, frame_of(size), tokenize
         self.device, self.fast_dtype = device_and_dtype(device)
         self.clip = clip.eval().requires_grad_(False).to(self.device)
         attention.speed_up(self.clip)
@@ -48,9 +50,15 @@ class DualEncoder:
         self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
         self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
         self._compiled: Callable[[Tensor], Tensor] | None = None
+        self.notes: tuple[str, ...] = ()  # what its user should know, in sentences
         self.scale = float(self.clip.logit_scale.exp())  # type: ignore[operator]
         self._texts: OrderedDict[tuple[str, bool], Tensor] = OrderedDict()
         self.dim = self.encode_text(["a photo"]).shape[1]
+
+    @property
+    def size(self) -> int:
+        """The input's height in pixels, which is the width too unless `frame` is not square."""
+        return self.frame.height
 
     @cached_property
     def fingerprint(self) -> str:
@@ -66,7 +74,8 @@ class DualEncoder:
         settings say so: not for a model that is to be trained. Raises InputError."""
         from explorer.models.fast.convolution import fold_norms
 
-        probe = torch.linspace(0, 1, 3 * self.size**2).reshape(1, 3, self.size, self.size)
+        height, width = self.frame.height, self.frame.width
+        probe = torch.linspace(0, 1, 3 * height * width).reshape(1, 3, height, width)
         if any(isinstance(m, nn.BatchNorm2d) for m in self.clip.modules()):
             _ = self.fingerprint  # of the weights as they are on disk
             with torch.no_grad():
@@ -89,7 +98,7 @@ class DualEncoder:
         return torch.autocast(self.device.type, self.fast_dtype)
 
     def encode_image(self, pixels: Tensor, fast: bool = False) -> Tensor:
-        """(N, 3, size, size) in [0, 1] -> (N, dim) unit float32 features; differentiable.
+        """(N, 3, H, W) in [0, 1] -> (N, dim) unit float32 features; differentiable.
 
         fast: run in the device's low precision; attacks step with it, scores never use it. Where
         memory runs out, the batch is read in parts, but for a gradient: that is for `attack_room`.

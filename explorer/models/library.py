@@ -15,12 +15,13 @@ from explorer.base.errors import InputError
 from explorer.base.paths import ASSETS
 from explorer.models.cards import Card, card_of, card_of_folder, read_json
 from explorer.models.encoder import DualEncoder
+from explorer.models.naming import card_among, own_card
 
 
 class Library:
     """All models that can be asked for by id, and those already loaded (at most `keep`).
 
-    listed_only: refuse local-dir:FOLDER unless it is listed, where strangers do the asking.
+    listed_only: refuse folders and addresses that are not listed, where strangers do the asking.
     """
 
     def __init__(self, folders: Sequence[Path] = (), assets: Path = ASSETS, keep: int = 4,
@@ -55,16 +56,16 @@ class Library:
         return found
 
     def card(self, name: str) -> Card:
-        """The card of an id, or of local-dir:FOLDER. Raises InputError for anything else."""
-        if name.startswith("local-dir:") and not self.listed_only:
-            return card_of_folder(Path(name.removeprefix("local-dir:")).expanduser().resolve())
-        cards = self.cards()
-        if name not in cards:
-            for root in [self.assets / "models", *self.folders]:
-                if name == Path(name).name and (root / name / "open_clip_config.json").is_file():
-                    return card_of_folder(root / name)  # says what is wrong with it
-            raise InputError(f"there is no model '{name[:200]}'; known are {', '.join(cards)}")
-        return cards[name]
+        """The card of an id, or, unless `listed_only`, of a folder, hf-hub:NAME,
+        open_clip:ARCHITECTURE:TAG or transformers:NAME. Raises InputError for anything else."""
+        cards, name = self.cards(), name.strip()
+        if name in cards:
+            return cards[name]
+        for root in [self.assets / "models", *self.folders]:
+            if name == Path(name).name and (root / name / "open_clip_config.json").is_file():
+                return card_of_folder(root / name)  # says what is wrong with it
+        own = None if self.listed_only else own_card(name)
+        return own or card_among(name, cards)
 
     def pairs(self) -> list[tuple[str, str]]:
         """(standard, robust) ids that belong together, embedded first."""
@@ -76,7 +77,7 @@ class Library:
         return [name for name, _ in list(self._loaded)]
 
     def load(self, name: str, device: str | None = None) -> DualEncoder:
-        """The model of an id or local-dir:FOLDER, loaded once and kept; safe between threads."""
+        """The model of a name that `card` takes, loaded once and kept; safe between threads."""
         with self._lock:
             key = (name, device)
             if key not in self._loaded:

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from explorer.base import hub
+from explorer.base.device import device_and_dtype
 from explorer.base.errors import InputError
+from explorer.base.framing import Intake, read_intake
 from explorer.base.memory import out_of_memory
 from explorer.models.cards import Card, read_json
 from explorer.models.encoder import DualEncoder
@@ -27,41 +29,65 @@ PICKLED = ("open_clip_pytorch_model.bin", "pytorch_model.bin")
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
              "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model")
 TOKENIZER_OPTIONS = {"clean", "strip_sep_token", "language"}
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "spiece.model", "vocab.txt",
+                   "vocab.json", "sentencepiece.bpe.model")
+Opened = tuple[Any, Callable[[list[str]], Tensor], Intake]
 
 
 def open_model(card: Card, device: str | None = None) -> DualEncoder:
     """Loads the model of a card. Raises InputError with one sentence when it cannot."""
+    from explorer.models.transformers_clip import open_transformers
+
     scheme, _, rest = card.source.partition(":")
-    openers: dict[str, Callable[[str], tuple[Any, ...]]] = {
+    openers: dict[str, Callable[[str], Opened]] = {
         "local-dir": lambda r: _open_folder(Path(r), checksum=card.sha256),
         "hf-hub": _open_hub,
         "open_clip": _open_tag,
-        "transformers": _open_transformers,
+        "transformers": open_transformers,
     }
     if scheme not in openers:
         raise InputError(f"the model '{card.id}' has an unknown kind of source '{scheme}'")
-    clip, tokenize, size, mean, std = openers[scheme](rest)
+    clip, tokenize, intake = openers[scheme](rest)
     if any(v.is_floating_point() and not bool(torch.isfinite(v).all())
            for v in clip.state_dict().values()):
         raise InputError(f"the weights of {card.id} hold values that are not finite")
-    try:
-        model = DualEncoder(clip, tokenize, card, size, mean, std, device)
-        with torch.no_grad():
-            image = model.encode_image(torch.zeros(1, 3, size, size))
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        if out_of_memory(error):
-            raise
-        raise InputError(f"the model {card.id} loads but does not run: {_first_line(error)}"
-                         ) from None
+    model = _tried(clip, tokenize, intake, card, device)
+    with torch.no_grad():
+        image = model.encode_image(torch.zeros(1, 3, intake.frame.height, intake.frame.width))
     if image.shape[1] != model.dim:
         raise InputError(f"the two towers of {card.id} do not meet: image features have "
                          f"{image.shape[1]} numbers, text features {model.dim}")
     return model
 
 
-def _first_line(error: Exception) -> str:
+def _tried(clip: Any, tokenize: Callable[[list[str]], Tensor], intake: Intake, card: Card,
+           device: str | None) -> DualEncoder:
+    """The model after one look and one gradient; on the processor where Apple's GPU lacks
+    something that it needs, which its `notes` say."""
+    frame = intake.frame
+    try:
+        model = DualEncoder(clip, tokenize, card, frame, intake.mean, intake.std, device)
+        if model.device.type == "mps":
+            probe = torch.zeros(1, 3, frame.height, frame.width, requires_grad=True)
+            model.encode_image(probe).sum().backward()
+        with torch.no_grad():
+            model.encode_image(torch.zeros(1, 3, frame.height, frame.width))
+        return model
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError,
+            NotImplementedError) as error:
+        if out_of_memory(error):
+            raise
+        if device_and_dtype(device)[0].type != "mps":
+            raise InputError(f"the model {card.id} loads but does not run: {first_line(error)}"
+                             ) from None
+        why = first_line(error)
+    model = _tried(clip.to("cpu"), tokenize, intake, card, "cpu")
+    model.notes = (f"{card.id} runs on the processor: Apple's GPU (mps) lacks what it needs "
+                   f"({why}).",)
+    return model
+
+
+def first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:160]
 
@@ -72,25 +98,15 @@ def sha256_of(path: Path) -> str:
 
 
 def _open_folder(folder: Path, allow_pickle: bool = False, checksum: str | None = None,
-                 ) -> tuple[Any, ...]:
+                 ) -> Opened:
     if not folder.is_dir():
         raise InputError(f"there is no model folder {folder.name}")
     config = read_json(folder / CONFIG)
     weights = _read_weights(folder, allow_pickle, checksum)
-    clip, tokenize = _build(config, folder)
-    _load_strictly(clip, weights, folder.name)
-    size = clip.visual.image_size
-    size = size[0] if isinstance(size, (tuple, list)) else size
-    pre = config.get("preprocess_cfg") or {}
-    if not isinstance(pre, dict):
-        raise InputError(f"preprocess_cfg of {folder.name} is no JSON object")
-    mean, std = pre.get("mean", CLIP_MEAN), pre.get("std", CLIP_STD)
-    numbers = [v for part in (mean, std) for v in (part if isinstance(part, (list, tuple)) else [])]
-    if len(numbers) != 6 or len(mean) != 3 or not all(
-            isinstance(v, (int, float)) for v in numbers) or min(std) <= 0:
-        raise InputError(f"preprocess_cfg of {folder.name} needs a mean and a std of three "
-                         "numbers each, std above 0")
-    return clip, tokenize, size, mean, std
+    clip, tokenize = build(config, folder)
+    load_strictly(clip, weights, folder.name)
+    intake = read_intake(clip.visual.image_size, config.get("preprocess_cfg"), folder.name)
+    return clip, tokenize, intake
 
 
 def _read_weights(folder: Path, allow_pickle: bool, checksum: str | None) -> dict[str, Tensor]:
@@ -106,7 +122,7 @@ def _read_weights(folder: Path, allow_pickle: bool, checksum: str | None) -> dic
                 return load_file(folder / name)
             except (SafetensorError, OSError) as error:
                 raise InputError(f"the weights of {folder.name} are damaged: "
-                                 f"{_first_line(error)}") from None
+                                 f"{first_line(error)}") from None
     pickled = [folder / name for name in PICKLED if (folder / name).is_file()]
     pickled += sorted(p for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".ckpt"))
     if pickled and not allow_pickle:
@@ -121,13 +137,13 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 - unpickling fails in many ways
-        raise InputError(f"cannot open {path.name}: {_first_line(error)}") from None
+        raise InputError(f"cannot open {path.name}: {first_line(error)}") from None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(f"{path.name} holds no plain table of weights")
     return state
 
 
-def _without_sklearn() -> None:
+def without_sklearn() -> None:
     """transformers imports scikit-learn for a way to write text that no CLIP has: one second of
     each start. A release without this switch imports it all the same."""
     from transformers.utils import import_utils
@@ -135,23 +151,15 @@ def _without_sklearn() -> None:
     import_utils._sklearn_available = False
 
 
-def _build(config: dict[str, Any], folder: Path) -> tuple[Any, Callable[[list[str]], Tensor]]:
+def build(config: dict[str, Any], folder: Path) -> tuple[Any, Callable[[list[str]], Tensor]]:
     """The model with random weights, and its tokenizer; open_clip's config format."""
-    _without_sklearn()
-    import open_clip
-    from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
-
+    without_sklearn()
     try:
         cfg = dict(config["model_cfg"])
         text, vision = dict(cfg["text_cfg"]), dict(cfg["vision_cfg"])
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{CONFIG} of {folder.name} has no model_cfg with a vision_cfg and a "
                          "text_cfg") from None
-    custom = cfg.pop("custom_text", False) or "hf_model_name" in text
-    options = text.get("tokenizer_kwargs") or {}
-    if not isinstance(options, dict) or not options.keys() <= TOKENIZER_OPTIONS:
-        raise InputError(f"tokenizer_kwargs of {folder.name} may only set "
-                         f"{', '.join(sorted(TOKENIZER_OPTIONS))}")
     try:
         if "hf_model_name" in text:
             if (folder / "config.json").is_file():
@@ -161,19 +169,50 @@ def _build(config: dict[str, Any], folder: Path) -> tuple[Any, Callable[[list[st
         if "timm_model_name" in vision:
             vision["timm_model_pretrained"] = False  # ours follow, and nothing is fetched
         cfg["text_cfg"], cfg["vision_cfg"] = text, vision
-        clip = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**cfg)
-        options = {"context_length": text.get("context_length", 77), **options}
-        if "hf_tokenizer_name" in text:
-            local = any((folder / f).is_file() for f in ("tokenizer.json", "tokenizer_config.json"))
-            tokenize: Any = HFTokenizer(str(folder) if local else text["hf_tokenizer_name"],
-                                        tokenizer_mode=text.get("tokenizer_mode"),
-                                        trust_remote_code=False, **options)
-        else:
-            tokenize = SimpleTokenizer(**options)
+        clip = model_class(cfg)(**{k: v for k, v in cfg.items() if k != "custom_text"})
     except Exception as error:  # noqa: BLE001 - a config can be wrong in any way
         raise InputError(f"{CONFIG} of {folder.name} does not describe a model that "
-                         f"open_clip can build: {_first_line(error)}") from None
-    return clip, tokenize
+                         f"open_clip can build: {first_line(error)}") from None
+    return clip, _tokenizer(text, folder)
+
+
+def model_class(cfg: dict[str, Any]) -> Any:
+    """open_clip's class for a model_cfg, by its own rule (factory.create_model)."""
+    import open_clip
+
+    if not (cfg.get("custom_text") or "hf_model_name" in cfg.get("text_cfg", {})):
+        return open_clip.CLIP
+    return open_clip.CoCa if "multimodal_cfg" in cfg else open_clip.CustomTextCLIP
+
+
+def _tokenizer(text: dict[str, Any], folder: Path) -> Callable[[list[str]], Tensor]:
+    """The tokenizer of a text_cfg, from the folder where it is there, else by its name."""
+    from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+
+    options = text.get("tokenizer_kwargs") or {}
+    if not isinstance(options, dict) or not options.keys() <= TOKENIZER_OPTIONS:
+        raise InputError(f"tokenizer_kwargs of {folder.name} may only set "
+                         f"{', '.join(sorted(TOKENIZER_OPTIONS))}")
+    options = {"context_length": text.get("context_length", 77), **options}
+    name = text.get("hf_tokenizer_name") or text.get("hf_model_name")
+    found: Any
+    try:
+        if not name:
+            found = SimpleTokenizer(**options)
+        else:
+            local = any((folder / f).is_file() for f in TOKENIZER_FILES)
+            found = HFTokenizer(str(folder) if local else name, trust_remote_code=False,
+                                tokenizer_mode=text.get("tokenizer_mode"), **options)
+    except Exception as error:  # noqa: BLE001 - as above
+        if not name or local:
+            raise InputError(f"the tokenizer of {folder.name} cannot be opened: "
+                             f"{first_line(error)}") from None
+        raise InputError(
+            f"{folder.name} has no tokenizer, and {name} is not to be had from here: add its "
+            "tokenizer.json and tokenizer_config.json to the folder (and special_tokens_map.json "
+            "where there is one)") from None
+    tokenize: Callable[[list[str]], Tensor] = found
+    return tokenize
 
 
 def _refuse_code(name: str) -> None:
@@ -184,7 +223,7 @@ def _refuse_code(name: str) -> None:
         raise ValueError("its text tower brings code of its own")
 
 
-def _load_strictly(clip: nn.Module, weights: dict[str, Tensor], name: str) -> None:
+def load_strictly(clip: nn.Module, weights: dict[str, Tensor], name: str) -> None:
     """Every tensor present and of the right shape; float32 in memory."""
     ours = clip.state_dict()
     fixed = {"text.transformer.embeddings.position_ids"}  # a constant that some releases save
@@ -193,6 +232,8 @@ def _load_strictly(clip: nn.Module, weights: dict[str, Tensor], name: str) -> No
     wrong = [k for k in ours if k in weights and ours[k].shape != weights[k].shape]
     if missing or extra or wrong:
         example = (missing or extra or wrong)[0]
+        if not missing and not extra:
+            example += f", {tuple(weights[example].shape)} instead of {tuple(ours[example].shape)}"
         raise InputError(f"the weights of {name} are for another architecture: {len(missing)} "
                          f"tensors missing, {len(extra)} unknown, {len(wrong)} of another shape "
                          f"(such as {example})")
@@ -200,12 +241,12 @@ def _load_strictly(clip: nn.Module, weights: dict[str, Tensor], name: str) -> No
                          strict=False)
 
 
-def _unreachable(name: str, error: Exception) -> InputError:
+def unreachable(name: str, error: Exception) -> InputError:
     return InputError(f"cannot fetch the model {name}: the hub is not reachable from here or does "
-                      f"not have it ({_first_line(error)})")
+                      f"not have it ({first_line(error)})")
 
 
-def _open_hub(name: str) -> tuple[Any, ...]:
+def _open_hub(name: str) -> Opened:
     from huggingface_hub import snapshot_download
 
     hub.require(name, CONFIG)
@@ -214,57 +255,26 @@ def _open_hub(name: str) -> tuple[Any, ...]:
         if not any((Path(folder) / f).is_file() for f in SAFE):
             folder = snapshot_download(name, allow_patterns=["*.json", "*.txt", *PICKLED])
     except Exception as error:  # noqa: BLE001 - requests, hub and OS errors share no base
-        raise _unreachable(name, error) from None
+        raise unreachable(name, error) from None
     return _open_folder(Path(folder), allow_pickle=True)
 
 
-def _open_tag(rest: str) -> tuple[Any, ...]:
+def _open_tag(rest: str) -> Opened:
     import open_clip
 
     architecture, _, tag = rest.partition(":")
-    stored = open_clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "").strip("/")
+    said = open_clip.get_pretrained_cfg(architecture, tag)
+    quick = bool(said.get("quick_gelu", False))  # open_clip only warns where the two differ
+    if said and not quick and (open_clip.get_model_config(architecture) or {}).get("quick_gelu"):
+        raise InputError(f"the weights {tag} were not trained with QuickGELU: name them "
+                         f"open_clip:{architecture.removesuffix('-quickgelu')}:{tag}")
+    stored = said.get("hf_hub", "").strip("/")
     if stored:
         hub.require(stored, SAFE[0])
     try:
-        clip = open_clip.create_model(architecture, pretrained=tag, require_pretrained=True)
+        clip = open_clip.create_model(architecture, pretrained=tag, require_pretrained=True,
+                                      force_quick_gelu=quick)
     except Exception as error:  # noqa: BLE001 - as above
-        raise _unreachable(rest, error) from None
+        raise unreachable(rest, error) from None
     pre = clip.visual.preprocess_cfg
-    size = pre["size"] if isinstance(pre["size"], int) else pre["size"][0]
-    return clip, open_clip.get_tokenizer(architecture), size, pre["mean"], pre["std"]
-
-
-class _TransformersCLIP(nn.Module):
-    """transformers' CLIPModel behind the two methods of open_clip's."""
-
-    any_length = True  # of captions; the tokens are open_clip's, padded with 0
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model, self.visual, self.logit_scale = model, model.vision_model, model.logit_scale
-
-    def encode_image(self, x: Tensor) -> Tensor:
-        y: Tensor = self.model.get_image_features(pixel_values=x)
-        return y
-
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        y: Tensor = self.model.get_text_features(input_ids=tokens)
-        return y
-
-
-def _open_transformers(name: str) -> tuple[Any, ...]:
-    from open_clip.tokenizer import SimpleTokenizer
-    from transformers import CLIPModel
-
-    if not Path(name).is_dir():
-        hub.require(name, "config.json")
-    try:
-        model, report = CLIPModel.from_pretrained(
-            name, use_safetensors=True, output_loading_info=True)
-    except Exception as error:  # noqa: BLE001 - as above
-        raise _unreachable(name, error) from None
-    if report["missing_keys"] or report["mismatched_keys"]:
-        raise InputError(f"the weights of {name} do not fill the model it declares")
-    size = model.config.vision_config.image_size
-    tokenize = SimpleTokenizer(context_length=model.config.text_config.max_position_embeddings)
-    return _TransformersCLIP(model), tokenize, size, CLIP_MEAN, CLIP_STD
+    return clip, open_clip.get_tokenizer(architecture), read_intake(pre["size"], pre, rest)

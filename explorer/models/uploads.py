@@ -18,9 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from explorer.base.errors import InputError
+from explorer.base.framing import read_intake
+from explorer.models import clip_names as clipnames
 from explorer.models.cards import Card, read_json
 from explorer.models.library import Library
 from explorer.models.loaders import CONFIG, SAFE, TOKENIZER, open_model, sha256_of
+from explorer.models.transformers_clip import check_kind
 
 MOST = 16  # models that a server keeps for its visitors
 MOST_CONFIG = 64_000  # bytes
@@ -46,14 +49,13 @@ def bring(library: Library, folder: Path, weights: Path, config: Path, name: str
     _check_name(library, folder, name)
     if kind not in ("standard", "robust"):
         raise InputError("a model is either standard or robust")
-    raw = _read_config(config)
-    shapes = _shapes(weights)
-    donor = _same_model(library, raw)
-    _fit(raw, shapes, donor)
     room = folder.parent / f".brought-{secrets.token_hex(4)}"
     aside = room / name
     try:
         aside.mkdir(parents=True)
+        raw, weights = _read_config(config), _in_open_clips_names(config, weights, room)
+        donor = _same_model(library, raw)
+        _fit(raw, _shapes(weights), donor)
         shutil.copyfile(weights, aside / SAFE[0])
         (aside / CONFIG).write_text(json.dumps(raw, indent=2) + "\n", encoding="utf-8")
         for file in (*TOKENIZER, "config.json") if donor else ():
@@ -92,14 +94,30 @@ def _read_config(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"cannot read the config: {error.strerror}") from None
     raw = read_json(path)
+    if "vision_config" in raw:  # of transformers
+        check_kind(raw, "the model")
+        raw = {"model_cfg": clipnames.model_cfg(raw, "the model")}
     model = raw.get("model_cfg")
     if not isinstance(model, dict) or not all(isinstance(model.get(t), dict) for t in TOWERS):
         raise InputError(f"the config has no model_cfg with a vision_cfg and a text_cfg: choose an "
                          f"{CONFIG} as open_clip and this app save it")
-    given = raw.get("preprocess_cfg")
-    pre = {key: given[key] for key in ("mean", "std") if isinstance(given, dict) and key in given}
-    return {"model_cfg": model, "preprocess_cfg": {
-        **pre, "interpolation": "bicubic", "resize_mode": "shortest"}}
+    intake = read_intake(model["vision_cfg"].get("image_size", 224), raw.get("preprocess_cfg"),
+                         "the config")
+    return {"model_cfg": model, "preprocess_cfg": intake.config()}
+
+
+def _in_open_clips_names(config: Path, weights: Path, room: Path) -> Path:
+    """The weights of a transformers CLIP under open_clip's names, in the room; others as they
+    are."""
+    if "vision_config" not in read_json(config):
+        return weights
+    from safetensors.torch import load_file, save_file
+
+    _shapes(weights)  # says what is wrong with the file
+    found = clipnames.to_open_clip(load_file(weights), "whole")
+    kept = {k: v.contiguous() for k, v in found.items() if not clipnames.CONSTANTS.search(k)}
+    save_file(kept, room / "renamed.safetensors")
+    return room / "renamed.safetensors"
 
 
 def _same_model(library: Library, config: dict[str, Any]) -> Path | None:

@@ -160,6 +160,6 @@ def _case(run: dict[str, Any], files: dict[str, bytes], listed: Mapping[str, str
             raise InputError(f"the file {name} of this bundle has no hash")
         levels = np.array(open_image(files[name]))
         pictures.append(torch.from_numpy(levels).permute(2, 0, 1).float() / 255)
-    if pictures[0].shape != pictures[1].shape or pictures[0].shape[1] != pictures[0].shape[2]:
+    if pictures[0].shape != pictures[1].shape:
         raise InputError("the pictures of this bundle do not fit together")
     return Entry(run, pictures[0], pictures[1])

@@ -65,9 +65,10 @@ def _weights(bundle: Bundle, name: str, model: DualEncoder) -> Check:
 
 def _scores(bundle: Bundle, case: Entry, model: DualEncoder) -> Iterator[Check]:
     name = model.card.id
-    if case.clean.shape[-1] != model.size:
-        raise InputError(f"the pictures have {case.clean.shape[-1]} pixels a side, but {name} "
-                         f"reads {model.size}")
+    height, width = case.clean.shape[1:]
+    if (height, width) != (model.frame.height, model.frame.width):
+        raise InputError(f"the pictures have {height} x {width} pixels, but {name} reads "
+                         f"{model.frame.sides}")
     for part, picture in (("clean", case.clean), ("adversarial", case.adversarial)):
         said = case.numbers[part]
         with torch.no_grad():

@@ -81,6 +81,7 @@ def as_dict(result: Result, index: int = 0, files: Mapping[str, str] | None = No
         "seconds": round(result.seconds, 3),
         "image_cosine": float(result.image_cosine[index]),
         "text_cosine": float(result.text_cosine[index]),
+        "notes": list(result.notes),
         "files": dict(files or {}),
     }
 

@@ -83,6 +83,7 @@ def _verdict(result: Result) -> str:
     if bool(result.raw_success[0] & ~result.success[0] & result.changed[0]):
         undone = ('<p class="rx-note">It worked before rounding to 8 bits; '
                   "the picture as saved does not.</p>")
+    undone += "".join(f'<p class="rx-note">{esc(note)}</p>' for note in result.notes)
     said = re.sub(r"\S+ %", r'<span class="rx-unit">\g<0></span>', esc(sentence))
     return (f'<p class="rx-verdict rx-{kind}" aria-live="polite">'
             f'<span class="rx-mark" aria-hidden="true">{MARK[kind]}</span>'

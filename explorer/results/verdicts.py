@@ -8,9 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from explorer.attacks.result import Reading, Result
-from explorer.base.words import class_words, words
+from explorer.base.words import class_words, foreign, words
 from explorer.results.outcome import Flip
 from explorer.results.views import percent
+
+ENGLISH_ONLY = ("bert", "synonym", "hotflip")
 
 
 def quoted(result: Result, index: int) -> str:
@@ -51,6 +53,13 @@ def _unchanged(result: Result, row: int) -> str:
     if wordless and still:
         return "Nothing changed: the budget is zero."
     if not wordless and result.tried == 0:
+        name = result.settings.get("text_attack", result.attack)
+        if name in ENGLISH_ONLY and foreign(result.own_captions(row)[0]):
+            return ("Nothing changed: this attack knows English words only, and the caption has "
+                    "none (the attack character works on any script).")
+        if any(note.endswith("not seen.") for note in result.notes):
+            return ("Nothing changed: the model does not see a word that this attack may exchange, "
+                    "as it does not read the caption to its end.")
         return ("Nothing changed: the caption has no word that this attack may exchange (stop "
                 "words stay, and so do words it finds no replacement for).")
     if not wordless and result.refused == result.tried:
@@ -62,6 +71,15 @@ def _unchanged(result: Result, row: int) -> str:
     if result.settings["norm"] == "linf" and result.settings["eps"] < 1 / 255:
         return ("Nothing changed: the budget is below one grey level (1/255), the smallest change "
                 "an 8-bit picture can hold.")
+    if result.settings["norm"] == "l2" and result.kind != "text":
+        each = 255 * result.settings["eps"] / result.images[row].numel() ** 0.5
+        if result.settings["eps"] < 1 / 255:
+            return ("Nothing changed: the budget is below an L2 of 1/255, one grey level in one "
+                    "value, the smallest change an 8-bit picture can hold.")
+        if each < 0.5:
+            return (f"Nothing changed: spread over the picture, an L2 of "
+                    f"{result.settings['eps']:.3g} is {each:.2g} of a grey level a value, and "
+                    "rounding to 8 bits undoes that.")
     if not bool(result.correct_before[row]) and result.targets is None:
         return f"Nothing changed. {_wrong_before(result, row)}."
     return "Nothing changed: the attack found nothing better than the clean picture."

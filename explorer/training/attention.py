@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -35,15 +36,16 @@ def features_and_patches(visual: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     return pooled, tokens if visual.proj is None else tokens @ visual.proj
 
 
-def attention_map(patches: Tensor, text: Tensor, grid: tuple[int, int], size: int) -> Tensor:
-    """(n, size, size) similarity of each patch with the picture's own caption, in [0, 1].
+def attention_map(patches: Tensor, text: Tensor, grid: tuple[int, int], size: int | Sequence[int],
+                  ) -> Tensor:
+    """(n, H, W) similarity of each patch with the picture's own caption, in [0, 1].
 
     patches: (n, P, D) raw; text: (n, D) unit. Cosine of patch and caption on the patch grid,
     up-sampled to the picture and stretched to [0, 1] (Yu et al. 2024, arXiv 2410.21802,
     section 3; here with unit patch features).
     """
     near = torch.einsum("npd,nd->np", F.normalize(patches, dim=2), text)
-    shown = F.interpolate(near.view(-1, 1, *grid), (size, size), mode="bilinear")[:, 0]
+    shown = F.interpolate(near.view(-1, 1, *grid), size, mode="bilinear")[:, 0]
     low = shown.amin((1, 2), keepdim=True)
     high = shown.amax((1, 2), keepdim=True)
     return (shown - low) / (high - low).clamp_min(1e-6)

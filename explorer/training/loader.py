@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from explorer.base.errors import InputError
+from explorer.base.framing import FILTERS, Size, frame_of
 from explorer.data.archives import Tar
 from explorer.data.hub import HubSet
 from explorer.data.pairs import open_image, to_pixels
@@ -59,7 +60,7 @@ class Loader:
     A picture that cannot be read is counted, once, and another one of the set takes its place.
     """
 
-    def __init__(self, data: TrainingSet, size: int, batch: int, seed: int, augment: str = "none",
+    def __init__(self, data: TrainingSet, size: Size, batch: int, seed: int, augment: str = "none",
                  rank: int = 0, world: int = 1, workers: int | None = None) -> None:
         """batch: over all `world` processes, which must divide it."""
         if batch % world:
@@ -157,11 +158,13 @@ def ahead(batches: Iterator[Batch], depth: int = 2) -> Iterator[Batch]:
                 future.cancel()
 
 
-def augmented(image: Image.Image, size: int, how: str, key: int) -> Tensor:
-    """(3, size, size) in [0, 1] on the 8-bit grid. how: "none", "crop", or "crop+flip"."""
+def augmented(image: Image.Image, size: Size, how: str, key: int) -> Tensor:
+    """(3, H, W) in [0, 1] on the 8-bit grid. how: "none", "crop", or "crop+flip"."""
     if how == "none":
         return to_pixels(image, size)
-    random = np.random.default_rng(key)
+    random, frame = np.random.default_rng(key), frame_of(size)
+    if not frame.square or frame.mode != "shortest":
+        return to_pixels(_cropped(image, how, random), frame)
     whole = min(image.size)
     side = whole * float(random.uniform(0.9, 1.0)) ** 0.5
     middle = ((image.width - whole) / 2, (image.height - whole) / 2)
@@ -170,5 +173,16 @@ def augmented(image: Image.Image, size: int, how: str, key: int) -> Tensor:
     if how == "crop+flip" and random.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         box = (image.width - box[2], box[1], image.width - box[0], box[3])
-    small = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    small = image.resize((frame.width, frame.height), FILTERS[frame.interpolation], box=box)
     return torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
+
+
+def _cropped(image: Image.Image, how: str, random: np.random.Generator) -> Image.Image:
+    """A part with the picture's own proportions, 0.9 to 1 of its area, perhaps mirrored."""
+    share = float(random.uniform(0.9, 1.0)) ** 0.5
+    width, height = (max(1, round(side * share)) for side in image.size)
+    left, top = (int(random.integers(0, a - b + 1)) for a, b in
+                 ((image.width, width), (image.height, height)))
+    part = image.crop((left, top, left + width, top + height))
+    flip = how == "crop+flip" and random.random() < 0.5
+    return part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else part

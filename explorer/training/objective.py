@@ -186,7 +186,7 @@ class Objective:
 
     def _map(self, patches: Tensor, text: Tensor) -> Tensor:
         visual = self.student.clip.visual
-        return attention_map(patches, text, visual.grid_size, visual.image_size[0])
+        return attention_map(patches, text, visual.grid_size, visual.image_size)
 
     def _stay(self, batch: Batch, seen: Seen, frozen: Terms) -> Terms:
         """FARE, LEAF, or both."""

@@ -33,11 +33,11 @@ def probe(model: DualEncoder, examples: Examples, recipe: Recipe, index: int, to
     rows = {}
     for name, setting in (("clean", None), ("pgd", attack)):
         began = time.perf_counter()
-        batches = examples.batches(model.size, BATCH)
+        batches = examples.batches(model.frame, BATCH)
         hits = torch.cat([good for _, good in evaluate(model, setting, batches, recipe.seed)])
         rows[name] = row(model.card.id, name, attack.eps if setting else 0.0, hits,
                          time.perf_counter() - began)
-    first = next(islice(examples.batches(model.size, SHOWN), 1))
+    first = next(islice(examples.batches(model.frame, SHOWN), 1))
     numbers = {f"{examples.name}/{name}": {k: v for k, v in asdict(r).items() if k != "model"}
                for name, r in rows.items()}
     return Probe(index, total, rows["clean"].accuracy, rows["pgd"].accuracy, rows["clean"].n,

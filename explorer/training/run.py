@@ -13,6 +13,7 @@ from explorer.attacks.result import versions
 from explorer.base.errors import InputError
 from explorer.data.sets import Examples, read_examples
 from explorer.models.cards import Card
+from explorer.models.folders import base_config
 from explorer.models.library import Library
 from explorer.models.loaders import open_model
 from explorer.results.saving import check_writable
@@ -20,7 +21,7 @@ from explorer.training import checkpoints
 from explorer.training.data import TrainingSet, open_training
 from explorer.training.errors import TrainingError
 from explorer.training.events import End, Event, Note, Probe
-from explorer.training.export import base_config, export, place, write_card
+from explorer.training.export import export, place, write_card
 from explorer.training.folder import RunFolder
 from explorer.training.gather import from_first, world
 from explorer.training.inner import TextInner

@@ -61,7 +61,7 @@ class Trainer:
         self.dtype = _dtype(recipe, base)
         if base.device.type == "cpu":
             speed_up(base.clip, recipe.depthwise_share)
-        self.shown = Shown(copy.deepcopy(base.clip), base.tokenize, base.card, base.size,
+        self.shown = Shown(copy.deepcopy(base.clip), base.tokenize, base.card, base.frame,
                            base.mean.flatten().tolist(), base.std.flatten().tolist(),
                            str(base.device))
         if recipe.attacks_text and text_inner is None:
@@ -73,7 +73,7 @@ class Trainer:
         self.model, self.optimiser = accelerator.prepare(
             self.student, optimiser(recipe, self.student))
         rank, count = world()
-        self.loader = Loader(data, base.size, recipe.batch, recipe.seed, recipe.augment, rank,
+        self.loader = Loader(data, base.frame, recipe.batch, recipe.seed, recipe.augment, rank,
                              count)
         self.total = recipe.total(len(data))
         self.step = 0

@@ -39,7 +39,7 @@ def measure(model: DualEncoder, file: Path, attack: Attack | None, limit: int | 
     began, hits = time.perf_counter(), []
     examples = read_examples(file, limit)
     with tqdm(total=len(examples), desc=f"{model.card.id} {file.stem}", mininterval=10) as bar:
-        for done, correct in evaluate(model, attack, examples.batches(model.size)):
+        for done, correct in evaluate(model, attack, examples.batches(model.frame)):
             hits.append(correct)
             bar.update(done - bar.n)
     name = name_of(attack) if attack else "clean"

@@ -1,7 +1,7 @@
 """Where a picture's similarity to a caption comes from: two ways to ask, for any image tower.
 
 Both need pixels in and a cosine out, nothing of the tower's inside, so convolutional networks and
-vision transformers are read alike. Maps are (S, S) float32 on the CPU; the weights get no gradient.
+vision transformers are read alike. Maps are (H, W) float32 on the CPU; the weights get no gradient.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ Progress = Generator[tuple[int, int], None, Tensor]
 
 
 def _check(model: DualEncoder, image: Tensor, text: Tensor) -> None:
-    if image.shape != (3, model.size, model.size):
-        raise InputError(f"the picture must be (3, {model.size}, {model.size}) for this model")
+    wanted = (3, model.frame.height, model.frame.width)
+    if image.shape != wanted:
+        raise InputError(f"the picture must be {wanted} for this model")
     if text.shape != (model.dim,) or not bool(torch.isfinite(text).all()):
         raise InputError(f"the caption's features must be {model.dim} finite numbers")
 
@@ -35,7 +36,7 @@ def gradient_map(model: DualEncoder, image: Tensor, text: Tensor, noisy: int = 1
     standard deviation `spread` (SmoothGrad, Smilkov et al. 2017, arXiv 1706.03825); noisy 0: the
     plain gradient. Cosine a unit of pixel value, at least 0. Yields (copies done, copies).
 
-    image: (3, S, S) in [0, 1]; text: (D,) unit features. Raises InputError for other shapes.
+    image: (3, H, W) in [0, 1]; text: (D,) unit features. Raises InputError for other shapes.
     """
     _check(model, image, text)
     generator = torch.Generator().manual_seed(seed)
@@ -53,17 +54,19 @@ def gradient_map(model: DualEncoder, image: Tensor, text: Tensor, noisy: int = 1
 
 def occlusion_map(model: DualEncoder, image: Tensor, text: Tensor, cells: int = 8) -> Progress:
     """How much the cosine falls when a square is covered by the picture's mean colour (Zeiler and
-    Fergus 2014, arXiv 1311.2901): a square is 1 / cells of the side and moves by half of itself;
-    a pixel's value is the mean over the squares that cover it. Positive where the caption is
-    supported, negative where covering helps it. Yields (squares done, squares). Else as above.
+    Fergus 2014, arXiv 1311.2901): a square is 1 / cells of the shorter side and moves by half of
+    itself; a pixel's value is the mean over the squares that cover it. Positive where the caption
+    is supported, negative where covering helps it. Yields (squares done, squares). Else as above.
     """
     _check(model, image, text)
-    size, side = model.size, max(2, model.size // cells)
-    stops = sorted({*range(0, size - side, max(1, side // 2)), size - side})
-    corners = [(y, x) for y in stops for x in stops]
+    height, width = image.shape[1:]
+    side = max(2, min(height, width) // cells)
+    down, across = (sorted({*range(0, size - side, max(1, side // 2)), size - side})
+                    for size in (height, width))
+    corners = [(y, x) for y in down for x in across]
     colour = image.mean((1, 2))[:, None, None]
     caption = text.to(model.device)
-    drop, covered = torch.zeros(size, size), torch.zeros(size, size)
+    drop, covered = torch.zeros(height, width), torch.zeros(height, width)
     with torch.no_grad():
         whole = float((model.encode_image(image[None]) @ caption)[0])
         for start in range(0, len(corners), BATCH):

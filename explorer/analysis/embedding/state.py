@@ -108,7 +108,7 @@ class Spaces:
                 break
             yield Progress(f"{name} reads the landmark concepts, once", done, total)
         yield Progress(f"{name} looks at the example pictures")
-        pictures = torch.stack([to_pixels(open_image(e.path), model.size) for e in self.examples])
+        pictures = torch.stack([to_pixels(open_image(e.path), model.frame) for e in self.examples])
         with torch.no_grad():
             seen = model.encode_image(pictures).cpu().numpy()
         keys = [f"landmark:{i}" for i in range(len(words))]
@@ -121,7 +121,7 @@ class Spaces:
         rows: list[int] = []
         parts: list[np.ndarray] = []
         small: list[Tensor] = []
-        for places, images in own.examples.pixels(model.size, BATCH):
+        for places, images in own.examples.pixels(model.frame, BATCH):
             with torch.no_grad():
                 parts.append(model.encode_image(images).cpu().numpy())
             if not own.sheet:
@@ -170,7 +170,7 @@ class Spaces:
         for name in dict.fromkeys(names):
             made: list[tuple[list[int], Result, Result]] = []
             done = 0
-            for places, images in part.pixels(self.library.load(name).size, BATCH):
+            for places, images in part.pixels(self.library.load(name).frame, BATCH):
                 pairs = Pairs(images, part.captions, torch.tensor([part.labels[p] for p in places]))
                 results: list[Result] = []
                 for attack in (pgd, Noise(eps=eps)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from explorer.data.catalogue import RETRIEVAL
 from explorer.data.pairs import Pairs
 from explorer.data.sets import Examples, RetrievalSet
 from explorer.models.encoder import DualEncoder
+from explorer.models.fast.padding import caption_notes, twins, unjudged
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,20 @@ class Cells:
     crew: Processes
     refused: dict[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def same(self) -> dict[int, int]:
+        """Captions that the model cannot tell from another one: their images are not judged."""
+        return twins(self.model.tokenize, self.one.data.captions)
+
+    @staticmethod
+    def notes_of(model: DualEncoder, one: Opened) -> list[str]:
+        """What a person should know of how the model reads the captions."""
+        name, data = model.card.id, one.data
+        found = caption_notes(name, model.tokenize, data.captions)
+        same = twins(model.tokenize, data.captions) if isinstance(data, Examples) else {}
+        own = sum(label in same for label in data.labels) if isinstance(data, Examples) else 0
+        return [*found, unjudged(name, own)] if own else found
+
     def steps(self) -> Iterator[Event]:
         """Raises InputError when the set cannot be read."""
         return self._retrieve() if self.plan.task == RETRIEVAL else self._classify()
@@ -106,7 +122,7 @@ class Cells:
             self.model.encode_text(self.one.data.captions)  # no attack's time
         fault = ""
         try:
-            for chunk in self.one.data.chunks(self.model.size, batch, todo):
+            for chunk in self.one.data.chunks(self.model.frame, batch, todo):
                 yield from self._batch(parts, *chunk)
         except InputError as error:
             fault = str(error)
@@ -129,6 +145,9 @@ class Cells:
                 raise InputError(sentence)
         whole = [parts[c.key] for c in self.pending if c.key not in self.refused]
         if whole and not any(hits for hits, _ in whole[0].values()):
+            if self.same:
+                raise InputError(f"{self.title}: nothing can be judged, as to this model captions "
+                                 "are the same as others")
             raise InputError(self.one.data.unreadable)
 
     def _size(self, number: int) -> int:
@@ -139,8 +158,9 @@ class Cells:
         """Every attack on one batch of pictures."""
         assert isinstance(self.one.data, Examples)
         began = time.perf_counter()
-        labels = torch.tensor([self.one.data.labels[place] for place in places])
-        pairs = Pairs(images, self.one.data.captions, labels) if places else None
+        labels = torch.tensor([self.one.data.labels[place] for place in places], dtype=torch.long)
+        batch = metrics.judged(Pairs(images, self.one.data.captions, labels), self.same)
+        pairs = batch if len(batch) else None
         correct = metrics.right(self.model, pairs) if pairs is not None else torch.empty(0).bool()
         for cell in self.pending:
             if number in parts[cell.key] or cell.key in self.refused:

@@ -14,6 +14,7 @@ from explorer.analysis.evaluation.plan import Asked, EvaluationPlan
 from explorer.analysis.evaluation.sets import Opened, open_all
 from explorer.attacks.run import stream
 from explorer.base.errors import InputError
+from explorer.base.framing import Size
 from explorer.data.catalogue import RETRIEVAL
 from explorer.data.pairs import Pairs
 from explorer.data.sets import Examples
@@ -71,7 +72,7 @@ def estimate(plan: EvaluationPlan, library: Library, root: str | Path | None = N
             left_out.append(f"{name}: {error}")
             continue
         for one in sets:
-            pairs = _few(one, model.size)
+            pairs = _few(one, model.frame)
             if pairs is None:
                 continue
             for asked in firsts.values():
@@ -98,7 +99,7 @@ def _total(plan: EvaluationPlan, sets: list[Opened], each: dict[tuple[str, str, 
                 len(models) * len(sets) * len(plan.asked), len(each), left_out)
 
 
-def _few(one: Opened, size: int) -> Pairs | None:
+def _few(one: Opened, size: Size) -> Pairs | None:
     """The first images of a set; None where none of them can be read."""
     _, places, images = next(iter(one.data.chunks(size, SOME, range(1))))
     if not places:

@@ -174,11 +174,12 @@ class Table:
         self.sets.append({"data": title, "drawn": drawn, "captions": captions, "left_out": [],
                           "understood": list(understood)})
 
-    def read(self, title: str, said: Sequence[str]) -> None:
-        """Notes what was left out of a set while it was read."""
+    def read(self, title: str, said: Sequence[str], notes: Sequence[str] = ()) -> None:
+        """Notes what was left out of a set while it was read, and how its captions were read."""
         for one in self.sets:
             if one["data"] == title:
-                one["left_out"] = list(said)
+                one["left_out"] = [*said, *notes]
+                one["notes"] = list(notes)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, from which `read_table` makes the table again."""

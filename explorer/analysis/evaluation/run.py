@@ -36,6 +36,7 @@ class Evaluation:
         self.root, self.work, self.titles, self.given = root, work, titles, given
         self.table = Table.of(plan, title)
         self.done = self.total = 0
+        self.noticed: dict[str, list[str]] = {}  # of each set, how its captions are read
 
     def steps(self) -> Iterator[Progress | Row]:
         """Yields Rows, unfinished ones too (`whole`), and Progress in images times attacks.
@@ -78,7 +79,9 @@ class Evaluation:
                 self._leave_out(str(error))
                 sets.remove(one)
             self.table.rows = [row for row in self.table.rows if row.whole]
-            self.table.read(one.title, one.data.report.sentences())
+            noticed = self.noticed.setdefault(one.title, [])
+            noticed += [note for note in Cells.notes_of(model, one) if note not in noticed]
+            self.table.read(one.title, one.data.report.sentences(), noticed)
             self.table.sort(self.plan)
 
     def _cells(self, model: DualEncoder, one: Opened, lines: dict[str, Parts],

@@ -47,9 +47,9 @@ def result_of(folder: Path, wish: HuntPlan, found: Found, case: Example, side: i
     """The Result of one picture, read again from the pictures and captions as they were saved.
     queries and seconds are those of its batch and its share in it."""
     one, captions = case.sides[side], found.captions
-    clean = to_pixels(picture(clean_path(folder, case.place, side)), model.size)[None]
+    clean = to_pixels(picture(clean_path(folder, case.place, side)), model.frame)[None]
     moved = clean if not one.linf else to_pixels(
-        picture(attacked_path(folder, case.place, side)), model.size)[None]
+        picture(attacked_path(folder, case.place, side)), model.frame)[None]
     rows = (tuple(one.captions.get(str(k), text) for k, text in enumerate(captions)),)
     label = torch.tensor([case.label])
     text, words = model.encode_text(captions), model.encode_text(rows[0])
@@ -116,8 +116,7 @@ def flips(folder: Path, wish: HuntPlan, found: Found, cases: Sequence[Example], 
         for side, name in enumerate(wish.models):
             if case.sides[side].flip is None:
                 model = library.load(name)
-                size = model.size
-                image = to_pixels(picture(clean_path(folder, case.place, side)), size)[None]
+                image = to_pixels(picture(clean_path(folder, case.place, side)), model.frame)[None]
                 pair = Pairs(image, found.captions, torch.tensor([case.label]))
                 for event in smallest_flip(attack, model, pair, seed=wish.seed, most=MOST_LEVEL):
                     if isinstance(event, Flip):

@@ -175,7 +175,7 @@ def _keep(folder: Path, places: Sequence[int], kept: Sequence[int], results: Seq
 def _pictures(folder: Path, place: int, row: int, results: Sequence[Result]) -> None:
     for number, result in enumerate(results):
         clean = to_image(result.images[row])
-        if number == 0 or result.images.shape != results[0].images.shape:
+        if number == 0 or not torch.equal(result.images[row], results[0].images[row]):
             clean.save(folder / "pictures" / f"{place:05d}-clean-{number}.png", "PNG")
         if number == 0:
             _thumb(clean, folder / "thumbs" / f"{place:05d}.jpg")
@@ -191,7 +191,7 @@ def _thumb(image: Image.Image, path: Path) -> None:
 
 
 def clean_path(folder: Path, place: int, side: int = 0) -> Path:
-    """side: where the models differ in their input size, each has its own."""
+    """side: where the models differ in how pictures are cut for them, each has its own."""
     own = folder / "pictures" / f"{place:05d}-clean-{side}.png"
     return own if own.exists() else folder / "pictures" / f"{place:05d}-clean-0.png"
 

@@ -84,12 +84,12 @@ class Square(ImageAttack):
         u = random.uniform()
         if self.norm == "linf":
             return self.ball.project(clean + self.eps * (u[:, :, :1] - 0.5).sign(), clean)
-        size = clean.shape[-1]
-        tile = max(3, size // 5)
+        height, width = clean.shape[-2:]
+        tile = max(3, min(height, width) // 5)
         sign = (u - 0.5).sign()
         pattern = torch.zeros_like(clean)
-        for top in range(0, size, tile):
-            for left in range(0, size, tile):
+        for top in range(0, height, tile):
+            for left in range(0, width, tile):
                 room = pattern[:, :, top : top + tile, left : left + tile]
                 cut = bump(tile).to(clean.device)[: room.shape[2], : room.shape[3]]
                 room += cut * sign[:, :, top, left, None, None]
@@ -97,10 +97,8 @@ class Square(ImageAttack):
 
     def _move(self, x: Tensor, clean: Tensor, side: int, draw: Draw) -> Tensor:
         """(3, H, W) one image with one more square."""
-        size = x.shape[-1]
-
         def place() -> tuple[slice, slice]:
-            top, left = (int(draw() * (size - side + 1)) for _ in range(2))
+            top, left = (int(draw() * (size - side + 1)) for size in x.shape[-2:])
             return slice(top, top + side), slice(left, left + side)
 
         if self.norm == "linf":
@@ -133,7 +131,7 @@ class Square(ImageAttack):
         return self.ball.project((clean + change)[None], clean[None])[0]
 
     def _try(self, x: Tensor, clean: Tensor, query: int, random: PerImage) -> Tensor:
-        side = side_of(share_of(query, self.queries, self.first), x.shape[-1], self.norm)
+        side = side_of(share_of(query, self.queries, self.first), min(x.shape[-2:]), self.norm)
         moved = []
         for one, before, g in zip(x, clean, random.generators, strict=True):
             draws = iter(torch.rand(8, generator=g).tolist())

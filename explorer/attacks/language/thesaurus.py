@@ -198,9 +198,13 @@ def swaps(word: str, phrases: bool = False) -> list[Swap]:
     """Synonyms, then co-hyponyms (words under the same hypernym), those of the word's most frequent
     sense first and the more frequent first within a sense; inflected as the word is.
 
-    phrases: also entries of several words ("domestic dog"). Unknown words have none.
+    phrases: also entries of several words ("domestic dog"). Unknown words have none; of one with
+    an 's they are those of the word before it, with the same ending.
     """
-    return list(_swaps(word, phrases))
+    found = _swaps(word, phrases)
+    if not found and word[-2:].lower() in ("'s", "\u2019s"):
+        return [Swap(s.word + word[-2:], s.relation) for s in _swaps(word[:-2], phrases)]
+    return list(found)
 
 
 @lru_cache(maxsize=1)

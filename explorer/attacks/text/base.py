@@ -20,7 +20,7 @@ from explorer.attacks.image.base import setting, whole
 from explorer.attacks.text.constraints import KeepWords, SimilarSentence, WithinEdits
 from explorer.attacks.text.search import Constraint, Probe, Search, TextLoss, Try
 from explorer.base.errors import InputError
-from explorer.base.words import class_words, spans, swap
+from explorer.base.words import class_words, english, is_stop, spans, swap
 
 OBJECTIVES = ("goal", "kl", "cosine")
 SCOPES = ("true", "all")
@@ -71,6 +71,11 @@ class TextAttack:
         """The budget."""
         raise NotImplementedError
 
+    @property
+    def english_only(self) -> bool:
+        """Whether it knows the words of no other language."""
+        return False
+
     def constraints(self, captions: Sequence[str]) -> list[Constraint]:
         """What candidates must satisfy; captions: all that the model compares."""
         rules: list[Constraint] = [WithinEdits(self.edits)]
@@ -114,6 +119,11 @@ def replace(caption: str, index: int, new: str) -> str:
     return swap(caption, spans(caption)[index], new)
 
 
+def stays(word: str) -> bool:
+    """Whether a word is left alone by what knows English: a stop word, or one of another script."""
+    return is_stop(word) or not english(word)
+
+
 def words_of(caption: str) -> list[str]:
     return [caption[s.start : s.end] for s in spans(caption)]
 
@@ -131,6 +141,10 @@ class WordAttack(TextAttack):
     def edits(self) -> Edits:
         return Edits(self.words)
 
+    @property
+    def english_only(self) -> bool:
+        return True
+
     def search(self, caption: str, options: Proposals, random: Random) -> Search:
         places = [i for i, new in enumerate(options) if new]
         if not places or not self.words:
@@ -141,7 +155,11 @@ class WordAttack(TextAttack):
         scores = yield Probe([caption, *blanks])
         assert isinstance(scores, Tensor)
         value, left = float(scores[0]), self.words
+        start = value
+        same = 1e-7 + 5e-6 * abs(value)  # a word that the tower does not see, behind its limit
         for rank in scores[1:].argsort(descending=True, stable=True).tolist():
+            if abs(float(scores[1 + rank]) - start) <= same:
+                continue
             new = [replace(caption, places[rank], w) for w in options[places[rank]]]
             values = yield Try(new)
             assert isinstance(values, Tensor)

@@ -15,7 +15,15 @@ from torch import Tensor
 
 from explorer.attacks.edits import MOST_CHARACTERS, MOST_WORDS, Edits
 from explorer.attacks.image.base import setting
-from explorer.attacks.text.base import Proposals, TextAttack, WordAttack, alike, replace, words_of
+from explorer.attacks.text.base import (
+    Proposals,
+    TextAttack,
+    WordAttack,
+    alike,
+    replace,
+    stays,
+    words_of,
+)
 from explorer.attacks.text.constraints import NoNewWord
 from explorer.attacks.text.search import Constraint, Gains, Probe, Search, Try
 from explorer.base.words import is_stop
@@ -43,11 +51,16 @@ class BertAttack(WordAttack):
     model: str = setting("", "Masked language model", "name or folder of a BERT-like model; "
                          "empty: the embedded one", text=True)
 
+    @property
+    def english_only(self) -> bool:
+        return not self.model  # another one may know more languages
+
     def proposals(self, captions: Sequence[str], random: Sequence[Random]) -> list[Proposals]:
         from explorer.attacks.language.masked import masked_lm
 
+        keep = stays if self.english_only else is_stop
         filled = masked_lm(self.model or None).fill(captions, self.candidates)
-        return [[[] if is_stop(word) else [alike(word, c.word) for c in row if not is_stop(c.word)]
+        return [[[] if keep(word) else [alike(word, c.word) for c in row if not is_stop(c.word)]
                  for word, row in zip(words_of(text), rows, strict=True)]
                 for text, rows in zip(captions, filled, strict=True)]
 
@@ -72,7 +85,7 @@ class Synonym(WordAttack):
     def proposals(self, captions: Sequence[str], random: Sequence[Random]) -> list[Proposals]:
         from explorer.attacks.language.thesaurus import swaps
 
-        return [[[] if is_stop(w) else [alike(w, s.word) for s in swaps(w)[: self.candidates]]
+        return [[[] if stays(w) else [alike(w, s.word) for s in swaps(w)[: self.candidates]]
                  for w in words_of(text)] for text in captions]
 
 
@@ -98,7 +111,7 @@ class HotFlip(WordAttack):
             assert isinstance(ranked, list)
             old = words_of(caption)
             new = [(i, replace(caption, i, alike(old[i], w))) for i in sorted(free)
-                   if not is_stop(old[i]) for w in ranked[i] if w != old[i].lower()]
+                   if not stays(old[i]) for w in ranked[i] if w != old[i].lower()]
             if not new:
                 break
             values = yield Try([text for _, text in new])
@@ -142,8 +155,9 @@ class Character(TextAttack):
                 scores = yield Probe([edit(caption, p, " ") for p in places])
                 assert isinstance(scores, Tensor)
                 places = [places[int(scores.argmax())]]
+            own = sorted({c for c in caption if c.isalpha() and not c.isascii()})
             new = [edit(caption, p, c) for p in places
-                   for c in _draw([*SIGNS, *([""] if p % 2 else [])], self.rho, random)]
+                   for c in _draw([*SIGNS, *own, *([""] if p % 2 else [])], self.rho, random)]
             new = [text for text in dict.fromkeys(new) if text.strip() and text != caption]
             values = yield Try(new)
             assert isinstance(values, Tensor)
@@ -175,18 +189,29 @@ class Typo(WordAttack):
     def edits(self) -> Edits:
         return Edits(self.words, min(2 * self.words, MOST_CHARACTERS))
 
+    @property
+    def english_only(self) -> bool:
+        return False
+
     def proposals(self, captions: Sequence[str], random: Sequence[Random]) -> list[Proposals]:
         return [[[] if is_stop(w) else typos(w, rng) for w in words_of(text)]
                 for text, rng in zip(captions, random, strict=True)]
 
 
+def _letters(word: str) -> str:
+    """What may stand in a word: English letters in its case, or in another script its own."""
+    if any(c.isascii() and c.isalpha() for c in word) or not any(c.isalpha() for c in word):
+        return LETTERS.upper() if len(word) > 1 and word.isupper() else LETTERS
+    return "".join(sorted({c for c in word if c.isalpha()}))
+
+
 def typos(word: str, random: Random) -> list[str]:
     """Every neighbour swap and deletion; a random letter for each substitution and insertion."""
-    n = len(word)
+    n, letters = len(word), _letters(word)
     swapped = [word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(n - 1)]
     dropped = [word[:i] + word[i + 1 :] for i in range(n)] if n > 1 else []
-    replaced = [word[:i] + random.choice(LETTERS) + word[i + 1 :] for i in range(n)]
-    added = [word[:i] + random.choice(LETTERS) + word[i:] for i in range(n + 1)]
+    replaced = [word[:i] + random.choice(letters) + word[i + 1 :] for i in range(n)]
+    added = [word[:i] + random.choice(letters) + word[i:] for i in range(n + 1)]
     return [w for w in dict.fromkeys([*swapped, *dropped, *replaced, *added]) if w != word]
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 import queue
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from random import Random
 from typing import Any
@@ -25,6 +27,18 @@ from explorer.attacks.text.search import Probe, Search
 from explorer.attacks.text.search import Try as Ask
 from explorer.base.errors import InputError
 
+SHORT = {  # as TextAttack's own command line spells them (textattack.attack_args)
+    "alzantot": "GeneticAlgorithmAlzantot2018", "bae": "BAEGarg2019",
+    "bert-attack": "BERTAttackLi2020", "faster-alzantot": "FasterGeneticAlgorithmJia2019",
+    "deepwordbug": "DeepWordBugGao2018", "hotflip": "HotFlipEbrahimi2017",
+    "input-reduction": "InputReductionFeng2018", "kuleshov": "Kuleshov2017",
+    "morpheus": "MorpheusTan2020", "seq2sick": "Seq2SickCheng2018BlackBox",
+    "textbugger": "TextBuggerLi2018", "textfooler": "TextFoolerJin2019", "pwws": "PWWSRen2019",
+    "iga": "IGAWang2019", "pruthi": "Pruthi2019", "pso": "PSOZang2020",
+    "checklist": "CheckList2020", "clare": "CLARE2020", "a2t": "A2TYoo2021", "leap": "LEAP2023",
+    "bad-characters": "BadCharacters2021"}
+OTHERS = ("FrenchRecipe", "SpanishRecipe", "ChineseRecipe")
+RESOURCE = re.compile(r"Resource\W+(?:\x1b\[\d+m)?'?([\w.-]+)")
 REFUSED = -1e9  # TextAttack's searches compare scores and cannot order -inf
 
 
@@ -47,6 +61,14 @@ class TextAttackRecipe(WordAttack):
 
     recipe: str = setting("DeepWordBugGao2018", "TextAttackRecipe", "name of a class of "
                           "textattack.attack_recipes", text=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "recipe", recipe_named(self.recipe))
+
+    @property
+    def english_only(self) -> bool:
+        return False  # some recipes are for other languages
 
     def proposals(self, captions: Sequence[str], random: Sequence[Random]) -> list[Proposals]:
         _parts(self.recipe)  # fails here, in a sentence, when the recipe cannot be built
@@ -85,10 +107,32 @@ class TextAttackRecipe(WordAttack):
         return caption
 
 
+def recipe_named(name: str) -> str:
+    """The class of a recipe by its name or TextAttack's short one, whatever the case. Raises
+    InputError that suggests the nearest."""
+    def plain(text: str) -> str:
+        return "".join(c for c in text.lower() if c.isalnum())
+
+    known = {plain(long): long for long in [*SHORT.values(), *OTHERS]}
+    known |= {plain(short): long for short, long in SHORT.items()}
+    if plain(name) not in known:
+        near = get_close_matches(plain(name), known, 1, 0.6)
+        hint = f"; did you mean {known[near[0]]}?" if near else (
+            f"; it has {', '.join(sorted([*SHORT.values(), *OTHERS]))}")
+        raise InputError(f"TextAttack has no recipe '{name[:60]}'{hint}")
+    return known[plain(name)]
+
+
 def _failed(name: str, error: Exception) -> InputError:
     first = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-    why = "it needs a download that cannot be reached from here" if isinstance(
-        error, OSError) else f"{first} (it may need data, or a victim of another kind)"
+    lacks = RESOURCE.search(str(error)) if isinstance(error, LookupError) else None
+    if lacks:
+        why = (f"it needs NLTK's data '{lacks[1]}', which is not here: get it with "
+               f"`python -m nltk.downloader {lacks[1]}`")
+    elif isinstance(error, OSError) or "already held" in first:  # its lock of a failed download
+        why = "it needs a download that cannot be reached from here"
+    else:
+        why = f"{first} (it may need data, or a victim of another kind)"
     return InputError(f"the TextAttack recipe {name} cannot run here: {why}")
 
 
@@ -111,10 +155,8 @@ def _parts(name: str) -> Any:
     """The recipe as TextAttack builds it, around a victim that is never asked."""
     textattack = _package()
     recipes = textattack.attack_recipes
-    known = sorted(n for n, v in vars(recipes).items() if isinstance(v, type)
-                   and issubclass(v, recipes.AttackRecipe) and v is not recipes.AttackRecipe)
-    if name not in known:
-        raise InputError(f"TextAttack has no recipe '{name}'; it has {', '.join(known)}")
+    if not hasattr(recipes, name):
+        raise InputError(f"this release of TextAttack has no recipe '{name}'")
     try:
         return getattr(recipes, name).build(_victim(lambda texts: [0.0] * len(texts)))
     except Exception as error:  # noqa: BLE001 - downloads, missing data, wrong victims

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+
+from explorer.base.errors import InputError
 
 
 def padding(clip: nn.Module) -> int | None:
@@ -55,3 +58,66 @@ def read(clip: nn.Module, tokens: Tensor) -> Tensor:
     else:
         found = clip.encode_text(tokens)  # type: ignore[operator]
     return found
+
+
+def _count(tokenize: Any, caption: str) -> int:
+    """Tokens of a whole caption, with those at its start and end."""
+    if hasattr(tokenize, "tokenizer"):  # a Hugging Face one
+        clean = getattr(tokenize, "clean_fn", str)
+        return len(tokenize.tokenizer(clean(caption))["input_ids"])
+    return len(tokenize.encode(caption)) + 2
+
+
+def too_long(tokenize: Any, captions: Sequence[str]) -> tuple[dict[int, int], int]:
+    """(tokens of each caption, by its place, that is longer than the model reads, the most that it
+    reads). Nothing is longer where the tokenizer does not say."""
+    most = getattr(tokenize, "context_length", None)
+    if not isinstance(most, int) or not (hasattr(tokenize, "tokenizer")
+                                         or hasattr(tokenize, "encode")):
+        return {}, 0
+    able = [k for k, text in enumerate(captions) if len(text.encode()) + 2 > most]
+    counts = {k: _count(tokenize, captions[k]) for k in able}
+    return {k: n for k, n in counts.items() if n > most}, most
+
+
+def twins(tokenize: Callable[[list[str]], Tensor], captions: Sequence[str]) -> dict[int, int]:
+    """Captions whose tokens are those of another one, cut or not: place -> place of another."""
+    rows: dict[bytes, list[int]] = {}
+    for k, row in enumerate(tokenize(list(captions)) if captions else []):
+        rows.setdefault(row.cpu().numpy().tobytes(), []).append(k)
+    return {k: same[0] if k != same[0] else same[1]
+            for same in rows.values() if len(same) > 1 for k in same}
+
+
+def check_captions(name: str, tokenize: Any, captions: Sequence[str], judged: Sequence[int],
+                   ) -> None:
+    """Raises InputError where one of the `judged` captions is another one to the model: nothing
+    that it says could tell them apart."""
+    same = twins(tokenize, captions)
+    for k in judged:
+        if k in same:
+            a, b = sorted((k, same[k]))
+            cut, most = too_long(tokenize, [captions[a], captions[b]])
+            why = f"which reads only the first {most} tokens" if cut else (
+                "which takes no note of capitals and spaces")
+            raise InputError(f"captions {a + 1} and {b + 1} are the same to {name}, {why}: change "
+                             "one of them where it reads")
+
+
+def caption_notes(name: str, tokenize: Any, captions: Sequence[str]) -> list[str]:
+    """What a person should know of captions that a model does not read to their end."""
+    cut, most = too_long(tokenize, captions)
+    if not cut:
+        return []
+    if len(cut) == 1:
+        ((place, count),) = cut.items()
+        one = f"caption {place + 1}" if len(captions) > 1 else "the caption"
+        return [f"{name} reads {most} tokens, and {one} has {count}: its end is not seen."]
+    return [f"{name} reads {most} tokens, and {len(cut):,} of {len(captions):,} captions are "
+            "longer: their ends are not seen."]
+
+
+def unjudged(name: str, count: int) -> str:
+    """Of pictures whose caption is the same as another's to the model."""
+    return (f"{count:,} picture{'s are' if count > 1 else ' is'} not judged by {name}: to it "
+            f"{'their captions are' if count > 1 else 'its caption is'} the same as another one.")

@@ -20,8 +20,9 @@ from explorer.ui.train.form import base_choices
 LOG = logging.getLogger(__name__)
 KINDS = [("standard", "standard"), ("robust: fine-tuned against attacks", "robust")]
 HINT = ('<p class="tr-hint">Weights as safetensors and their open_clip_config.json: of a model '
-        "that was trained here, or of one of open_clip's own architectures. Everybody who opens "
-        "this page can then choose it.</p>")
+        "that was trained here, or of one of open_clip's own architectures; or model.safetensors "
+        "and config.json of a CLIP that transformers saved. Everybody who opens this page can then "
+        "choose it.</p>")
 
 
 class BringModel:
