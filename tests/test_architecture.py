@@ -129,7 +129,7 @@ def test_the_readers_of_these_rules_see_what_breaks_them() -> None:
     assert list(imports(body, True)) == [*early, "explorer.ui.shell"]
     for module, imported in (("explorer.data.sets", "explorer.models.cards"),
                              ("explorer.attacks.run", "explorer.results.saving"),
-                             ("explorer.server.gate", "explorer.jobs.background"),
+                             ("explorer.server.gate", "explorer.jobs.queue"),
                              ("explorer.actions.attack", "explorer.server.gate"),
                              ("explorer.base.words", "tools.language.build")):
         assert not allowed(module, imported)

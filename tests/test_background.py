@@ -14,14 +14,14 @@ import pytest
 from explorer.base.errors import InputError
 from explorer.base.progress import Progress
 from explorer.base.settings import Settings
-from explorer.jobs.background import DONE, FAILED, RUNNING, STOPPED, WAITING, Background, Work
-from explorer.jobs.workrecord import EACH
+from explorer.jobs.job import FAILED, FINISHED, RUNNING, STOPPED, WAITING, Job, write_job
+from explorer.jobs.threads import EACH, ThreadJobs
 from explorer.models.library import Library
 from explorer.server.gate import Gate
 from explorer.ui.shared.works import open_works, turn
 
 
-def counting(work: Work) -> Iterator[Progress]:
+def counting(work: Job) -> Iterator[Progress]:
     """Writes a line a step, and goes on after those that are there."""
     path = work.folder / "lines"
     held = path.read_text().split() if path.exists() else []
@@ -31,13 +31,13 @@ def counting(work: Work) -> Iterator[Progress]:
         yield Progress(f"line {number}", number + 1, 4)
 
 
-def failing(work: Work) -> Iterator[Progress]:
+def failing(work: Job) -> Iterator[Progress]:
     yield Progress("", 0, 2)
     raise {"input": InputError("there is no such thing"), "bug": KeyError("x")}[work.title]
 
 
-def works(folder: Path, **runners: Callable[[Work], Iterator[Progress]]) -> Background:
-    return Background(folder, {"count": counting, "fail": failing, **runners})
+def works(folder: Path, **runners: Callable[[Job], Iterator[Progress]]) -> ThreadJobs:
+    return ThreadJobs(folder, {"count": counting, "fail": failing, **runners})
 
 
 def titled(title: str = "one") -> Callable[[Path], tuple[str, dict[str, Any]]]:
@@ -49,11 +49,11 @@ def test_work_is_done_in_order_and_its_end_is_kept(tmp_path: Path) -> None:
     first = found.submit("count", "me", titled("first"))
     second = found.submit("count", "me", titled("second"))
     assert found.ahead(first) == 0 and found.ahead(second) == 1
-    assert found.step()
-    assert [w.state for w in found.list()] == [WAITING, DONE]
-    assert found.step() and not found.step()
+    assert found.settle()
+    assert [w.state for w in found.list()] == [WAITING, FINISHED]
+    assert found.settle() and not found.settle()
     after = works(tmp_path).get(first.id)
-    assert (after.state, after.done, after.total) == (DONE, 4, 4)
+    assert (after.state, after.done, after.total) == (FINISHED, 4, 4)
     assert (first.folder / "lines").read_text() == "0 1 2 3"
 
 
@@ -62,15 +62,15 @@ def test_another_owner_finds_nothing(tmp_path: Path) -> None:
     work = found.submit("count", "me", titled())
     assert found.list("you") == []
     for act in (found.get, found.stop, found.go_on, found.delete):
-        with pytest.raises(InputError, match="there is no such work"):
+        with pytest.raises(InputError, match="there is no job"):
             act(work.id, "you")
     for name in ("..", "", f"{work.id}/..", "20200101-000000-00000000"):
-        with pytest.raises(InputError, match="there is no such work"):
+        with pytest.raises(InputError, match="there is no job"):
             found.get(name)
 
 
 def test_stop_and_go_on(tmp_path: Path) -> None:
-    def stopping(work: Work) -> Iterator[Progress]:
+    def stopping(work: Job) -> Iterator[Progress]:
         for progress in counting(work):
             if progress.done == 2:
                 found.stop(work.id, "me")
@@ -78,13 +78,13 @@ def test_stop_and_go_on(tmp_path: Path) -> None:
 
     found = works(tmp_path, slow=stopping)
     work = found.submit("slow", "me", titled())
-    found.step()
+    found.settle()
     assert (found.get(work.id).state, found.get(work.id).done) == (STOPPED, 2)
     found.go_on(work.id, "me")
-    found.step()
-    assert (found.get(work.id).state, found.get(work.id).done) == (DONE, 4)
+    found.settle()
+    assert (found.get(work.id).state, found.get(work.id).done) == (FINISHED, 4)
     assert (work.folder / "lines").read_text() == "0 1 2 3"
-    with pytest.raises(InputError, match="done already"):
+    with pytest.raises(InputError, match="finished already"):
         found.stop(work.id)
     found.delete(work.id, "me")
     assert not work.folder.exists()
@@ -94,15 +94,15 @@ def test_a_waiting_one_is_stopped_at_once(tmp_path: Path) -> None:
     found = works(tmp_path)
     work = found.submit("count", "me", titled())
     found.stop(work.id)
-    assert found.get(work.id).state == STOPPED and not found.step()
+    assert found.get(work.id).state == STOPPED and not found.settle()
 
 
 def test_failures_are_told_in_a_sentence(tmp_path: Path) -> None:
     found = works(tmp_path)
     mistake = found.submit("fail", "me", titled("input"))
     bug = found.submit("fail", "me", titled("bug"))
-    found.step()
-    found.step()
+    found.settle()
+    found.settle()
     assert (found.get(mistake.id).state, found.get(mistake.id).text) == (
         FAILED, "There is no such thing.")
     assert found.get(bug.id).text.startswith("Something failed on our side")
@@ -126,7 +126,7 @@ def test_one_owner_keeps_so_many(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"{EACH} of these waiting"):
         found.submit("count", "me", titled())
     found.submit("count", "you", titled())
-    while found.step():
+    while found.settle():
         pass
     found.submit("count", "me", titled("new"))
     assert len(found.list("me")) == EACH and found.list("me")[0].title == "new"
@@ -137,10 +137,10 @@ def test_a_killed_server_is_followed_by_one_that_goes_on(tmp_path: Path) -> None
     work = first.submit("count", "me", titled())
     steps = counting(work)
     next(steps)
-    first.save(Work(**{**work.__dict__, "state": RUNNING, "done": 1}))
+    write_job(Job(**{**work.__dict__, "state": RUNNING, "done": 1}))
     second = works(tmp_path)
     thread = second.watch()
-    wait_until(lambda: second.get(work.id).state == DONE)
+    wait_until(lambda: second.get(work.id).state == FINISHED)
     assert (work.folder / "lines").read_text() == "0 1 2 3"
     second.close()
     thread.join(60)
@@ -152,7 +152,7 @@ def test_only_one_server_computes(tmp_path: Path) -> None:
     one, two = works(tmp_path), works(tmp_path)
     threads = [one.watch(), two.watch()]
     made = [two.submit("count", "me", titled()) for _ in range(3)]
-    wait_until(lambda: all(one.get(w.id).state == DONE for w in made))
+    wait_until(lambda: all(one.get(w.id).state == FINISHED for w in made))
     assert all((w.folder / "lines").read_text() == "0 1 2 3" for w in made)
     for background, thread in zip((one, two), threads, strict=True):
         background.close()
@@ -174,9 +174,9 @@ def test_each_step_holds_the_device(tmp_path: Path) -> None:
         held.append(name)
         yield
 
-    found = Background(tmp_path, {"count": counting}, taking)
+    found = ThreadJobs(tmp_path, {"count": counting}, taking)
     work = found.submit("count", "me", titled())
-    found.step()
+    found.settle()
     assert held == [work.id] * 5  # four steps, and the look that finds no more
 
 

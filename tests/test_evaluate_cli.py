@@ -20,7 +20,7 @@ from explorer.attacks.image.classic import PGD
 from explorer.base.errors import InputError
 from explorer.base.progress import Progress
 from explorer.data.registry import PHOTOS, UPLOAD
-from explorer.jobs.background import Background
+from explorer.jobs.threads import ThreadJobs
 from explorer.models.library import Library
 from explorer.ui.evaluate.form import EvaluateForm, absent, here
 
@@ -143,30 +143,30 @@ def test_background_work_stops_goes_on_and_shares_cells(library: Library, tmp_pa
             yield progress
 
     stops: list[int] = []
-    works = Background(tmp_path / "works", {"evaluate": runner})
+    works = ThreadJobs(tmp_path / "works", {"evaluate": runner})
     wanted = plan(path, models=("one",), asked=ATTACKS[:3])
     one = works.submit("evaluate", "me", lambda _: ("mine", wish_of(wanted)))
-    assert works.step()
+    assert works.settle()
     stopped = works.get(one.id)
     assert stopped.state == "stopped" and 6 <= stopped.done < stopped.total == 21
     assert table_of(stopped).rows and not any(row.whole for row in table_of(stopped).rows)
     works.go_on(one.id)
-    assert works.step()
+    assert works.settle()
     done = works.get(one.id)
     table = table_of(done)
-    assert done.state == "done" and table.title == "mine" and len(table.rows) == 3
+    assert done.state == "finished" and table.title == "mine" and len(table.rows) == 3
     assert all(row.whole for row in table.rows)
     two = works.submit("evaluate", "me", lambda _: ("again", wish_of(wanted)))
     seen.clear()
-    assert works.step()
+    assert works.settle()
     assert not any("step" in progress.text for progress in seen)  # nothing was attacked again
     assert numbers(table_of(works.get(two.id))) == numbers(table)
 
 
 def test_background_work_says_why_it_failed(library: Library, tmp_path: Path) -> None:
-    works = Background(tmp_path / "works", {"evaluate": lambda w: carry_out(w, library)})
+    works = ThreadJobs(tmp_path / "works", {"evaluate": lambda w: carry_out(w, library)})
     one = works.submit("evaluate", "me", lambda _: ("gone", wish_of(plan(UPLOAD), "my.zip")))
-    assert works.step()
+    assert works.settle()
     assert works.get(one.id).text == ("The upload is not there any more: upload it again.")
     assert not table_of(works.get(one.id)).rows
 

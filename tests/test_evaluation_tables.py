@@ -18,7 +18,7 @@ from explorer.analysis.evaluation.exports import FORMATS, describe, export, grid
 from explorer.analysis.evaluation.rows import Row, Score, Table, load_table, read_row, read_table
 from explorer.analysis.metrics import wilson
 from explorer.base.errors import InputError
-from explorer.jobs.workrecord import Work
+from explorer.jobs.job import Job
 from explorer.ui.evaluate import views
 
 ODD = "a_b & 50 % {x}|$y$ <i>#~^\\"
@@ -210,8 +210,8 @@ def test_the_summary_names_the_worst(small: Table) -> None:
 # --- the page ------------------------------------------
 
 
-def work(state: str = "done", **more: Any) -> Work:
-    return Work("20260101-000000-0123abcd", "evaluate", "me", more.pop("title", "photos"), 0.0,
+def work(state: str = "finished", **more: Any) -> Job:
+    return Job("20260101-000000-0123abcd", "evaluate", "me", more.pop("title", "photos"), 0.0,
                 Path(), state=state, **more)
 
 
@@ -240,9 +240,9 @@ def test_the_table_has_files_and_intervals(small: Table) -> None:
 @pytest.mark.parametrize(("one", "words"), [
     (work("waiting"), "Waiting: it is the next."),
     (work("running", done=5, total=20, text="plain on photos"), "Running, 25 %. plain on photos"),
-    (work("done"), "Finished."), (work("stopped", done=1, total=4), "Stopped at 25 %. Go on"),
+    (work("finished"), "Finished."), (work("stopped", done=1, total=4), "Stopped at 25 %. Go on"),
     (work("failed", text="The set is gone."), "It could not go on. The set is gone."),
 ])
-def test_every_state_is_a_sentence(one: Work, words: str) -> None:
+def test_every_state_is_a_sentence(one: Job, words: str) -> None:
     assert words in views.state(one, table(), 0)
     assert views.state(None, table(), 0) == views.NONE

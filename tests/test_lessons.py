@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from explorer.attacks.engine import Step
 from explorer.base.errors import InputError
 from explorer.base.settings import Settings
-from explorer.jobs.training import Jobs
+from explorer.jobs.processes import ProcessJobs
 from explorer.lessons import draw
 from explorer.lessons.bench import Asked, Bench, photos
 from explorer.lessons.demos import PLANS, demo
@@ -284,25 +284,25 @@ def test_a_live_run_tells_mistakes_in_a_sentence(library: Library) -> None:
 
 
 def test_a_training_that_ends_early_says_so(tmp_path: Path, library: Library) -> None:
-    jobs = Jobs(tmp_path / "runs", command=(sys.executable, "-c", "pass"))
+    jobs = ProcessJobs(tmp_path / "runs", command=(sys.executable, "-c", "pass"))
     events = train(Bench(library, PAIR), jobs, "tecoa", tmp_path, Asked("cat", "train-tecoa"))
     with pytest.raises(InputError, match="ended early"):
         last(events)
-    flags = jobs.jobs()[0].record.arguments
-    assert flags[flags.index("--method") + 1] == "tecoa"
+    assert jobs.list()[0].wish["plan"]["recipe"]["method"] == "tecoa"
     with pytest.raises(InputError, match="not 'magic'"):
         last(train(Bench(library, PAIR), jobs, "magic", tmp_path, Asked("cat", "train-magic")))
 
 
 def test_stopping_a_training_ends_its_process(tmp_path: Path, library: Library) -> None:
-    jobs = Jobs(tmp_path / "runs", command=(sys.executable, "-c", "import time; time.sleep(60)"))
+    sleep = "import time; time.sleep(60)"
+    jobs = ProcessJobs(tmp_path / "runs", command=(sys.executable, "-c", sleep))
     events = train(Bench(library, PAIR), jobs, "clip", tmp_path, Asked("cat", "train-clip"))
     next(events)
-    assert jobs.jobs()[0].state == "running"
+    assert jobs.list()[0].state == "running"
     cast(Any, events).close()
     for child in jobs._children:
         assert child.wait(60) != 0
-    assert jobs.jobs()[0].state not in ("running", "paused", "waiting")
+    assert jobs.list()[0].state not in ("running", "paused", "waiting")
 
 
 def test_a_training_is_told_by_its_measurements() -> None:
@@ -316,7 +316,7 @@ def test_a_training_is_told_by_its_measurements() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_real_short_training(method: str, tmp_path: Path, library: Library) -> None:
-    jobs = Jobs(tmp_path / "runs")
+    jobs = ProcessJobs(tmp_path / "runs")
     record = last(train(Bench(library, PAIR), jobs, method, tmp_path,
                         Asked("cat", f"train-{method}")))
     assert record.facts["updates"] == UPDATES and len(record.tables[0].rows) == 2

@@ -13,8 +13,8 @@ from serving import app
 from training_helpers import write_parquet, write_tiny
 
 from bench.page import Page
-from explorer.jobs.runrecord import LIVE
-from explorer.jobs.training import Jobs
+from explorer.jobs.job import LIVE
+from explorer.jobs.processes import ProcessJobs
 from explorer.models.library import Library
 from explorer.models.loaders import CONFIG, SAFE
 from explorer.server.visitors import GRACE, Visitors
@@ -31,9 +31,9 @@ def until(what: Callable[[], Any], seconds: float = 600) -> Any:
     return found
 
 
-def step(jobs: Jobs, name: str) -> int:
+def step(jobs: ProcessJobs, name: str) -> int:
     """The last step that a run has written down; 0 before the first."""
-    return int((jobs.job(name).story.step or {"index": 0})["index"])
+    return int((jobs.get(name).story.step or {"index": 0})["index"])
 
 
 def runs_shown(page: Page) -> str:
@@ -61,7 +61,7 @@ def test_a_server_killed_in_mid_training_finds_the_run_again(tmp_path: Path) -> 
     base, runs = write_tiny(tmp_path / "models" / "tiny"), tmp_path / "runs"
     data = write_parquet(tmp_path / "pictures.parquet", 40)
     flags = ("--enable-training", "--runs-dir", str(runs), "--models-dir", str(base.parent))
-    jobs = Jobs(runs)
+    jobs = ProcessJobs(runs)
     try:
         with app(tmp_path / "log", *flags) as first:
             with Page(first.address) as page:
@@ -71,22 +71,22 @@ def test_a_server_killed_in_mid_training_finds_the_run_again(tmp_path: Path) -> 
                     page.fill(name, value)
                 assert "own-tiny is in the lists of models now" in page.press("tr-bring")[0][0]
                 begin(page, data, base)
-            (job,) = jobs.jobs()
+            (job,) = jobs.list()
             until(lambda: step(jobs, job.id))
             first.kill()
         reached = step(jobs, job.id)
         with app(tmp_path / "log", *flags) as second, Page(second.address) as page:
             shown = runs_shown(page)
-            assert job.record.about["model"] in shown and "running" in shown
+            assert job.title in shown and "running" in shown
             assert "own-tiny" in Library([jobs.models]).cards()
             until(lambda: step(jobs, job.id) > reached)  # it is a process of its own
             jobs.end(job.id)  # and now the worker dies, too
-            until(lambda: jobs.job(job.id).state == "interrupted")
+            until(lambda: jobs.get(job.id).state == "interrupted")
             assert "running" not in runs_shown(page)
             jobs.go_on(job.id)
-            until(lambda: jobs.job(job.id).state == "running")
+            until(lambda: jobs.get(job.id).state == "running")
     finally:
-        for left in jobs.jobs():
+        for left in jobs.list():
             if left.state in LIVE:
                 jobs.end(left.id)
 
@@ -95,15 +95,15 @@ def test_runs_keep_their_order_when_the_clock_goes_back(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tmp_path / "data"
     data.write_text("pictures")
-    jobs, real = Jobs(tmp_path / "runs", ("sleep", "600")), time.time
-    running = jobs.submit([], data)  # sleep takes no such flags and ends, but holds the first place
+    jobs, real = ProcessJobs(tmp_path / "runs", ("sleep", "600")), time.time
+    running = jobs.train({}, data)  # sleep takes no such flags and ends, but holds the first place
     monkeypatch.setattr(jobs, "settle", lambda: None)
     names = []
     for back in (0, 1, 2):
         monkeypatch.setattr(time, "time", lambda back=back: real() - back * HOUR)
-        names.append(jobs.submit([], data))
-    assert [job.id for job in jobs.queue()] == names
-    assert {job.id for job in jobs.jobs()} == {running, *names}
+        names.append(jobs.train({}, data))
+    assert [job.id for job in jobs.waiting()] == names
+    assert {job.id for job in jobs.list()} == {running, *names}
 
 
 def test_uploads_go_when_their_visitor_has_gone(tmp_path: Path) -> None:

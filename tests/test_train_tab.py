@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import time
@@ -17,9 +18,8 @@ from helpers import grid_images
 from explorer.actions.cli import parser
 from explorer.base.errors import InputError
 from explorer.data.pairs import to_image
+from explorer.jobs.processes import ProcessJobs, Run
 from explorer.jobs.runlog import Story
-from explorer.jobs.runrecord import Job, Record
-from explorer.jobs.training import Jobs
 from explorer.models.library import Library
 from explorer.training.costs import Cost, measure
 from explorer.ui.attack.tab import AttackTab
@@ -50,17 +50,29 @@ def test_the_form_starts_as_the_five_minute_preset(library: Library, tmp_path: P
     assert wish.model_name() != wish.model_name()
 
 
-def test_the_flags_are_those_of_the_command(tmp_path: Path) -> None:
-    """What the form asks for is what the training command understands."""
+def test_the_plan_is_what_the_command_reads(tmp_path: Path) -> None:
+    """What the form asks for arrives at the training command as it is, to the last digit."""
     wish = read(values(data="emoji", method="mmcoa+", eps=2, inner_steps=3), tmp_path)
-    flags = [*wish.flags([tmp_path]), *wish.budget_flags(COST)]
-    args = parser().parse_args(["train", *flags, "--data", str(wish.data), "--out", "x"])
+    asked = wish.within(wish.plan([tmp_path]), COST)
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps(asked.told()))
     from explorer.training.command import make_plan
 
-    plan = make_plan(args)
-    assert plan.recipe == replace(wish.recipe, steps=plan.recipe.steps, warmup=plan.recipe.warmup)
-    assert (plan.base, plan.probe_images) == (wish.base, 64)
-    assert plan.eval_data == str(wish.eval_data) and plan.folders == (tmp_path,)
+    def plan(*flags: str) -> Any:
+        return make_plan(parser().parse_args(["train", "--plan", str(file), "--out", "x", *flags]))
+
+    assert plan() == replace(asked, out=Path("x"))
+    assert plan().recipe == replace(wish.recipe, steps=100, warmup=10)
+    assert (plan().base, plan().probe_images, plan().probe_every) == (wish.base, 64, 20)
+    assert plan().eval_data == str(wish.eval_data) and plan().folders == (tmp_path,)
+    with pytest.raises(InputError, match="not both"):
+        plan("--seed=1")
+    file.write_text("{}")
+    with pytest.raises(InputError, match="plan.json in x is damaged"):
+        plan()
+    file.unlink()
+    with pytest.raises(InputError, match="holds no plan"):
+        plan()
 
 
 def test_minutes_become_steps_and_measurements() -> None:
@@ -78,7 +90,7 @@ def test_the_cost_in_words(tmp_path: Path) -> None:
     said = cost_sentence(read(values(budget=PASSES, amount=2), tmp_path), COST)
     assert "2 passes over the data means 62 steps" in said
     wish = read(values(budget=PASSES, amount=2), tmp_path)
-    assert wish.budget_flags(None)[:2] == ["--epochs", "2"]
+    assert wish.within(wish.plan([]), None).recipe.epochs == 2
 
 
 @pytest.mark.parametrize(("changes", "words"), [
@@ -140,13 +152,14 @@ def test_the_cost_is_measured_by_the_training_itself(tmp_path: Path) -> None:
         "for index in (1, 2, 3):\n"
         "    time.sleep(0.2); say(kind='step', index=index, total=3)\n"
         "time.sleep(600)\n")
-    *words, cost = measure([], tmp_path, 8, (sys.executable, str(child)))
+    plan = read(values(batch=8), tmp_path).plan([])
+    *words, cost = measure(plan, (sys.executable, str(child)))
     assert isinstance(cost, Cost) and (cost.pictures, cost.batch) == (50, 8)
     assert 0.15 < cost.step_s < 0.6 and 0.4 < cost.probe_s < 1.5
     assert words and all("Measuring the cost" in str(word) for word in words)
     child.write_text("import sys; print('error: no such data', file=sys.stderr); sys.exit(2)")
     with pytest.raises(InputError, match="no such data"):
-        list(measure([], tmp_path, 8, (sys.executable, str(child))))
+        list(measure(plan, (sys.executable, str(child))))
 
 
 def probe(index: int, clean: float, robust: float, **more: Any) -> dict[str, Any]:
@@ -154,7 +167,7 @@ def probe(index: int, clean: float, robust: float, **more: Any) -> dict[str, Any
             "eps_255": 1.0, "attack_steps": 10, **more}
 
 
-def job(state: str = "running", steps: int = 3, folder: Path = Path(), **more: Any) -> Job:
+def job(state: str = "running", steps: int = 3, folder: Path = Path(), **more: Any) -> Run:
     told = tuple({"kind": "step", "index": k, "total": 10,
                   "losses": {"image": 3 / k, "anchor": 0.1}, "images_per_s": 12.0,
                   "eta_s": 70.0} for k in range(1, steps + 1))
@@ -162,17 +175,17 @@ def job(state: str = "running", steps: int = 3, folder: Path = Path(), **more: A
     about = {"model": "pocket-<b>", "base": "pocket", "method": "tecoa", "data": "emoji",
              "eps": 1.0, "budget": "5 minutes"}
     story = Story(told, more.pop("probes", probes), (), None)
-    record = Record("20260101-000000-0000", (), "x", 1.0, 1.0, about=about)
-    return Job(record, state, story, folder, **more)
+    return Run("20260101-000000-0000", "train", "", "pocket-<b>", 1.0, folder, {"about": about},
+               state=state, story=story, **more)
 
 
 @pytest.mark.parametrize(("state", "words"), [
     ("waiting", "Waiting"), ("running", "step 3 of 10: about 70 s left"), ("paused", "Paused"),
     ("stopping", "kept"), ("finished", "list of models"), ("failed", "the disk is full"),
-    ("interrupted", "can go on"), ("cancelled", "before it started"),
+    ("interrupted", "can go on"), ("stopped", "before it started"),
 ])
 def test_every_state_has_a_sentence_and_its_buttons(state: str, words: str) -> None:
-    one = job(state, reason="the disk is full" if state == "failed" else "")
+    one = job(state, text="the disk is full" if state == "failed" else "")
     assert words in sentence(one, 1)
     assert words in panel(one, 1)
     row, *buttons, printed = _buttons(one)
@@ -262,15 +275,15 @@ def test_training_is_off_where_others_can_reach_it(
 def test_a_runs_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     jobs, why = open_jobs(Library(), "127.0.0.1", False, tmp_path / "runs")
-    assert jobs is None and "Cannot make the runs folder" in why
-    with pytest.raises(InputError, match="cannot make the runs folder"):
+    assert jobs is None and "Cannot make the folder" in why
+    with pytest.raises(InputError, match="cannot make the folder"):
         open_jobs(Library(), "127.0.0.1", True, tmp_path / "runs")
 
 
 def test_the_timer_goes_on_while_the_tab_is_open_and_a_run_is_not_over(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     code = f"import time, pathlib\nwhile not pathlib.Path({str(gate)!r}).exists(): time.sleep(.02)"
-    jobs = Jobs(tmp_path / "runs", (sys.executable, "-c", code))
+    jobs = ProcessJobs(tmp_path / "runs", (sys.executable, "-c", code))
     library = Library(folders=[jobs.models])
     with gr.Blocks() as demo, gr.Tabs() as tabs, gr.Tab("both"):
         tab = TrainTab(demo, library, AttackTab(demo, library, PAIR).desk, tabs, jobs)
@@ -280,7 +293,7 @@ def test_the_timer_goes_on_while_the_tab_is_open_and_a_run_is_not_over(tmp_path:
         return found
 
     assert not look(True, {})["timer"]
-    first, second = (jobs.submit([], tmp_path) for _ in range(2))
+    first, second = (jobs.train({}, tmp_path) for _ in range(2))
     opened = look(True, {})
     assert opened["timer"] and opened["id"] == first and not look(False, opened)["timer"]
     assert look(None, {})["timer"] is None  # a late first look switches nothing off
@@ -297,7 +310,7 @@ def test_the_timer_goes_on_while_the_tab_is_open_and_a_run_is_not_over(tmp_path:
 
 def test_nothing_of_it_is_public_and_off_means_not_there(tmp_path: Path) -> None:
     off = build(Library(), why_off="Others could use it.")
-    jobs = Jobs(tmp_path, (sys.executable, "-c", ""))
+    jobs = ProcessJobs(tmp_path, (sys.executable, "-c", ""))
     on = build(Library(folders=[jobs.models]), jobs=jobs)
     added = len(on.fns) - len(off.fns)
     assert added >= 12, "the tab wires its events only where training is on"

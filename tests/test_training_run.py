@@ -27,8 +27,9 @@ from explorer.training.data import open_training
 from explorer.training.errors import TrainingError
 from explorer.training.events import End, Event, Note, Probe, TrainingStep
 from explorer.training.folder import RunFolder
+from explorer.training.plan import TrainingPlan, plan_of
 from explorer.training.recipe import Recipe
-from explorer.training.run import TrainingPlan, plan_of, run
+from explorer.training.run import run
 from explorer.training.trainer import Trainer, make_accelerator
 
 ROOT = Path(__file__).resolve().parent.parent

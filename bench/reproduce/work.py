@@ -17,11 +17,11 @@ from explorer.attacks.run import run
 from explorer.attacks.text.classic import BertAttack
 from explorer.data.pairs import Pairs
 from explorer.data.sets import Examples, read_examples
-from explorer.jobs.runrecord import write_text
+from explorer.jobs.job import write_text
 from explorer.models.encoder import DualEncoder
 from explorer.models.library import Library
 from explorer.training.events import End
-from explorer.training.run import TrainingPlan
+from explorer.training.plan import TrainingPlan
 from explorer.training.run import run as train
 
 KINDS = ("clean", "image", "text", "joint")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,3 +18,19 @@ class Progress:
     kept: bool = True
     last: bool = False
     outcome: Any = None
+
+
+class Clock:
+    """How long the rest will take, as it went so far."""
+
+    def __init__(self, done: int) -> None:
+        self.first, self.began = done, time.monotonic()
+
+    def left(self, done: int, total: int) -> str:
+        """" About 3 minutes left.", "" before the first picture is done."""
+        if done == self.first:
+            return ""
+        seconds = (time.monotonic() - self.began) / (done - self.first) * (total - done)
+        minutes = round(seconds / 60)
+        return (f" About {minutes} minute{'s' * (minutes > 1)} left." if minutes
+                else " Less than a minute left.")

@@ -11,20 +11,22 @@ from typing import Any
 from explorer.attacks.engine import Step
 from explorer.base.errors import InputError
 from explorer.data.samples import SAMPLES, by_kind
-from explorer.jobs.runrecord import LIVE
-from explorer.jobs.training import Jobs
+from explorer.jobs.job import BUSY, LIVE
+from explorer.jobs.processes import ProcessJobs
 from explorer.lessons.bench import Asked, Bench, Count
 from explorer.lessons.pixels import STEPS, Demo, models_of, pgd
 from explorer.lessons.record import Cell, Record, Table, weights, word
+from explorer.training.plan import TrainingPlan
+from explorer.training.recipe import Recipe
 
 PHOTOS = 12
 CARD = "tiny_imagenet_val"
 METHODS = ("tecoa", "mmcoa", "clip")
 UPDATES, BATCH, HELD_OUT = 40, 16, 32
 LOOK = 0.5  # seconds between two looks at the run
-FLAGS = ["--inner-steps", "1", "--batch", str(BATCH), "--lr", "3e-4", "--depthwise-share", "0.25",
-         "--template", "a picture of {}", "--steps", str(UPDATES), "--probe-every", str(UPDATES),
-         "--probe-images", str(HELD_OUT), "--save-every", str(UPDATES), "--warmup", "4"]
+SHORT: dict[str, Any] = {
+    "inner_steps": 1, "batch": BATCH, "lr": 3e-4, "depthwise_share": 0.25,
+    "template": "a picture of {}", "steps": UPDATES, "warmup": 4}
 
 
 def share(part: float, digits: int = 0) -> str:
@@ -82,7 +84,7 @@ def _card_table(bench: Bench) -> list[Table]:
                   tuple(rows))]
 
 
-def start(bench: Bench, jobs: Jobs, method: str, cache: Path) -> str:
+def start(bench: Bench, jobs: ProcessJobs, method: str, cache: Path) -> str:
     """Starts a short run on the emoji sample as a process of its own; returns its id. Raises
     InputError when the queue is full or the method unknown."""
     if method not in METHODS:
@@ -90,31 +92,31 @@ def start(bench: Bench, jobs: Jobs, method: str, cache: Path) -> str:
     sample = SAMPLES["emoji-kinds"]
     data = by_kind(sample.train, cache / f"{sample.id}.parquet")
     name = f"lesson-{method}-{secrets.token_hex(2)}"
-    flags = ["--base", bench.pair[0], "--method", method, "--name", name, *FLAGS]
-    for folder in bench.library.folders:
-        flags += ["--models-dir", str(folder)]
+    plan = TrainingPlan(Recipe(method=method, **SHORT), str(data), bench.pair[0], Path(), name=name,
+                probe_every=UPDATES, probe_images=HELD_OUT, save_every=UPDATES,
+                folders=tuple(bench.library.folders))
     about = {"model": name, "base": bench.pair[0], "method": method, "eps": 1.0,
              "data": sample.title, "budget": f"{UPDATES} steps"}
-    return jobs.submit(flags, data, False, about)
+    return jobs.train(plan.told(), data, False, about)
 
 
-def train(bench: Bench, jobs: Jobs, method: str, cache: Path, asked: Asked) -> Iterator[
+def train(bench: Bench, jobs: ProcessJobs, method: str, cache: Path, asked: Asked) -> Iterator[
         Step | Record]:
     """A short run to its end: Steps, then a Record. Closing the iterator ends the run."""
     began, run = time.perf_counter(), start(bench, jobs, method, cache)
     try:
         while True:
             jobs.settle()
-            job = jobs.job(run)
+            job = jobs.get(run)
             step = job.story.step
             yield Step(int(step["index"]) if step else 0, UPDATES)
-            if job.state not in LIVE and job.state != "waiting":
+            if job.state not in BUSY:
                 break
             time.sleep(LOOK)
     finally:
-        if jobs.job(run).state == "waiting":
+        if jobs.get(run).state == "waiting":
             jobs.stop(run)
-        elif jobs.job(run).state in LIVE:
+        elif jobs.get(run).state in LIVE:
             jobs.end(run)
     probes = job.story.probes
     if job.state != "finished" or len(probes) < 2:

@@ -13,8 +13,9 @@ from explorer.training.errors import TrainingError
 from explorer.training.events import End, Event, Note, Probe, TrainingStep
 from explorer.training.folder import RunFolder
 from explorer.training.gather import world
+from explorer.training.plan import TrainingPlan, plan_of, read_plan
 from explorer.training.recipe import Recipe
-from explorer.training.run import TrainingPlan, plan_of, read_data, run
+from explorer.training.run import read_data, run
 
 FAILED, INTERRUPTED = 1, 130
 RUN_FLAGS = ("data", "columns", "base", "eval_data", "name", "save_every", "probe_every",
@@ -42,6 +43,10 @@ def make_plan(args: argparse.Namespace) -> TrainingPlan:
         if given.get(name, low) < low:
             raise InputError(f"--{name.replace('_', '-')} must be at least {low}")
     told = RunFolder(args.out).started() if args.resume else None
+    if told is None and args.plan is not None:
+        if recipe or given or args.models_dir or args.device:
+            raise InputError("the plan says it all: give --plan, or the settings, not both")
+        return read_plan(args.plan, args.out)
     if told is None:
         if "data" not in given:
             raise InputError("give --data: a file, a folder, or hf:NAME of pictures to train on")

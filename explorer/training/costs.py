@@ -11,13 +11,15 @@ import tempfile
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from explorer.base.errors import InputError
 from explorer.base.paths import ROOT
+from explorer.jobs.job import write_text
+from explorer.jobs.processes import COMMAND
 from explorer.jobs.runlog import RunLog, Story, tail
-from explorer.jobs.training import COMMAND
+from explorer.training.plan import TrainingPlan
 
 STEPS = 3  # the first warms up; the others are timed
 PROBES = 6  # measurements in a run, with the first and the last
@@ -59,26 +61,27 @@ class Cost:
         return steps * self.batch / self.pictures
 
 
-def measure(arguments: Sequence[str], data: Path, batch: int,
-            command: Sequence[str] = COMMAND) -> Iterator[str | Cost]:
+def measure(plan: TrainingPlan, command: Sequence[str] = COMMAND) -> Iterator[str | Cost]:
     """Yields what it is doing, in words, and at last the Cost.
 
-    arguments: flags of the training command besides --data, --out, --steps and --epochs. The
-    process that it starts ends with it. Raises InputError when the training refuses or takes
+    The process that it starts ends with it. Raises InputError when the training refuses or takes
     longer than PATIENCE.
     """
     with tempfile.TemporaryDirectory(prefix="explorer-cost-") as work:
         out = Path(work) / "run"
         out.mkdir()
-        full = [*command, *arguments, "--data", str(data), "--out", str(out),
-                "--steps", str(STEPS), "--probe-every", "1000", "--save-every", "1000"]
+        short = replace(plan, recipe=replace(plan.recipe, steps=STEPS), probe_every=1000,
+                        save_every=1000)
+        write_text(Path(work) / "plan.json", json.dumps(short.told()))
+        full = [*command, "--plan", str(Path(work) / "plan.json"), "--out", str(out)]
         began = time.time()
         with open(Path(work) / "output", "wb") as output:
             child = subprocess.Popen(full, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output,
                                      stderr=subprocess.STDOUT, start_new_session=True)
         try:
             story = yield from _follow(child, RunLog(out / "log.jsonl"), Path(work) / "output")
-            yield _cost(began, story, json.loads((out / "run.json").read_text("utf-8")), batch)
+            yield _cost(began, story, json.loads((out / "run.json").read_text("utf-8")),
+                        plan.recipe.batch)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)

@@ -30,6 +30,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
                         "local-dir:FOLDER (default pocket)")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR",
                         help="folder of the run: log, checkpoints, and the model at the end")
+    parser.add_argument("--plan", type=Path, metavar="FILE", help="all that is asked for, as JSON "
+                        "of the form of a run's run.json, in the place of the other flags")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in "
                         "--out, with the settings it was started with")
     parser.add_argument("--eval-data", metavar="PATH", help="pictures to measure on (default: "

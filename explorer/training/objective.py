@@ -1,4 +1,4 @@
-"""From a batch to the terms of a method's loss: attacks, one forward pass, the losses."""
+"""From a batch to the terms of a method's loss: attacks, one forward pass, the method."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from torch import Tensor
 
 from explorer.training import losses
 from explorer.training.attacker import Attacker, Autocast, Batch
-from explorer.training.attention import attention_map, require_attention
 from explorer.training.gather import gather, world
 from explorer.training.inner import TextInner
 from explorer.training.recipe import Recipe
@@ -21,20 +20,80 @@ from explorer.training.student import Student, Tokenize, encode_captions, unit
 
 Terms = dict[str, Tensor]
 Captions = tuple[Tensor, Tensor]  # unit features (K, D), place of each picture's own (n,)
-CLEAN_TOO = ("clip", "pmg-aft", "tga", "mmcoa+")  # methods that also read the clean pictures
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """What one forward pass gave: raw features by name (image, adv_image, text, adv_text; (n, D)
-    each), of the patches (n, P, D) where asked for, and the scale ()."""
+class Moment:
+    """What a method computes its loss from: one step's batch, read. raw: features of one forward
+    pass by name (image, adv_image, text, adv_text; (n, D) each, those that the method asked for);
+    patches: of the pictures, (n, P, D) each, where asked for; scale: (); found: the captions that
+    pictures are told apart by, where they were attacked so; still: what the frozen model says of
+    the clean pictures, image (n, D) and patches, where asked for."""
 
-    raw: dict[str, Tensor]
-    patches: dict[str, Tensor]
+    objective: Objective
+    batch: Batch
+    raw: Terms
+    patches: Terms
     scale: Tensor
+    found: Captions | None
+    still: Terms
+    pixels: Terms
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.objective.recipe
+
+    @property
+    def student(self) -> Student:
+        return self.objective.student
+
+    @property
+    def candidates(self) -> Captions:
+        """Unit features (K, D) of the captions, and the place of each picture's own (n,)."""
+        assert self.found is not None
+        return self.found
 
     def unit(self, name: str) -> Tensor:
+        """(n, D) features of length 1."""
         return unit(self.raw[name])
+
+    def contrastive(self, image: str, text: str) -> Tensor:
+        """The contrastive loss of two named sides over all processes, ()."""
+        images, texts = self.unit(image), self.unit(text)
+        groups = gather(self.batch.groups)
+        n = len(self.batch.groups)
+        own = world()[0] * n + torch.arange(n, device=groups.device)
+        return losses.contrastive(
+            images, texts, gather(images), gather(texts), self.scale, own,
+            self.batch.groups[:, None] == groups[None], self.recipe.targets)
+
+    def logits(self, name: str) -> Tensor:
+        """(n, K) of named pictures against all candidates."""
+        return self.scale * self.unit(name) @ self.candidates[0].T
+
+    def classify(self, name: str) -> Tensor:
+        """TeCoA's loss of named pictures, ()."""
+        return losses.classify(self.unit(name), *self.candidates, self.scale)
+
+    def stay(self, name: str) -> Tensor:
+        """Squared distance of adv_image or adv_text from the frozen model's clean features, ()."""
+        return losses.stay(self.raw[name], self._still(name.removeprefix("adv_")))
+
+    def still_unit(self, name: str) -> Tensor:
+        """(n, D) the frozen model's features of clean pictures, image, or captions, text."""
+        return unit(self._still(name))
+
+    def _still(self, name: str) -> Tensor:
+        return self.still["image"] if name == "image" else (
+            self.objective._still(self.batch.captions))
+
+    def frozen_logits(self, name: str) -> Tensor:
+        """(n, K) what the frozen model says of named pictures."""
+        frozen = self.objective.frozen
+        assert frozen is not None
+        with torch.no_grad(), self.objective.autocast():
+            guide = unit(frozen(pixels=self.pixels[name])["image"])
+        return self.objective.frozen_scale * guide @ self.candidates[0].T
 
 
 class Objective:
@@ -46,8 +105,7 @@ class Objective:
                  text_inner: TextInner | None = None, autocast: Autocast = nullcontext) -> None:
         """caption_of: group -> caption. classes: the captions of all groups, or None for a set of
         free captions. text_inner: for methods that attack captions."""
-        if recipe.method == "tga":
-            require_attention(student.clip.visual)
+        recipe.kind.check(student)
         self.recipe, self.student = recipe, student
         self.tokenize, self.autocast = tokenize, autocast
         self.attacker = Attacker(recipe, student, tokenize, caption_of, classes, text_inner,
@@ -61,40 +119,29 @@ class Objective:
         """Weighted terms, () each, whose sum is the loss. step: of the run; seeds the attacks.
         model: the student as wrapped for several processes."""
         r, kind = self.recipe, self.recipe.kind
-        frozen = self._frozen_images(batch.pixels)
+        still = self._frozen_images(batch.pixels) if kind.reads_still else {}
         captions: Captions | None = None
-        if kind.image_attack == "label" and (r.attacks_images or kind.trains == ("image",)):
-            captions = self.attacker.candidates(batch.groups, step)
-        pictures: dict[str, Tensor] = {}
+        pictures: Terms = {}
         if r.attacks_images:
-            pictures["adv_image"] = self.attacker.pixels(batch, step, captions, frozen.get("image"))
-        if r.method in CLEAN_TOO or (r.method == "mmcoa" and r.attacks_text):
+            if kind.image_attack == "label":
+                captions = self.attacker.candidates(batch.groups, step)
+            pictures["adv_image"] = self.attacker.pixels(batch, step, captions, still.get("image"))
+        if kind.reads_clean(r):
             pictures["image"] = batch.pixels
         texts: dict[str, tuple[str, ...]] = {}
         if r.attacks_text:
-            still = (lambda c: unit(self._still(c))) if kind.leads_from_frozen else None
-            texts["adv_text"] = self.attacker.captions(batch, step, still)
+            away = (lambda c: unit(self._still(c))) if kind.leads_from_frozen else None
+            texts["adv_text"] = self.attacker.captions(batch, step, away)
         if "scale" in kind.trains:
             texts["text"] = batch.captions
-        seen = self._forward(model or self.student, pictures, texts)
-        if r.method == "clip":
-            return {"clean": 0.5 * self._pairs(batch, seen, "image", "text")}
-        if r.method in ("mmcoa", "mmcoa+"):
-            return self._multimodal(batch, seen, frozen)
-        if kind.image_attack == "label":
-            assert captions is not None
-            return self._labelled(pictures, seen, frozen, captions)
-        return self._stay(batch, seen, frozen)
-
-    # -- the frozen model ----------------------------------------------------------------------
+        raw, patches, scale = self._forward(model or self.student, pictures, texts)
+        return kind.terms(Moment(self, batch, raw, patches, scale, captions, still, pictures))
 
     def _frozen_images(self, pixels: Tensor) -> Terms:
-        """What the frozen model says of clean pictures, where the loss asks."""
-        kind, method = self.recipe.kind, self.recipe.method
-        if self.frozen is None or "image" not in kind.trains or method == "pmg-aft":
-            return {}
+        """What the frozen model says of clean pictures."""
+        assert self.frozen is not None
         with torch.no_grad(), self.autocast():
-            return dict(self.frozen(pixels=pixels, patches=method == "tga"))
+            return dict(self.frozen(pixels=pixels, patches=self.recipe.kind.patches))
 
     def _still(self, captions: Sequence[str]) -> Tensor:
         """(n, D) raw features of the frozen model."""
@@ -105,10 +152,10 @@ class Objective:
         place = {caption: k for k, caption in enumerate(different)}
         return rows[[place[c] for c in captions]]
 
-    # -- the pass ------------------------------------------------------------------------------
-
-    def _forward(self, model: Any, pictures: Terms, texts: dict[str, tuple[str, ...]]) -> Seen:
-        """All pictures and all different captions in one pass, handed back by name."""
+    def _forward(self, model: Any, pictures: Terms, texts: dict[str, tuple[str, ...]],
+                 ) -> tuple[Terms, Terms, Tensor]:
+        """All pictures and all different captions in one pass: features and patches by name, and
+        the scale."""
         tokens = place = None
         if texts:
             every = [c for captions in texts.values() for c in captions]
@@ -118,7 +165,7 @@ class Objective:
             place = torch.tensor([different[c] for c in every], device=device)
         with self.autocast():
             out = model(pixels=torch.cat(list(pictures.values())) if pictures else None,
-                        tokens=tokens, patches=self.recipe.method == "tga")
+                        tokens=tokens, patches=self.recipe.kind.patches)
         raw: Terms = {}
         patches: Terms = {}
         if pictures:
@@ -127,72 +174,4 @@ class Objective:
             patches.update(zip(pictures, out["patches"].chunk(len(pictures)), strict=True))
         if place is not None:
             raw.update(zip(texts, out["text"][place].chunk(len(texts)), strict=True))
-        return Seen(raw, patches, out["scale"])
-
-    # -- the losses ----------------------------------------------------------------------------
-
-    def _pairs(self, batch: Batch, seen: Seen, image: str, text: str) -> Tensor:
-        """The contrastive loss of two named sides over all processes."""
-        images, texts = seen.unit(image), seen.unit(text)
-        groups = gather(batch.groups)
-        n = len(batch.groups)
-        own = world()[0] * n + torch.arange(n, device=groups.device)
-        return losses.contrastive(
-            images, texts, gather(images), gather(texts), seen.scale, own,
-            batch.groups[:, None] == groups[None], self.recipe.targets)
-
-    def _multimodal(self, batch: Batch, seen: Seen, frozen: Terms) -> Terms:
-        """MMCoA's two terms; in mmcoa+ also the joint one and the anchors."""
-        r, terms = self.recipe, {}
-        if r.attacks_images:
-            terms["image"] = r.lambda_img * self._pairs(batch, seen, "adv_image", "text")
-        if r.attacks_text:
-            terms["text"] = r.lambda_txt * self._pairs(batch, seen, "image", "adv_text")
-        if r.method == "mmcoa":
-            return terms
-        if r.joint and r.attack_sides == "both":
-            terms["joint"] = r.joint * self._pairs(batch, seen, "adv_image", "adv_text")
-        if r.anchor and "image" in r.trained:
-            still = unit(frozen["image"])
-            moved = [losses.turn(seen.unit(name), still) for name in ("adv_image", "image")
-                     if name in seen.raw]
-            terms["anchor_image"] = r.anchor * torch.stack(moved).mean()
-        if r.text_anchor and "text" in r.trained:
-            name = "adv_text" if r.attacks_text else "text"
-            terms["anchor_text"] = r.text_anchor * losses.turn(
-                seen.unit(name), unit(self._still(batch.captions)))
-        return terms
-
-    def _labelled(self, pictures: Terms, seen: Seen, frozen: Terms, captions: Captions) -> Terms:
-        """TeCoA, and the methods that add to it."""
-        table, labels = captions
-        adversarial = seen.unit("adv_image")
-        terms = {"image": losses.classify(adversarial, table, labels, seen.scale)}
-        if self.recipe.method == "pmg-aft":
-            assert self.frozen is not None
-            with torch.no_grad(), self.autocast():
-                guide = unit(self.frozen(pixels=pictures["adv_image"])["image"])
-            logits = seen.scale * adversarial @ table.T
-            terms["kl_frozen"] = losses.divergence(logits, self.frozen_scale * guide @ table.T)
-            terms["kl_clean"] = losses.divergence(
-                logits, seen.scale * seen.unit("image") @ table.T)
-        elif self.recipe.method == "tga":
-            maps = {name: self._map(patches, table[labels])
-                    for name, patches in (*seen.patches.items(), ("frozen", frozen["patches"]))}
-            weights = {"adv_image": self.recipe.attention_adv, "image": self.recipe.attention_clean}
-            for name, weight in weights.items():
-                terms[f"attention_{name}"] = weight * losses.attention(maps[name], maps["frozen"])
-        return terms
-
-    def _map(self, patches: Tensor, text: Tensor) -> Tensor:
-        visual = self.student.clip.visual
-        return attention_map(patches, text, visual.grid_size, visual.image_size)
-
-    def _stay(self, batch: Batch, seen: Seen, frozen: Terms) -> Terms:
-        """FARE, LEAF, or both."""
-        terms = {}
-        if "adv_image" in seen.raw:
-            terms["image"] = losses.stay(seen.raw["adv_image"], frozen["image"])
-        if "adv_text" in seen.raw:
-            terms["text"] = losses.stay(seen.raw["adv_text"], self._still(batch.captions))
-        return terms
+        return raw, patches, out["scale"]

@@ -128,8 +128,9 @@ class Recipe:
         if not self.trained:
             raise InputError(f"nothing is left to train: {self.method} trains "
                              f"{', '.join(self.kind.trains)}, and all of it is frozen")
-        if self.attack_sides != "both" and self.method not in ("mmcoa", "mmcoa+"):
-            raise InputError("attack_sides is a choice of mmcoa and mmcoa+ only")
+        if self.attack_sides != "both" and not self.kind.sides:
+            sided = " and ".join(name for name, kind in METHODS.items() if kind.sides)
+            raise InputError(f"attack_sides is a choice of {sided} only")
         if self.lambda_img == self.lambda_txt == self.joint == 0:
             raise InputError("with all weights at 0 there is no loss")
 

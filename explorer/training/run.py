@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from explorer.attacks.result import versions
@@ -25,52 +24,11 @@ from explorer.training.export import export, place, write_card
 from explorer.training.folder import RunFolder
 from explorer.training.gather import from_first, world
 from explorer.training.inner import TextInner
+from explorer.training.plan import TrainingPlan
 from explorer.training.probe import probe
-from explorer.training.recipe import Recipe
 from explorer.training.trainer import Trainer, make_accelerator
 
 NAP = 0.3  # seconds between two looks at `control` while paused
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """What is asked for. data, eval_data: paths or hf:NAME[:SPLIT]; base: id of a model or
-    local-dir:FOLDER; name: id of the new model (default: the folder's name); save_every,
-    probe_every: steps, 0 for a tenth of the run; probe_images: pictures measured; without
-    eval_data they are held out of data, by the seed; folders: of more models; columns: of data's
-    table, as --columns takes them."""
-
-    recipe: Recipe
-    data: str
-    base: str
-    out: Path
-    eval_data: str | None = None
-    name: str | None = None
-    save_every: int = 50
-    probe_every: int = 0
-    probe_images: int = 128
-    folders: tuple[Path, ...] = ()
-    cpu: bool = False
-    columns: str = ""
-
-    def told(self) -> dict[str, Any]:
-        """Plain data for run.json, from which a resumed run takes all but `out`."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "out"}
-        return {**plain, "recipe": self.recipe.as_dict(),
-                "folders": [str(folder) for folder in self.folders]}
-
-
-def plan_of(told: dict[str, Any], out: Path) -> TrainingPlan:
-    """The plan in a run.json. Raises InputError when it is damaged."""
-    known = {f.name for f in fields(TrainingPlan)}
-    try:
-        values = {k: v for k, v in told.items() if k in known}
-        values["recipe"] = Recipe(**told["recipe"])
-        values["folders"] = tuple(Path(folder) for folder in told["folders"])
-        return TrainingPlan(**values, out=out)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"run.json in {out} is damaged ({error}): start the run anew in another "
-                         "folder") from None
 
 
 def run(plan: TrainingPlan, resume: bool = False, text_inner: TextInner | None = None,
@@ -220,7 +178,7 @@ def model_card(plan: TrainingPlan, base: Card, data: TrainingSet, trainer: Train
     name = plan.name or plan.out.resolve().name
     return {
         "id": name, "title": f"{name} ({r.method})",
-        "kind": "standard" if r.method == "clip" else "robust", "base": base.id,
+        "kind": "robust" if r.kind.hardens else "standard", "base": base.id,
         "licence": base.licence, "architecture": base.architecture,
         "about": f"{base.title}, fine-tuned on {data.name}. {r.kind.title}.",
         "method": {"name": r.method, "source": r.kind.source}, "recipe": r.as_dict(),

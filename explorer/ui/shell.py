@@ -28,8 +28,8 @@ from explorer.base.device import describe_device
 from explorer.base.errors import InputError
 from explorer.base.settings import Settings, unknown
 from explorer.data.examples import FOLDER
-from explorer.jobs.background import Background
-from explorer.jobs.training import Jobs
+from explorer.jobs.processes import ProcessJobs
+from explorer.jobs.threads import ThreadJobs
 from explorer.models.fast.convolution import keep_memory
 from explorer.models.library import Library
 from explorer.results.views import esc
@@ -106,8 +106,8 @@ def warm(library: Library, names: tuple[str, ...], health: Health | None = None,
 
 
 def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | None = None,
-          gate: Gate | None = None, jobs: Jobs | None = None, why_off: str = "",
-          works: Background | None = None, service: Service | None = None) -> gr.Blocks:
+          gate: Gate | None = None, jobs: ProcessJobs | None = None, why_off: str = "",
+          works: ThreadJobs | None = None, service: Service | None = None) -> gr.Blocks:
     """The whole page. gate: what its heavy events pass; jobs: the training runs, None where
     training is off; works: other long work; service: what programs may call, None for nothing.
     What is None and needed is made for this page."""

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from explorer.base.errors import InputError
-from explorer.jobs.training import Jobs
+from explorer.jobs.processes import ProcessJobs
 
 expect.set_options(timeout=60_000)
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,8 +47,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield address
     process.terminate()
     process.wait(60)
-    jobs = Jobs(runs)
-    for job in jobs.jobs():  # runs outlive the app; what a failed test left goes on for hours
+    jobs = ProcessJobs(runs)
+    for job in jobs.list():  # runs outlive the app; what a failed test left goes on for hours
         with suppress(InputError):
             jobs.end(job.id)
 
@@ -136,7 +136,7 @@ def test_pause_resume_stop_and_the_queue(page: Page, server: str) -> None:
     expect(page.locator("#tr-said")).to_contain_text("waits for its turn")
     expect(page.locator(".tr-say")).to_contain_text("it is the next")
     page.click("#tr-stop")
-    expect(newest.locator(".tr-state")).to_contain_text("taken out")
+    expect(newest.locator(".tr-state")).to_contain_text("stopped")
     page.locator(".tr-run").nth(1).click()
     page.click("#tr-resume")
     expect(page.locator("#tr-pause")).to_be_visible()

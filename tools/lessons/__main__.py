@@ -34,14 +34,14 @@ def build(numbers: list[int], folder: Path, trains: bool) -> None:
 
 
 def _train(bench: object, folder: Path) -> None:
-    from explorer.jobs.training import Jobs
+    from explorer.jobs.processes import ProcessJobs
     from explorer.lessons.bench import Asked, Bench
     from explorer.lessons.learning import train
     from explorer.lessons.record import Record, save
 
     assert isinstance(bench, Bench)
     with tempfile.TemporaryDirectory() as cache:
-        jobs = Jobs(Path(cache) / "runs")
+        jobs = ProcessJobs(Path(cache) / "runs")
         for method in ("tecoa", "clip"):
             for event in train(bench, jobs, method, Path(cache), Asked("cat", f"train-{method}")):
                 if isinstance(event, Record):

@@ -13,7 +13,7 @@ from typing import Any
 
 from explorer.analysis.evaluation.rows import Row, read_row
 from explorer.base.errors import InputError
-from explorer.jobs.runrecord import write_text
+from explorer.jobs.job import write_text
 
 MOST = 5_000  # cells kept in a folder; the oldest go first
 Parts = dict[int, tuple[str, float]]  # number of a batch -> "0" or "1" an image, and seconds

@@ -17,8 +17,7 @@ from explorer.analysis.evaluation.run import Evaluation
 from explorer.base.errors import InputError
 from explorer.base.progress import Progress
 from explorer.data.registry import UPLOAD
-from explorer.jobs.runrecord import write_text
-from explorer.jobs.workrecord import Work
+from explorer.jobs.job import Job, write_text
 from explorer.models.library import Library
 
 TABLE = "table.json"
@@ -31,7 +30,7 @@ def wish_of(plan: EvaluationPlan, upload: str = "") -> dict[str, Any]:
     return {"plan": plan.as_dict(), "upload": upload}
 
 
-def carry_out(work: Work, library: Library, root: str | None = None) -> Iterator[Progress]:
+def carry_out(work: Job, library: Library, root: str | None = None) -> Iterator[Progress]:
     """Measures what work.json asks for, into the work's folder; finished numbers are shared with
     all works beside it."""
     plan = EvaluationPlan.read(work.wish["plan"])
@@ -78,7 +77,7 @@ def _write(folder: Path, table: Table) -> None:
         raise InputError(f"cannot keep the table on disk: {error.strerror}") from None
 
 
-def table_of(work: Work) -> Table:
+def table_of(work: Job) -> Table:
     """What a work has found so far, under its title; empty before its first number."""
     try:
         table = load_table(work.folder / TABLE)

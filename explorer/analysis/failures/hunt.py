@@ -24,14 +24,13 @@ from explorer.attacks.registry import Attack, attack_of, kind_of, name_of, setti
 from explorer.attacks.request import Request
 from explorer.attacks.result import Result
 from explorer.base.errors import InputError
-from explorer.base.progress import Progress
+from explorer.base.progress import Clock, Progress
 from explorer.data.containers import printable
 from explorer.data.pairs import clean_captions, open_image, to_image
 from explorer.data.registry import open_place
 from explorer.data.sets import Examples
 from explorer.data.sources import Boxed, Files
-from explorer.jobs.runrecord import write_text
-from explorer.jobs.workrecord import Clock
+from explorer.jobs.job import write_text
 from explorer.models.library import Library
 
 MOST_IMAGES = 2_000

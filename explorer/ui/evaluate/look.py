@@ -10,9 +10,10 @@ import gradio as gr
 from explorer.analysis.evaluation.rows import Table
 from explorer.analysis.evaluation.work import table_of
 from explorer.base.errors import InputError
-from explorer.jobs.background import Background
-from explorer.jobs.workrecord import BUSY, WAITING, Work
+from explorer.jobs.job import BUSY, WAITING, Job
+from explorer.jobs.threads import ThreadJobs
 from explorer.ui.evaluate import views
+from explorer.ui.shared.states import when
 from explorer.ui.shared.works import owner_of
 
 KIND = "evaluate"
@@ -23,7 +24,7 @@ Shown = dict[str, Any]
 class EvaluateLook:
     """One page; `draw` is the handler of every event that may have changed it."""
 
-    def __init__(self, works: Background) -> None:
+    def __init__(self, works: ThreadJobs) -> None:
         self.works = works
 
     def arrive(self, request: gr.Request) -> tuple[Any, ...]:
@@ -57,7 +58,7 @@ class EvaluateLook:
         return (*(only(name, drawn[name]) for name in ("list", "said", "table", "curve")),
                 only("timer", gr.Timer(active=bool(now["timer"]))), now)
 
-    def _drawn(self, works: list[Work], work: Work | None, tables: list[Table], beside: list[str],
+    def _drawn(self, works: list[Job], work: Job | None, tables: list[Table], beside: list[str],
                ) -> dict[str, str]:
         ahead = self.works.ahead(work) if work and work.state == WAITING else 0
         said = tuple(work.wish.get("left_out", ())) if work else ()
@@ -66,7 +67,7 @@ class EvaluateLook:
             shown = [work, *(other for other in works if other.id in beside)]
             for letter, table, one in zip(LETTERS, tables, shown, strict=False):
                 letters[one.id] = table.title = letter
-                table.about["called"] = f"{one.title}, {views.when(one)}"
+                table.about["called"] = f"{one.title}, {when(one)}"
         return {"list": views.listing(works, work.id if work else "", letters),
                 "said": views.state(work, tables[0] if tables else Table(), ahead, said),
                 "table": views.table(tables) if tables else "",

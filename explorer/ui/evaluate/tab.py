@@ -15,8 +15,8 @@ from explorer.analysis.evaluation.cost import Cost, estimate
 from explorer.analysis.evaluation.plan import EvaluationPlan
 from explorer.analysis.evaluation.work import wish_of
 from explorer.base.errors import InputError
-from explorer.jobs.background import Background
-from explorer.jobs.workrecord import BUSY
+from explorer.jobs.job import BUSY
+from explorer.jobs.threads import ThreadJobs
 from explorer.models.library import Library
 from explorer.server.gate import Gate, visitor_of
 from explorer.server.scheduler import place_words
@@ -40,7 +40,7 @@ class EvaluateTab:
     """Builds the tab's components and wires them; put it inside a gr.Tab of `tabs`, and call
     `follow` when all tabs are there. data: the server's data folder, "" for none."""
 
-    def __init__(self, demo: gr.Blocks, library: Library, tabs: gr.Tabs, works: Background,
+    def __init__(self, demo: gr.Blocks, library: Library, tabs: gr.Tabs, works: ThreadJobs,
                  gate: Gate, pair: tuple[str, str], data: str = "") -> None:
         style = f"<style>{(HERE / 'evaluate.css').read_text('utf-8')}</style>"
         gr.HTML("", html_template=style, elem_id="ev-style", **PLAIN)

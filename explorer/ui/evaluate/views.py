@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import Mapping, Sequence
 
 from explorer.analysis.evaluation.curve import Lines, curves, figure, measure_of, summary
@@ -12,13 +11,11 @@ from explorer.analysis.evaluation.exports import FORMATS, MIMES, export, grid, l
 from explorer.analysis.evaluation.rows import Score, Table
 from explorer.base.errors import InputError
 from explorer.data.catalogue import RETRIEVAL
-from explorer.jobs.workrecord import BUSY, DONE, FAILED, RUNNING, STOPPED, WAITING, Work
+from explorer.jobs.job import BUSY, FAILED, FINISHED, RUNNING, STOPPED, STOPPING, WAITING, Job
 from explorer.results.saving import file_stem
 from explorer.results.views import esc
+from explorer.ui.shared.states import badge, when
 
-STATES = {WAITING: "waiting", RUNNING: "running", DONE: "finished", STOPPED: "stopped",
-          FAILED: "failed"}
-MARKS = {WAITING: "…", RUNNING: "▶", DONE: "✓", STOPPED: "■", FAILED: "✗"}
 FILES = {".csv": "CSV", ".json": "JSON", ".md": "Markdown", ".tex": "LaTeX"}
 NONE = """<section class="ev-empty"><h3>How robust is a model, in one table?</h3>
 <p>Press Start: both models read the example photos, clean and attacked at three budgets, in about a
@@ -27,7 +24,7 @@ minute on a laptop. Other sets, models and attacks are chosen on the left.</p>
 paper. An evaluation goes on when you close this page, and is found here again.</p></section>"""
 
 
-def listing(works: Sequence[Work], current: str, letters: Mapping[str, str]) -> str:
+def listing(works: Sequence[Job], current: str, letters: Mapping[str, str]) -> str:
     """The visitor's evaluations, newest first: a button each, and a box to lay it beside. letters:
     of those that lie side by side."""
     if not works:
@@ -38,12 +35,8 @@ def listing(works: Sequence[Work], current: str, letters: Mapping[str, str]) -> 
     return (f'<div class="ev-list" role="group" aria-label="Your evaluations">{rows}</div>{hint}')
 
 
-def when(work: Work) -> str:
-    return time.strftime("%d %b, %H:%M", time.localtime(work.created))
-
-
-def _item(work: Work, current: bool, letter: str) -> str:
-    badge = f'<b class="ev-letter">{letter}</b> ' if letter else ""
+def _item(work: Job, current: bool, letter: str) -> str:
+    mark = f'<b class="ev-letter">{letter}</b> ' if letter else ""
     box = "" if current else (
         f'<label class="ev-tick"><input type="checkbox" data-do="tick" data-id="{esc(work.id)}" '
         f'data-key="tick-{esc(work.id)}"{" checked" * bool(letter)} aria-label="Lay '
@@ -51,13 +44,11 @@ def _item(work: Work, current: bool, letter: str) -> str:
     return (f'<div class="ev-item" data-current="{_bool(current)}"><button type="button" '
             f'class="ev-open" data-do="open" data-id="{esc(work.id)}" '
             f'data-key="open-{esc(work.id)}" aria-pressed="{_bool(current)}">'
-            f'<b>{badge}{esc(work.title)}</b><span class="ev-when">{esc(when(work))}</span>'
-            f'</button><span class="ev-foot"><span class="ev-state ev-{work.state}">'
-            f'<span aria-hidden="true">{MARKS[work.state]}</span> '
-            f"{STATES[work.state]}</span>{box}</span></div>")
+            f'<b>{mark}{esc(work.title)}</b><span class="ev-when">{esc(when(work))}</span>'
+            f'</button><span class="ev-foot">{badge(work, "ev")}{box}</span></div>')
 
 
-def state(work: Work | None, table: Table, ahead: int, said: Sequence[str] = ()) -> str:
+def state(work: Job | None, table: Table, ahead: int, said: Sequence[str] = ()) -> str:
     """What an evaluation is doing, and what came out in a sentence."""
     if work is None:
         return NONE
@@ -73,7 +64,7 @@ def state(work: Work | None, table: Table, ahead: int, said: Sequence[str] = ())
             f"{missing and f'<ul class=ev-left-out>{missing}</ul>'}</section>")
 
 
-def _orders(work: Work) -> str:
+def _orders(work: Job) -> str:
     """What can be done with an evaluation that does not run."""
     if work.state in BUSY:
         return ""
@@ -83,14 +74,15 @@ def _orders(work: Work) -> str:
             f'"{esc(work.id)}" data-key="delete">Delete</button></span>')
 
 
-def doing(work: Work, ahead: int) -> str:
+def doing(work: Job, ahead: int) -> str:
     """One sentence about its state."""
     if work.state == WAITING:
         return "Waiting: it is the next." if not ahead else f"Waiting: {ahead} before it."
     share = f"{100 * work.done // work.total} %" if work.total else ""
     return {
         RUNNING: f"Running, {share or 'starting'}. {work.text}".strip(),
-        DONE: "Finished.",
+        STOPPING: f"Stopping after this step, {share or 'starting'}.",
+        FINISHED: "Finished.",
         STOPPED: f"Stopped at {share or '0 %'}. Go on takes it up again.",
         FAILED: f"It could not go on. {work.text}",
     }[work.state]

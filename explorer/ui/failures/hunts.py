@@ -24,7 +24,8 @@ from explorer.analysis.failures.slices import (
     read_hunt,
 )
 from explorer.base.errors import InputError
-from explorer.jobs.background import Background, Work
+from explorer.jobs.job import Job
+from explorer.jobs.threads import ThreadJobs
 from explorer.models.library import Library
 from explorer.server.gate import Gate
 from explorer.ui.failures.views import names
@@ -38,11 +39,11 @@ TOKEN = re.compile(r"[0-9a-f-]{0,40}")
 class Hunts:
     """What handlers of the Failures tab share. choice: of the Attack tab, which opens pictures."""
 
-    def __init__(self, library: Library, works: Background, gate: Gate,
+    def __init__(self, library: Library, works: ThreadJobs, gate: Gate,
                  choice: AttackChoice) -> None:
         self.library, self.works, self.gate, self.choice = library, works, gate, choice
 
-    def roles(self, work: Work | None) -> tuple[str, str]:
+    def roles(self, work: Job | None) -> tuple[str, str]:
         """What a study's models are called."""
         if work is None:
             return "left", "right"
@@ -54,7 +55,7 @@ class Hunts:
                 kinds.append("")
         return names(models, kinds)
 
-    def read(self, study: str, request: gr.Request) -> tuple[Work, HuntPlan, Found]:
+    def read(self, study: str, request: gr.Request) -> tuple[Job, HuntPlan, Found]:
         """A study of this visitor. Raises InputError where there is none."""
         if not study:
             raise InputError("start a study first")

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from explorer.analysis.failures.slices import AXES, OTHERS, Filter, Found, chosen, read_hunt
-from explorer.jobs.background import BUSY, Work
+from explorer.jobs.job import BUSY, Job
 from explorer.ui.failures import views
 from explorer.ui.failures.cards import Sheet, gallery
 from explorer.ui.failures.hunts import Hunts, shown_by
@@ -64,7 +64,7 @@ class Look:
             only("roles", gr.update(choices=axes)),
             only("timer", gr.Timer(active=busy and is_open)), json.dumps(now))
 
-    def _drawn(self, works: Sequence[Work], work: Work | None, found: Found, view: Filter,
+    def _drawn(self, works: Sequence[Job], work: Job | None, found: Found, view: Filter,
                roles: tuple[str, str], ticked: Sequence[int]) -> dict[str, str]:
         named = named_of(found, view)
         page = chosen(found.cases, view, named)

@@ -27,7 +27,7 @@ from explorer.analysis.failures.slices import (
 )
 from explorer.base.errors import InputError
 from explorer.base.progress import Progress
-from explorer.jobs.background import Work
+from explorer.jobs.job import Job
 from explorer.results.views import esc
 from explorer.server.scheduler import place_words
 from explorer.ui.failures.cards import Sheet
@@ -57,7 +57,7 @@ def ready(name: str, raw: bytes) -> Any:
 class Picked:
     """The pictures that a button works on. said: how they were chosen."""
 
-    work: Work
+    work: Job
     wish: HuntPlan
     found: Found
     cases: list[Example]

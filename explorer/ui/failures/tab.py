@@ -12,7 +12,8 @@ import gradio as gr
 
 from explorer.analysis.failures.slices import AXES, SLICES, SORTS
 from explorer.base.errors import InputError
-from explorer.jobs.background import BUSY, Background
+from explorer.jobs.job import BUSY
+from explorer.jobs.threads import ThreadJobs
 from explorer.models.library import Library
 from explorer.server.gate import Gate, visitor_of
 from explorer.ui.failures import views
@@ -39,7 +40,7 @@ class FailuresTab:
     `follow` when all tabs are there. data: the server's data folder, "" for none."""
 
     def __init__(self, demo: gr.Blocks, library: Library, desk: Desk, tabs: gr.Tabs,
-                 works: Background, gate: Gate, data: str = "") -> None:
+                 works: ThreadJobs, gate: Gate, data: str = "") -> None:
         style = f"<style>{(HERE / 'failures.css').read_text('utf-8')}</style>"
         gr.HTML("", html_template=style, elem_id="fx-style", **PLAIN)
         self.library, self.desk, self.tabs = library, desk, tabs

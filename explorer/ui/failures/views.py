@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from explorer.analysis.failures.slices import (
@@ -21,13 +20,11 @@ from explorer.analysis.failures.slices import (
 )
 from explorer.analysis.metrics import wilson
 from explorer.data.containers import SHOWN
-from explorer.jobs.background import BUSY, DONE, FAILED, RUNNING, STOPPED, WAITING, Work
+from explorer.jobs.job import BUSY, FAILED, FINISHED, RUNNING, STOPPED, STOPPING, WAITING, Job
 from explorer.results.views import esc, percent
 from explorer.ui.failures.cards import Sheet, start_note
+from explorer.ui.shared.states import badge, when
 
-STATES = {WAITING: "waiting", RUNNING: "running", DONE: "finished", STOPPED: "stopped",
-          FAILED: "failed"}
-MARKS = {WAITING: "…", RUNNING: "▶", DONE: "✓", STOPPED: "■", FAILED: "✗"}
 MOST_NAMES = 500
 NONE = """<section class="fx-empty"><h3>Which pictures break, and which hold?</h3>
 <p>Choose pictures on the left and press Start: the same attack runs on every one of them, against
@@ -42,21 +39,20 @@ def names(models: Sequence[str], kinds: Sequence[str]) -> tuple[str, str]:
     return models[0], models[1]
 
 
-def studies(works: Sequence[Work], current: str) -> str:
+def studies(works: Sequence[Job], current: str) -> str:
     """The visitor's studies as buttons, newest first."""
     if not works:
         return ""
     rows = "".join(
         f'<button type="button" class="fx-study" data-do="study" data-id="{esc(work.id)}" '
         f'data-key="study-{esc(work.id)}" aria-pressed="{_bool(work.id == current)}">'
-        f'<b>{esc(work.title)}</b><span class="fx-state fx-{work.state}"><span aria-hidden="true">'
-        f"{MARKS[work.state]}</span> {STATES[work.state]}</span><span class=\"fx-when\">"
-        f"{esc(time.strftime('%d %b, %H:%M', time.localtime(work.created)))}</span></button>"
+        f'<b>{esc(work.title)}</b>{badge(work, "fx")}<span class="fx-when">{esc(when(work))}'
+        "</span></button>"
         for work in works)
     return f'<div class="fx-studies" role="group" aria-label="Your studies">{rows}</div>'
 
 
-def state(work: Work | None, found: Found, ahead: int, left: str, right: str) -> str:
+def state(work: Job | None, found: Found, ahead: int, left: str, right: str) -> str:
     """What a study is doing, and its result in a sentence. ahead: works that go before it."""
     if work is None:
         return NONE
@@ -70,7 +66,7 @@ def state(work: Work | None, found: Found, ahead: int, left: str, right: str) ->
             f"<p>{esc(summary(found, left, right))}</p>{_left_out(found)}{_orders(work)}</section>")
 
 
-def _orders(work: Work) -> str:
+def _orders(work: Job) -> str:
     """What can be done with a study that is over."""
     if work.state in BUSY:
         return ""
@@ -83,19 +79,19 @@ def _order(name: str, text: str) -> str:
             f'id="fx-{name}">{text}</button>')
 
 
-def doing(work: Work, ahead: int, bad: int = 0) -> str:
+def doing(work: Job, ahead: int, bad: int = 0) -> str:
     """A sentence on how far it is. bad: pictures that could not be read."""
     unread = f", {bad:,} of which could not be read" * bool(bad)
     reached = f"{work.done:,} of {work.total:,} pictures" if work.total else "the first pictures"
     if work.state == WAITING:
         return ("Waiting for its turn: it is the next." if not ahead else
                 f"Waiting for its turn: {ahead} before it.")
-    if work.state == RUNNING and (work.folder / "stop").exists():
+    if work.state == STOPPING:
         return f"Stopping after this step. {reached} attacked so far."
     return {
         RUNNING: f"{work.done:,} of {work.total:,} pictures are done. {work.text}"
                  if work.total else work.text or "Starting …",
-        DONE: f"Finished: {work.total:,} pictures{unread}.",
+        FINISHED: f"Finished: {work.total:,} pictures{unread}.",
         STOPPED: f"Stopped after {reached}. Go on takes it up again.",
         FAILED: work.text,
     }[work.state]

@@ -11,7 +11,7 @@ import gradio as gr
 
 from explorer.attacks.engine import Step
 from explorer.base.errors import InputError
-from explorer.jobs.training import Jobs
+from explorer.jobs.processes import ProcessJobs
 from explorer.lessons import draw
 from explorer.lessons.bench import Asked, Bench, photo
 from explorer.lessons.demos import PLANS, demo
@@ -31,7 +31,7 @@ Drawn = Iterator[tuple[Any, Any]]
 class LiveRuns:
     """jobs: None where training is off."""
 
-    def __init__(self, library: Library, gate: Gate, jobs: Jobs | None) -> None:
+    def __init__(self, library: Library, gate: Gate, jobs: ProcessJobs | None) -> None:
         self.library, self.gate, self.jobs = library, gate, jobs
         self.tickets = Tickets()
 

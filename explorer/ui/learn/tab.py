@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.jobs.training import Jobs
+from explorer.jobs.processes import ProcessJobs
 from explorer.lessons import draw
 from explorer.lessons.texts import COUNT, LANGUAGES, Texts, texts
 from explorer.models.library import Library
@@ -49,7 +49,7 @@ class LearnTab:
     live runs; jobs: None where training is off. Call `wire` with what holds the progress."""
 
     def __init__(self, library: Library, pair: tuple[str, str], gate: Gate,
-                 jobs: Jobs | None = None) -> None:
+                 jobs: ProcessJobs | None = None) -> None:
         self.page = Page(library, jobs is not None)
         self.runs = LiveRuns(library, gate, jobs)
         style = f"<style>{(HERE / 'learn.css').read_text('utf-8')}</style>"

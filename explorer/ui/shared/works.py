@@ -17,7 +17,7 @@ from explorer.analysis.evaluation.work import carry_out
 from explorer.analysis.failures.hunt import HuntPlan, hunt
 from explorer.base.errors import InputError
 from explorer.base.settings import Settings
-from explorer.jobs.background import Background, Runner
+from explorer.jobs.threads import Runner, ThreadJobs
 from explorer.models.library import Library
 from explorer.server.gate import TICK, Gate, visitor_of
 from explorer.server.logs import say
@@ -60,13 +60,13 @@ def _enter(gate: Gate, visitor: str) -> Turn:
         time.sleep(FULL)
 
 
-def open_works(library: Library, gate: Gate, settings: Settings | None = None) -> Background:
+def open_works(library: Library, gate: Gate, settings: Settings | None = None) -> ThreadJobs:
     """The works of the runs folder, watched. Without settings, or where nothing can be written
     there, they are kept for as long as this server runs."""
     runners = kinds(library, settings or Settings())
 
-    def at(folder: Path) -> Background:
-        return Background(folder, runners, lambda name: turn(gate, name))
+    def at(folder: Path) -> ThreadJobs:
+        return ThreadJobs(folder, runners, lambda name: turn(gate, name))
 
     works = None
     if settings is not None:

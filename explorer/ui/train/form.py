@@ -1,11 +1,11 @@
-"""What a person asks of a training run: the form's controls, and the command's flags from them."""
+"""What a person asks of a training run: the form's controls, and the plan from them."""
 
 from __future__ import annotations
 
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from explorer.data.samples import SAMPLES, by_kind
 from explorer.models.library import Library
 from explorer.training.costs import PROBES, Cost
 from explorer.training.methods import METHODS
+from explorer.training.plan import TrainingPlan
 from explorer.training.recipe import Recipe
 from explorer.ui.shared.forms import number
 from explorer.ui.shared.runs import PLAIN
@@ -32,6 +33,7 @@ NAMES = ("data", "file", "base", "method", "eps", "budget", "amount", "inner_ste
          "probe_images", "seed", "depthwise")
 KIND = "a picture of {}"  # the kinds bring their articles
 MOST_MINUTES, MOST_PASSES = 7 * 24 * 60, 1000
+SAVE_EVERY = 25  # steps between checkpoints
 
 
 @dataclass(frozen=True)
@@ -50,29 +52,25 @@ class Wish:
     probe_images: int
     understood: str = ""
 
-    def flags(self, folders: Sequence[Path]) -> list[str]:
-        """Flags of the training command but the budget's; those of the recipe that are not its
-        defaults."""
-        found = ["--base", self.base, "--probe-images", str(self.probe_images)]
-        for folder in folders:
-            found += ["--models-dir", str(folder)]
-        if self.eval_data is not None:
-            found += ["--eval-data", str(self.eval_data)]
-        for field in fields(Recipe):
-            value = getattr(self.recipe, field.name)
-            if field.name == "method" or value != field.default:
-                found += [f"--{field.name.replace('_', '-')}", f"{value}"]
-        return found
+    def plan(self, folders: Sequence[Path]) -> TrainingPlan:
+        """What is asked for, but for the budget."""
+        return TrainingPlan(
+            self.recipe, str(self.data), self.base, Path(), folders=tuple(folders),
+            eval_data=None if self.eval_data is None else str(self.eval_data),
+            probe_images=self.probe_images)
 
-    def budget_flags(self, cost: Cost | None, save_every: int = 25) -> list[str]:
-        """cost: needed where the budget is in minutes. Raises InputError when it is too small."""
+    def within(self, plan: TrainingPlan, cost: Cost | None) -> TrainingPlan:
+        """The plan within the budget. cost: needed where that is in minutes. Raises InputError
+        when it is too small."""
+        plan = replace(plan, save_every=SAVE_EVERY)
         if self.minutes is None:
-            return ["--epochs", f"{self.passes:g}", "--save-every", str(save_every)]
+            assert self.passes is not None
+            return replace(plan, recipe=replace(plan.recipe, epochs=self.passes))
         assert cost is not None
         steps = cost.steps(self.minutes)
-        every = max(1, -(-steps // (cost.probes(self.minutes) - 1)))
-        return ["--steps", str(steps), "--probe-every", str(every), "--save-every",
-                str(save_every), "--warmup", str(min(self.recipe.warmup, steps // 10))]
+        recipe = replace(plan.recipe, steps=steps, warmup=min(plan.recipe.warmup, steps // 10))
+        return replace(plan, recipe=recipe,
+                       probe_every=max(1, -(-steps // (cost.probes(self.minutes) - 1))))
 
     @property
     def budget(self) -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from explorer.base.errors import InputError
-from explorer.jobs.training import Jobs
+from explorer.jobs.processes import ProcessJobs
 from explorer.models.library import Library
 from explorer.training.costs import Cost, measure
+from explorer.training.plan import TrainingPlan
 from explorer.ui.shared.runs import error_line, sentence, told
 from explorer.ui.train.form import Wish, cost_sentence, read
 
@@ -24,21 +26,20 @@ FRESH = 900.0  # seconds for which a measured cost is used again
 class Starter:
     """Both buttons' events; their inputs are the values of the form."""
 
-    def __init__(self, library: Library, jobs: Jobs) -> None:
+    def __init__(self, library: Library, jobs: ProcessJobs) -> None:
         self.library, self.jobs = library, jobs
-        self.costs: dict[tuple[str, ...], tuple[float, Cost]] = {}
+        self.costs: dict[TrainingPlan, tuple[float, Cost]] = {}
 
     def _cost(self, wish: Wish) -> Iterator[str | Cost]:
         """Words while it is measured, then the Cost; from memory where it was measured lately."""
-        flags = wish.flags(self._folders())
-        key = (*flags, str(wish.data))
-        when, cost = self.costs.get(key, (0.0, None))
+        plan = wish.plan(self._folders())
+        when, cost = self.costs.get(plan, (0.0, None))
         if cost is not None and time.monotonic() - when < FRESH:
             yield cost
             return
-        for item in measure(flags, wish.data, wish.recipe.batch, self.jobs.command):
+        for item in measure(plan, self.jobs.command):
             if isinstance(item, Cost):
-                self.costs[key] = (time.monotonic(), item)
+                self.costs[plan] = (time.monotonic(), item)
             yield item
 
     def _folders(self) -> list[Path]:
@@ -54,7 +55,7 @@ class Starter:
         yield from _guarded(work)
 
     def _beside(self) -> str:
-        busy = any(job.state == "running" for job in self.jobs.jobs())
+        busy = any(job.state == "running" for job in self.jobs.list())
         return " It was measured beside a run that is going on: alone it is faster." * busy
 
     def start(self, *values: Any) -> Iterator[tuple[Any, Any]]:
@@ -67,12 +68,12 @@ class Starter:
                     else:
                         yield told(item)
             name = wish.model_name()
-            flags = [*wish.flags(self._folders()), *wish.budget_flags(cost), "--name", name]
+            plan = replace(wish.within(wish.plan(self._folders()), cost), name=name)
             about = {"model": name, "base": wish.base, "method": wish.recipe.method,
                      "eps": wish.recipe.eps * 255, "data": wish.data_title,
                      "budget": wish.budget}
-            run = self.jobs.submit(flags, wish.data, wish.copy, about)
-            waits = self.jobs.job(run).state == "waiting"
+            run = self.jobs.train(plan.told(), wish.data, wish.copy, about)
+            waits = self.jobs.get(run).state == "waiting"
             yield told(f"{name} {'waits for its turn' if waits else 'has started'}. You may close "
                        "this page: the run goes on, and is found here again. "
                        f"{wish.understood}".strip()), run

@@ -10,8 +10,8 @@ from typing import Any
 import gradio as gr
 
 from explorer.base.errors import InputError
-from explorer.jobs.runrecord import LIVE, Job
-from explorer.jobs.training import Jobs
+from explorer.jobs.job import BUSY, LIVE
+from explorer.jobs.processes import ProcessJobs, Run
 from explorer.models.library import Library
 from explorer.results.views import esc
 from explorer.server.rules import LOOPBACK
@@ -20,14 +20,15 @@ from explorer.ui.shared.runs import PLAIN, error_line, sentence, told
 from explorer.ui.train.form import TrainForm, base_choices
 from explorer.ui.train.start import Starter
 from explorer.ui.train.upload import BringModel
-from explorer.ui.train.views import gallery, listing, notice, panel, run_list, title
+from explorer.ui.train.views import gallery, listing, notice, panel, run_list
 
 HERE = Path(__file__).parent
 EVERY = 2.0  # seconds between two looks at a run
 PRESS_ATTACK = "() => { document.querySelector('#rx-go')?.click(); }"
 
 
-def open_jobs(library: Library, host: str, asked: bool, folder: Path) -> tuple[Jobs | None, str]:
+def open_jobs(library: Library, host: str, asked: bool, folder: Path,
+              ) -> tuple[ProcessJobs | None, str]:
     """The runs of a folder, whose models join the library, or None and why training is off.
 
     On where it is asked for, and where the server listens on loopback alone. Raises InputError
@@ -37,7 +38,7 @@ def open_jobs(library: Library, host: str, asked: bool, folder: Path) -> tuple[J
         return None, ("This server can be reached from other machines, so anybody who opens the "
                       "page could use its processors for hours.")
     try:
-        jobs = Jobs(folder)
+        jobs = ProcessJobs(folder)
     except InputError as error:
         if asked:
             raise
@@ -54,7 +55,7 @@ class TrainTab:
     """
 
     def __init__(self, demo: gr.Blocks, library: Library, desk: Desk, tabs: gr.Tabs,
-                 jobs: Jobs | None, why_off: str = "", bring: bool = False) -> None:
+                 jobs: ProcessJobs | None, why_off: str = "", bring: bool = False) -> None:
         style = f"<style>{(HERE / 'train.css').read_text('utf-8')}</style>"
         gr.HTML("", html_template=style, elem_id="tr-style", **PLAIN)
         if jobs is None:
@@ -153,7 +154,7 @@ class TrainTab:
         job = _chosen(jobs, chosen)
         place = next((k for k, other in enumerate(queue, 1) if job and other.id == job.id), 0)
         ready = [] if job is None else sorted(p.name for p in self.jobs.models.glob("2*"))
-        busy = any(other.state in LIVE or other.state == "waiting" for other in jobs)
+        busy = any(other.state in BUSY for other in jobs)
         drawn = {
             "id": job.id if job else "",
             "runs": run_list(jobs, queue, job.id if job else ""), "panel": panel(job, place),
@@ -200,10 +201,10 @@ class TrainTab:
 
     def _compare(self, shown: dict[str, Any]) -> tuple[Any, ...]:
         try:
-            job = self.jobs.job(_id(shown))
+            job = self.jobs.get(_id(shown))
         except InputError as error:
             raise gr.Error(html.escape(sentence(error))) from None
-        model, base = title(job), str(job.record.about.get("base", ""))
+        model, base = job.title, str(job.wish["about"].get("base", ""))
         choices = base_choices(self.library)
         known = {name for _, name in choices}
         if not {model, base} <= known:
@@ -217,13 +218,13 @@ def _id(shown: dict[str, Any]) -> str:
     return str(shown.get("id", ""))
 
 
-def _chosen(jobs: list[Job], chosen: str) -> Job | None:
+def _chosen(jobs: list[Run], chosen: str) -> Run | None:
     """The run asked for, else the one that is going on, else the newest."""
     found = [job for job in jobs if job.id == chosen] or [job for job in jobs if job.state in LIVE]
     return next(iter(found or jobs), None)
 
 
-def _buttons(job: Job | None) -> tuple[bool, ...]:
+def _buttons(job: Run | None) -> tuple[bool, ...]:
     """Which show: the row, pause, resume, stop, end, again, compare, what it printed."""
     state = job.state if job else ""
     shown = (state == "running", state == "paused", state in ("running", "paused", "waiting"),

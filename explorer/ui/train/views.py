@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from explorer.jobs.job import LIVE
+from explorer.jobs.processes import ProcessJobs, Run
 from explorer.jobs.runlog import Event
-from explorer.jobs.runrecord import LIVE, Job
-from explorer.jobs.training import Jobs
 from explorer.results.views import esc, percent, table
+from explorer.ui.shared.states import badge, when
 from explorer.ui.train.charts import Series, line_chart
 
 MOST_LISTED = 50
 MOST_FRAMES = 8  # moments of the gallery; of more, evenly spaced ones
-STATES = {"waiting": "waiting", "running": "running", "paused": "paused",
-          "stopping": "stopping", "finished": "finished", "failed": "failed",
-          "interrupted": "interrupted", "cancelled": "taken out"}
-MARKS = {"waiting": "…", "running": "▶", "paused": "❚❚", "stopping": "■", "finished": "✓",
-         "failed": "✗", "interrupted": "!", "cancelled": "–"}
-
-
 NONE = """<section class="tr-off"><h3>No run yet</h3>
 <p>Start trains a model against attacks, on this machine. The settings on the left are a preset of
 five minutes. While it runs you see here how its loss falls, how many pictures it still names
@@ -39,11 +32,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def title(job: Job) -> str:
-    return str(job.record.about.get("model") or job.id)
-
-
-def run_list(jobs: Sequence[Job], queue: Sequence[Job], chosen: str) -> str:
+def run_list(jobs: Sequence[Run], queue: Sequence[Run], chosen: str) -> str:
     """The runs as buttons, newest first; the chosen one pressed."""
     if not jobs:
         return NONE
@@ -55,36 +44,33 @@ def run_list(jobs: Sequence[Job], queue: Sequence[Job], chosen: str) -> str:
     return f'<div class="tr-runs" role="group" aria-label="Training runs">{rows}</div>{rest}'
 
 
-def _row(job: Job, place: int, pressed: bool) -> str:
-    about = job.record.about
-    state = f"{STATES[job.state]}, place {place}" if place else STATES[job.state]
-    when = time.strftime("%d %b, %H:%M", time.localtime(job.record.created))
+def _row(job: Run, place: int, pressed: bool) -> str:
+    more = f", place {place}" if place else ""
     return (f'<button type="button" class="tr-run" data-run="{esc(job.id)}" '
             f'aria-pressed="{"true" if pressed else "false"}">'
-            f'<span class="tr-state tr-{job.state}"><span aria-hidden="true">{MARKS[job.state]}'
-            f'</span> {esc(state)}</span><b>{esc(title(job))}</b>'
-            f'<span class="tr-when">{esc(about.get("budget", ""))} · {esc(when)}</span></button>')
+            f'{badge(job, "tr", more)}<b>{esc(job.title)}</b><span class="tr-when">'
+            f'{esc(job.wish["about"].get("budget", ""))} · {esc(when(job))}</span></button>')
 
 
-def panel(job: Job | None, place: int = 0) -> str:
+def panel(job: Run | None, place: int = 0) -> str:
     """What a run is doing, in a sentence, numbers and two charts."""
     if job is None:
         return ""
     step = job.story.step
-    return (f'<section class="tr-panel" aria-label="Run {esc(title(job))}">'
-            f'<header><h3>{esc(title(job))}</h3><span class="tr-about">{esc(_about(job))}</span>'
+    return (f'<section class="tr-panel" aria-label="Run {esc(job.title)}">'
+            f'<header><h3>{esc(job.title)}</h3><span class="tr-about">{esc(_about(job))}</span>'
             f'</header><p class="tr-say">{esc(sentence(job, place))}</p>'
             f"{_bar(step)}{_facts(job)}{_charts(job)}{_numbers(job)}{_notes(job)}</section>")
 
 
-def _about(job: Job) -> str:
-    about = job.record.about
+def _about(job: Run) -> str:
+    about = job.wish["about"]
     words = [f"{about.get('base', '')} on {about.get('data', '')}", about.get("method", ""),
              f"ε {about['eps']:g}/255" if "eps" in about else "", about.get("budget", "")]
     return " · ".join(str(word) for word in words if word)
 
 
-def sentence(job: Job, place: int = 0) -> str:
+def sentence(job: Run, place: int = 0) -> str:
     """The state of a run in words."""
     step = job.story.step
     reached = f"step {step['index']} of {step['total']}" if step else "its first step"
@@ -100,10 +86,10 @@ def sentence(job: Job, place: int = 0) -> str:
         "stopping": f"Stopping at {reached}: the model is measured once more and kept. Pressing "
                     "again ends it at once; it can then go on from its last checkpoint.",
         "finished": f"Finished at {reached}. The model is in the list of models.",
-        "failed": f"Failed: {job.reason or 'it ended without a word; see what it printed'}.",
+        "failed": f"Failed: {job.text or 'it ended without a word; see what it printed'}.",
         "interrupted": f"Interrupted at {reached}: its process ended early. It can go on from its "
                        "last checkpoint.",
-        "cancelled": "Taken out of the queue before it started.",
+        "stopped": "Taken out of the queue before it started.",
     }[job.state]
 
 
@@ -114,7 +100,7 @@ def _bar(step: Event | None) -> str:
             f'aria-label="Steps done"></progress>')
 
 
-def _facts(job: Job) -> str:
+def _facts(job: Run) -> str:
     facts = []
     step, probes = job.story.step, job.story.probes
     if probes:
@@ -134,7 +120,7 @@ def _facts(job: Job) -> str:
     return f'<dl class="tr-facts">{cells}</dl>'
 
 
-def _charts(job: Job) -> str:
+def _charts(job: Run) -> str:
     steps, probes = job.story.steps, job.story.probes
     if not steps and not probes:
         return ""
@@ -157,7 +143,7 @@ def _measured(probes: Sequence[Event]) -> str:
             f"at ε {last.get('eps_255', 1):g}/255")
 
 
-def _numbers(job: Job) -> str:
+def _numbers(job: Run) -> str:
     """Each measurement with its 95 % interval, for who does not read charts."""
     from explorer.analysis.metrics import wilson
 
@@ -175,12 +161,12 @@ def _numbers(job: Job) -> str:
     return f'<details class="tr-table"><summary>Measurements as a table</summary>{shown}</details>'
 
 
-def _notes(job: Job) -> str:
+def _notes(job: Run) -> str:
     notes = "".join(f"<li>{esc(n.get('text', ''))}</li>" for n in job.story.notes[-5:])
     return f'<ul class="tr-notes">{notes}</ul>' if notes else ""
 
 
-def gallery(job: Job | None) -> str:
+def gallery(job: Run | None) -> str:
     """The three sample pictures as attacked at each measurement, with a slider through time."""
     moments = [p for p in job.story.probes if p.get("samples")] if job else []
     if job is None or not moments:
@@ -242,8 +228,8 @@ def notice(why: str) -> str:
             "<code>python -m explorer train --help</code>.</p></section>")
 
 
-def listing(jobs: Jobs) -> tuple[list[Job], list[Job]]:
+def listing(jobs: ProcessJobs) -> tuple[list[Run], list[Run]]:
     """All runs, and those that wait, from one look at the folder."""
-    found = jobs.jobs()
+    found = jobs.list()
     waiting = [job for job in found if job.state == "waiting"]
-    return found, sorted(waiting, key=lambda job: (job.record.place, job.id))
+    return found, sorted(waiting, key=lambda job: (job.place, job.id))
