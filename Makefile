@@ -20,7 +20,7 @@ ifneq ($(origin HOST),command line)
 override HOST :=
 endif
 
-.PHONY: help run test test-nightly test-slow bites lint bench pocket cards clean chromium audit load scale fuzz docker-proof reproduce
+.PHONY: help run test test-nightly test-slow bites lint bench pocket cards shipped clean chromium audit load scale fuzz docker-proof reproduce
 # A rule that fails leaves no target that looks made.
 .DELETE_ON_ERROR:
 
@@ -83,6 +83,9 @@ pocket: .venv/.build ## build the embedded models again (takes long; DATA=folder
 
 cards: .venv/.run ## measure the embedded models again; fills their cards and docs/pocket.md
 	@$(BIN)/python -m explorer.pocket measure --data "$(DATA)"
+
+shipped: .venv/.run ## make again what comes with the app finished (after new weights)
+	@$(BIN)/python -m tools.shipping
 
 clean: ## remove caches (.venv, and what was trained, stay)
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

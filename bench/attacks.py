@@ -49,7 +49,7 @@ def measured(models: Iterable[str], kinds: Iterable[str], examples: Examples, ep
     library = Library(keep=2)
     for model_name in models:
         model = library.load(model_name)
-        batches = list(examples.batches(model.size))
+        batches = list(examples.batches(model.frame))
         model.encode_text(examples.captions)
         for kind, name in [("", "clean"), *((k, n) for k in kinds for n in NAMES[k])]:
             attack = attack_of(kind, name, eps, words) if kind else None

@@ -71,7 +71,7 @@ def decoded(plan: EvaluationPlan, model: DualEncoder) -> list[Pairs]:
     assert isinstance(one.data, Examples)
     count = -(-len(one.data) // plan.batch)
     return [Pairs(images, one.data.captions, torch.tensor([one.data.labels[p] for p in places]))
-            for _, places, images in one.data.chunks(model.size, plan.batch, range(count))]
+            for _, places, images in one.data.chunks(model.frame, plan.batch, range(count))]
 
 
 def measure(plan: EvaluationPlan, library: Library, repeats: int) -> tuple[float, float]:

@@ -9,7 +9,6 @@ Writes docs/load.md, and the numbers beside it as load.json, unless --out names 
 from __future__ import annotations
 
 import argparse
-import base64
 import io
 import json
 import os
@@ -38,7 +37,7 @@ from bench.page import Page, PageError
 ROOT = Path(__file__).resolve().parents[1]
 OPENING = 600  # seconds in which a server has to open its models
 SIZE = 160  # the embedded models' input
-CLEAN = re.compile(r'class="rx-clean" src="data:image/png;base64,([^"]+)"')
+CLEAN = re.compile(r'class="rx-clean" src="(/kept/[^"]+)"')
 
 
 def picture(visitor: int) -> bytes:
@@ -87,7 +86,8 @@ def visit(address: str, number: int, until: float, watch: Watch) -> None:
                 found = CLEAN.findall(shown)
                 with watch.lock:
                     watch.runs.append(time.monotonic() - began)
-                    watch.mixed += sum(pixels(base64.b64decode(f)) != pixels(own) for f in found)
+                    watch.mixed += sum(pixels(tab.client.get(f).content) != pixels(own)
+                                       for f in found)
                     watch.mixed += not found
     except (PageError, httpx.HTTPError, OSError) as error:
         watch.error(f"{type(error).__name__}: {str(error)[:80]}")

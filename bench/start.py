@@ -101,7 +101,7 @@ def section(library: Library) -> str:
     starts = [start_up() for _ in range(3)]
     model = library.load("pocket")
     example = load_examples(ASSETS / "examples")["cat"]
-    one = one_pair(open_image(example.path), example.captions, example.true, model.size)
+    one = one_pair(open_image(example.path), example.captions, example.true, model.frame)
 
     def middle(name: str) -> float:
         return float(statistics.median(getattr(start, name) for start in starts))

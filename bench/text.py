@@ -202,7 +202,7 @@ def prompts(model: DualEncoder, n: int) -> float:
                     and 3 < len(word) < 10})
     names = Random(0).sample(nouns, n)
     example = load_examples(ASSETS / "examples")["cat"]
-    one = one_pair(open_image(example.path), [f"a photo of a {w}" for w in names], 0, model.size)
+    one = one_pair(open_image(example.path), [f"a photo of a {w}" for w in names], 0, model.frame)
     model._texts.clear()
     with contextlib.suppress(KeyError):
         _loaded["embedded"]._known.clear()  # type: ignore[attr-defined]

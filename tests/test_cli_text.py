@@ -228,7 +228,8 @@ def test_retrieval_both_ways(evaluate: Any, pairs_csv: Path) -> None:
             assert 0 <= one["ci95"][0] <= one["recall"] <= one["ci95"][1] <= 1
         for one in row["success"]:
             assert 0 <= one["wrong"] <= one["n"] and set(one) >= {"direction", "k", "rate", "ci95"}
-    table = said.out.splitlines()
+    understood, *table = said.out.splitlines()
+    assert understood.startswith("pairs.csv:")
     assert table[0].split()[:2] == ["model", "attack"] and len(table) == 5
     for head in ("TR R@1", "TR R@5", "TR R@10", "IR R@1", "success TR", "success IR", "images"):
         assert head in table[0]

@@ -323,7 +323,7 @@ def test_landmarks_are_read_once_a_model(tiny: DualEncoder) -> None:
     again, second = take()
     assert steps == 1 and again == 0 and np.array_equal(first, second)
     assert np.allclose(first, tiny.encode_text([f"a photo of a {n}" for n in names]).numpy(),
-                       atol=1e-6)
+                       atol=5e-4)  # kept in half precision
     assert len(fingerprint(tiny)) == 64 and len(list(diskcache.folder().glob("*.npz"))) == 1
 
 

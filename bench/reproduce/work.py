@@ -66,7 +66,7 @@ def measure(model: DualEncoder, examples: Examples, level: int, config: Config,
         image=PGD(eps, steps=config.attack_steps),
         text=BertAttack(objective="kl", captions="all", words=config.words))
     hits: dict[str, list[int]] = {kind: [] for kind in KINDS}
-    for pairs in examples.batches(model.size):
+    for pairs in examples.batches(model.frame):
         with torch.no_grad():
             scores = model.encode_image(pairs.images) @ model.encode_text(pairs.captions).T
         right = scores.argmax(1).cpu() == pairs.labels

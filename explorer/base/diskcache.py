@@ -2,6 +2,7 @@
 
 Files are NumPy's .npz without pickles, written beside their place and moved there at once, so that
 a reader never sees half a file. Whatever cannot be read or written is computed again, not an error.
+What is the same for everybody comes with the app, under the same names (`make shipped`).
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "shipped"
 KEEP = 64  # files; the oldest go first
 LOG = logging.getLogger(__name__)
+DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 Arrays = dict[str, np.ndarray]
 
 
@@ -50,18 +53,28 @@ def key(kind: str, parts: Iterable[str | bytes | np.ndarray]) -> str:
 
 
 def load(name: str) -> Arrays | None:
-    """The arrays saved under a key, or None when there are none that can be read."""
+    """The arrays saved under a key or shipped under it; None when there are none to be read."""
     path = folder() / f"{name}.npz"
     try:
-        with np.load(path, allow_pickle=False) as held:
-            found = {k: held[k] for k in held.files}
+        found = _read(path)
         os.utime(path)  # used now, so not the oldest
         return found
     except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        pass
+    except DAMAGED as error:
         LOG.warning("a cached file cannot be read and is made again: %s", error)
+    try:
+        return _read(SHIPPED / f"{name}.npz")
+    except FileNotFoundError:
         return None
+    except DAMAGED as error:
+        LOG.warning("a file that came with the app cannot be read: %s", error)
+        return None
+
+
+def _read(path: Path) -> Arrays:
+    with np.load(path, allow_pickle=False) as held:
+        return {k: held[k] for k in held.files}
 
 
 def save(name: str, arrays: Arrays) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import re
+
+import numpy as np
 
 from explorer.attacks.result import Result
 from explorer.models.cards import Card
@@ -14,12 +15,14 @@ from explorer.results.saving import as_dict, file_stem, json_bytes, picture_file
 from explorer.results.trail import trail_data
 from explorer.results.verdicts import flip_sentence, verdict
 from explorer.results.views import (
+    Keep,
     caption_diff,
     esc,
+    inline,
     levels,
     percent,
     perturbation,
-    png_uri,
+    png,
     settings_line,
     shared_start,
     shown_captions,
@@ -27,20 +30,23 @@ from explorer.results.views import (
     table,
 )
 
+PNG = "image/png"
 MARK = {"fooled": "✗", "held": "✓", "wrong": "!", "unchanged": "="}
 
 
-def draw(outcome: Outcome) -> str:
-    columns = "".join(_column(p, outcome.alt) for p in outcome.parts)
+def draw(outcome: Outcome, keep: Keep = inline) -> str:
+    """The page of an outcome. keep: takes its pictures and files, and says where they are to be
+    had; by default they are part of the page."""
+    columns = "".join(_column(p, outcome.alt, keep) for p in outcome.parts)
     return (f'<div class="rx-stage"><div class="rx-columns">{columns}</div>'
-            f"{halves(outcome)}{transfer(outcome)}{_case(outcome)}</div>")
+            f"{halves(outcome)}{transfer(outcome)}{_case(outcome, keep)}</div>")
 
 
-def _case(outcome: Outcome) -> str:
+def _case(outcome: Outcome, keep: Keep) -> str:
     """The whole case to take along: as a zip that replays, and as a page that opens offline."""
     if outcome.bundle is None:
         return ""
-    href = _data_uri("application/zip", outcome.bundle)
+    href = keep(outcome.bundle, "application/zip")
     link = (f' <a href="{esc(outcome.link)}" target="_blank" title="Holds the settings and the '
             'captions, and no photo of yours">Link to these settings</a>') if outcome.link else ""
     return ('<p class="rx-files rx-keep">Keep this case: <a download="case.zip" '
@@ -52,7 +58,7 @@ def _role(card: Card) -> str:
     return "robust" if card.kind == "robust" else "standard"
 
 
-def _column(part: Part, alt: str) -> str:
+def _column(part: Part, alt: str, keep: Keep) -> str:
     role = _role(part.card)
     label = "Adversarially fine-tuned" if role == "robust" else "Standard"
     head = (f'<header class="rx-head"><span class="rx-chip">{label}</span>'
@@ -60,20 +66,20 @@ def _column(part: Part, alt: str) -> str:
     if part.result is None:
         body = '<p class="rx-wait">Waiting for its turn …</p>'
     else:
-        body = _body(part, part.result, alt)
+        body = _body(part, part.result, alt, keep)
     name = f"{label} model {esc(part.card.id)}"
     return f'<section class="rx-model rx-{role}" aria-label="{name}">{head}{body}</section>'
 
 
-def _body(part: Part, result: Result, alt: str) -> str:
+def _body(part: Part, result: Result, alt: str, keep: Keep) -> str:
     found = flip_sentence(part.flip, result.targets is not None) if part.flip_searched else ""
     return "".join([
         _verdict(result), _offer(result, part.live), wording(result),
-        _pictures(result, alt, _role(part.card)), _bars(result),
-        f'<p class="rx-facts">{esc(settings_line(result))}</p>', _noise(part),
-        f'<p class="rx-flip">{esc(found)}</p>', _downloads(part, result), _numbers(result),
+        _pictures(result, alt, _role(part.card), keep), _bars(result),
+        f'<p class="rx-facts">{esc(settings_line(result))}</p>', _noise(part, keep),
+        f'<p class="rx-flip">{esc(found)}</p>', _downloads(part, result, keep), _numbers(result),
         "" if result.frames is None else
-        f'<script type="application/json" class="rx-trail">{trail_data(result)}</script>',
+        f'<script type="application/json" class="rx-trail">{trail_data(result, keep)}</script>',
     ])
 
 
@@ -114,12 +120,15 @@ def _slider(result: Result, role: str) -> str:
   aria-label="Step of the attack on the {role} model"></label></div>"""
 
 
-def _pictures(result: Result, alt: str, role: str) -> str:
+def _pictures(result: Result, alt: str, role: str, keep: Keep) -> str:
     """The attacked picture over the clean one, the change, and the slider through the steps."""
+    def shown(array: np.ndarray) -> str:
+        return keep(png(array), PNG)
+
     if result.kind == "text":
         seen = f"The photo, which this attack leaves alone: {alt}"
         return (f'<div class="rx-pictures rx-one"><figure><div class="rx-view"><img class="rx-adv" '
-                f'src="{png_uri(levels(result.images[0]))}" alt="{esc(seen)}"></div><figcaption>'
+                f'src="{shown(levels(result.images[0]))}" alt="{esc(seen)}"></div><figcaption>'
                 f"The photo stays as it is</figcaption></figure></div>{_slider(result, role)}")
     clean, adversarial = result.images[0], result.adversarial_images[0]
     change, factor = perturbation(clean, adversarial)
@@ -129,8 +138,8 @@ def _pictures(result: Result, alt: str, role: str) -> str:
 <div class="rx-pictures">
  <figure class="rx-compare">
   <div class="rx-view">
-   <img class="rx-clean" src="{png_uri(levels(clean))}" alt="Clean picture: {esc(alt)}">
-   <img class="rx-adv" src="{png_uri(levels(adversarial))}" alt="{esc(seen)}">
+   <img class="rx-clean" src="{shown(levels(clean))}" alt="Clean picture: {esc(alt)}">
+   <img class="rx-adv" src="{shown(levels(adversarial))}" alt="{esc(seen)}">
    <span class="rx-tag rx-tag-adv">attacked</span><span class="rx-tag rx-tag-clean">clean</span>
   </div>
   <figcaption>
@@ -141,7 +150,7 @@ def _pictures(result: Result, alt: str, role: str) -> str:
   </figcaption>
  </figure>
  <figure>
-  <div class="rx-view"><img src="{png_uri(change)}" alt="{esc(moved)}"></div>
+  <div class="rx-view"><img src="{shown(change)}" alt="{esc(moved)}"></div>
   <figcaption>The change × {factor}; grey is none</figcaption>
  </figure>
 </div>
@@ -199,12 +208,13 @@ def _cos_bar(c: float) -> str:
     return f"left:{left:.1f}%;width:{abs(c) * 50:.1f}%"
 
 
-def _noise(part: Part) -> str:
+def _noise(part: Part, keep: Keep) -> str:
     if part.noise is None:
         return ""
     noise = part.noise
     _, sentence = verdict(noise)
-    return (f'<div class="rx-noise"><img src="{png_uri(levels(noise.adversarial_images[0]))}" '
+    small = np.ascontiguousarray(levels(noise.adversarial_images[0])[::2, ::2])
+    return (f'<div class="rx-noise"><img src="{keep(png(small), PNG)}" '
             f'alt="The picture with random noise of the same size"><p><b>Control.</b> Random noise '
             f"of the same size ({esc(_size(noise))}): {esc(sentence)}</p></div>")
 
@@ -215,7 +225,7 @@ def _size(result: Result) -> str:
     return f"L2 {float(result.l2[0]):.2f}"
 
 
-def _downloads(part: Part, result: Result) -> str:
+def _downloads(part: Part, result: Result, keep: Keep) -> str:
     if not part.files:
         return ""
     stem = f"{file_stem(part.card.id)}-{result.attack}"
@@ -226,13 +236,9 @@ def _downloads(part: Part, result: Result) -> str:
             names["perturbation"]: ("Change .npy", "application/octet-stream"),
             f"{stem}.json": ("Numbers JSON", "application/json")}
     links = " ".join(
-        f'<a download="{esc(name)}" href="{_data_uri(said[name][1], raw)}">{said[name][0]}</a>'
+        f'<a download="{esc(name)}" href="{keep(raw, said[name][1])}">{said[name][0]}</a>'
         for name, raw in contents.items())
     return f'<p class="rx-files">Save: {links}</p>'
-
-
-def _data_uri(mime: str, raw: bytes) -> str:
-    return f"data:{mime};base64,{base64.b64encode(raw).decode()}"
 
 
 def _numbers(result: Result) -> str:

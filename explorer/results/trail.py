@@ -6,11 +6,12 @@ import json
 
 from explorer.attacks.result import Result
 from explorer.results.verdicts import before, verdict
-from explorer.results.views import caption_diff, esc, levels, png_uri, shown_captions
+from explorer.results.views import Keep, caption_diff, esc, inline, levels, png, shown_captions
 
 
-def trail_data(result: Result) -> str:
-    """JSON for the step slider: a frame, a sentence and the scores of every recorded step."""
+def trail_data(result: Result, keep: Keep = inline) -> str:
+    """JSON for the step slider: a frame's address, a sentence and the scores of every recorded
+    step. keep: where the frames go; into the JSON by default."""
     assert result.frames is not None and result.trail is not None
     rows = shown_captions(result)
     frames = []
@@ -21,7 +22,8 @@ def trail_data(result: Result) -> str:
         if i == 0:
             kind, sentence = "before", before(result)
         frames.append({
-            "image": png_uri(levels(result.frames[i])), "step": result.frame_steps[i],
+            "image": keep(png(levels(result.frames[i])), "image/png"),
+            "step": result.frame_steps[i],
             "kind": kind, "sentence": esc(sentence),
             "p": [round(float(one.probabilities[i, k]), 5) for k in rows],
             "c": [round(float(one.cosines[i, k]), 4) for k in rows],

@@ -1,6 +1,6 @@
 """Results as words, pictures and HTML: pure functions, used by the app and reports.
 
-Pictures are PNG data URIs, so what a browser shows is exactly what was measured. Everything that
+Pictures are PNGs, so what a browser shows is exactly what was measured. Everything that
 comes from a person is escaped. Never imports torch or Gradio.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +20,7 @@ from explorer.attacks.result import Result
 from explorer.base.words import char_diff, characters_changed, word_diff
 
 MOST_BARS = 8
+Keep = Callable[[bytes, str], str]  # a file and its media type -> an address that a page can name
 
 
 def esc(text: object) -> str:
@@ -61,17 +62,27 @@ def levels(pixels: Any) -> np.ndarray:
     return np.rint(array * 255).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
 
 
+def inline(raw: bytes, mime: str) -> str:
+    """A file as a data URI: a page that holds it needs no server."""
+    return f"data:{mime};base64,{base64.b64encode(raw).decode()}"
+
+
 def png_uri(array: np.ndarray) -> str:
-    """(H, W, 3) uint8 -> a PNG data URI. A page is drawn several times while it grows."""
-    return _png_uri(array.tobytes(), array.shape)
+    """(H, W, 3) uint8 -> a PNG data URI."""
+    return inline(png(array), "image/png")
+
+
+def png(array: np.ndarray) -> bytes:
+    """(H, W, 3) uint8 -> a PNG. A page is drawn several times while it grows."""
+    return _png(array.tobytes(), array.shape)
 
 
 @lru_cache(maxsize=96)
-def _png_uri(levels: bytes, shape: tuple[int, ...]) -> str:
+def _png(levels: bytes, shape: tuple[int, ...]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.frombuffer(levels, np.uint8).reshape(shape)).save(
         buffer, "PNG", compress_level=3)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
 
 
 def perturbation(clean: Any, adversarial: Any) -> tuple[np.ndarray, int]:

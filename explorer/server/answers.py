@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import secrets
@@ -17,7 +18,7 @@ from explorer.server.visit import API, COOKIE, Visit
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 SCRIPT = re.compile(rb"<script(?=[\s>])")
-KEPT = ("/assets", "/static", "/svelte")
+KEPT = ("/assets", "/static", "/svelte", "/kept")
 DULL = (*KEPT, "/health", "/metrics")  # not worth a line in the log
 FIXED = {
     "x-content-type-options": "nosniff",
@@ -99,6 +100,9 @@ class Answer:
         elif self.status == 200:
             self.sent_files = [p for p in json.loads(body) if isinstance(p, str)]
         headers = [(n, v) for n, v in headers if n != b"content-length"]
+        if self.visit.is_page and "gzip" in self.visit.headers.get("accept-encoding", ""):
+            body = gzip.compress(body, 5)
+            headers += [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
         headers.append((b"content-length", str(len(body)).encode()))
         start, self._start = self._start, None
         await self._send({**start, "headers": headers})

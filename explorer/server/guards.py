@@ -18,6 +18,7 @@ from explorer.server.arrivals import Again, Counted, Noting, Patient, Receive
 from explorer.server.auth import REALM, Accounts
 from explorer.server.bodies import NAME, Refused, check
 from explorer.server.gate import ADDRESS, REQUEST_ID, VISITOR
+from explorer.server.kept import Kept
 from explorer.server.logs import LOG, REQUEST
 from explorer.server.metrics import Meters
 from explorer.server.rate import LockOut, Rate
@@ -60,6 +61,7 @@ class Guard:
     hashes: tuple[str, ...] = ()
     hosts: frozenset[str] = frozenset()
     visitors: Visitors = field(default_factory=Visitors)
+    kept: Kept | None = None
 
     def __post_init__(self) -> None:
         self.requests = Rate(self.settings.requests_per_minute)
@@ -68,6 +70,10 @@ class Guard:
         self.proxies = names(self.settings.trusted_proxies)
         self.root = self.settings.root_path.rstrip("/")
         self.streams: dict[str, int] = {}
+
+    def sweep(self) -> int:
+        """Deletes the files whose time is over; returns how many."""
+        return self.visitors.sweep() + (self.kept.sweep() if self.kept else 0)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -17,6 +17,7 @@ READ = re.compile("|".join((
     r"/(config|theme\.css|robots\.txt|manifest\.json|favicon\.ico)?",
     r"/(assets|static|svelte)/[^\\]*",
     r"/(health|metrics)",
+    r"/kept/[0-9a-f]{32}\.[a-z]{2,4}",
     API + r"/(info|openapi\.json|app_id|login_check|user|startup-events|theme\.css|"
           r"upload_progress|queue/data|queue/status)/?",
     API + rf"/heartbeat/{NAME}",

@@ -76,7 +76,7 @@ class Server(uvicorn.Server):
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP)
-            swept = await asyncio.to_thread(self.guard.visitors.sweep)
+            swept = await asyncio.to_thread(self.guard.sweep)
             if swept:
                 say("swept", files=swept)
 

@@ -76,5 +76,5 @@ def route_of(path: str) -> str:
         known = ("upload", "upload_progress", "run", "call", "heartbeat", "file", "info", "cancel",
                  "reset", "queue/join", "queue/data", "queue/status", "component_server")
         return f"{API}/{first[1]}" if first and first[1] in known else f"{API}/other"
-    first = re.match(r"/(assets|static|svelte)/", path)
+    first = re.match(r"/(assets|static|svelte|kept)/", path)
     return f"/{first[1]}" if first else "/other"

@@ -99,11 +99,47 @@
     }, 600);
   });
 
-  // The stage with its styles and this script, as one file that needs nothing else.
-  const page = (stage) => {
-    const parts = ['rx-look', 'rx-code'].map((id) => document.getElementById(id).textContent);
+  // A picture of a step that the server has let go of since.
+  document.addEventListener('error', (event) => {
+    const model = near(event, '.rx-model'), steps = model && model.querySelector('.rx-steps');
+    if (!steps || !event.target.matches('.rx-adv') || model.querySelector('.rx-gone')) return;
+    const said = document.createElement('p');
+    said.className = 'rx-note rx-gone';
+    said.textContent = 'The server has let go of the pictures of the steps: run the attack again to see them.';
+    steps.after(said);
+  }, true);
+
+  const held = async (address) => {
+    if (!address || address.startsWith('data:')) return address;
+    const answer = await fetch(address);
+    if (!answer.ok) throw new Error(address);
+    const blob = await answer.blob();
+    return new Promise((done, fail) => {
+      const reader = new FileReader();
+      reader.onload = () => done(reader.result);
+      reader.onerror = fail;
+      reader.readAsDataURL(blob);
+    });
+  };
+
+  // A copy of the stage that holds its pictures and files itself.
+  const whole = async (stage) => {
     const copy = stage.cloneNode(true);
     copy.querySelectorAll('.rx-keep').forEach((part) => part.remove());
+    for (const img of copy.querySelectorAll('img')) img.setAttribute('src', await held(img.getAttribute('src')));
+    for (const link of copy.querySelectorAll('a[download]')) link.setAttribute('href', await held(link.getAttribute('href')));
+    for (const source of copy.querySelectorAll('.rx-trail')) {
+      const frames = JSON.parse(source.textContent);
+      for (const frame of frames) frame.image = await held(frame.image);
+      source.textContent = JSON.stringify(frames).replaceAll('</', '<\\/');
+    }
+    return copy;
+  };
+
+  // The stage with its styles and this script, as one file that needs nothing else.
+  const page = async (stage) => {
+    const parts = ['rx-look', 'rx-code'].map((id) => document.getElementById(id).textContent);
+    const copy = await whole(stage);
     copy.querySelectorAll('[data-strong]').forEach((part) => part.closest('.rx-note').remove());
     const dark = document.body.classList.contains('dark') ? ' class="dark"' : '';
     return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>CLIP robustness ` +
@@ -112,11 +148,18 @@
       `<script>${parts[1]}<\/script></body></html>`;
   };
 
-  document.addEventListener('click', (event) => {
-    if (!near(event, '[data-page]')) return;
+  document.addEventListener('click', async (event) => {
+    const button = near(event, '[data-page]');
+    if (!button) return;
+    let made;
+    try {
+      made = await page(button.closest('.rx-stage'));
+    } catch {
+      button.textContent = 'The server has let go of the pictures: run the attack again';
+      return;
+    }
     const link = document.createElement('a');
-    link.href = URL.createObjectURL(
-      new Blob([page(event.target.closest('.rx-stage'))], {type: 'text/html'}));
+    link.href = URL.createObjectURL(new Blob([made], {type: 'text/html'}));
     link.download = 'case.html';
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);

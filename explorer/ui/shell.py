@@ -22,6 +22,7 @@ import gradio.routes
 from fastapi import FastAPI
 from gradio.processing_utils import save_file_to_cache
 from gradio.state_holder import SessionState
+from starlette.middleware.gzip import GZipMiddleware
 
 from explorer.actions.service import Service
 from explorer.base.device import describe_device
@@ -33,9 +34,11 @@ from explorer.jobs.threads import ThreadJobs
 from explorer.models.fast.convolution import keep_memory
 from explorer.models.library import Library
 from explorer.results.views import esc
+from explorer.server import mending
 from explorer.server.auth import Accounts
 from explorer.server.gate import Gate
 from explorer.server.guards import Guard, served_names
+from explorer.server.kept import Kept
 from explorer.server.logs import QuietTraceback, configure, say
 from explorer.server.rules import keeper_alone
 from explorer.server.serve import Health, end_tidily, serve
@@ -107,9 +110,11 @@ def warm(library: Library, names: tuple[str, ...], health: Health | None = None,
 
 def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | None = None,
           gate: Gate | None = None, jobs: ProcessJobs | None = None, why_off: str = "",
-          works: ThreadJobs | None = None, service: Service | None = None) -> gr.Blocks:
+          works: ThreadJobs | None = None, service: Service | None = None,
+          kept: Kept | None = None) -> gr.Blocks:
     """The whole page. gate: what its heavy events pass; jobs: the training runs, None where
-    training is off; works: other long work; service: what programs may call, None for nothing.
+    training is off; works: other long work; service: what programs may call, None for nothing;
+    kept: where results' pictures go, None for into the page.
     What is None and needed is made for this page."""
     gate = gate or Gate(settings or Settings())
     works = works or open_works(library, gate, settings)
@@ -122,9 +127,9 @@ def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | N
         gr.HTML(header(), **PLAIN)
         with gr.Tabs() as tabs:
             with gr.Tab("Attack", id="attack"):
-                desk = AttackTab(demo, library, pair, gate=gate).desk
+                desk = AttackTab(demo, library, pair, gate=gate, kept=kept).desk
             with gr.Tab("Embedding space", id="space"):
-                space = SpaceTab(demo, library, desk.store, pair, gate)
+                space = SpaceTab(demo, library, desk.store, pair, gate, kept)
                 space.follow(desk.finished.change)
             with gr.Tab("Failures", id="failures"):
                 failures = FailuresTab(demo, library, desk, tabs, works, gate, settings.data)
@@ -159,9 +164,10 @@ def script_hashes(*sources: str) -> tuple[str, ...]:
 
 
 def mount(demo: gr.Blocks, health: Health, settings: Settings, host: str, folder: Path,
-          tools: Tools | None = None) -> Guard:
+          tools: Tools | None = None, kept: Kept | None = None) -> Guard:
     """The page, /health, /metrics and tools as one app behind the guard. folder: for uploads."""
-    routes = health.routes() + (tools.routes() if tools else [])
+    routes = [*mending.routes(), *health.routes(), *(tools.routes() if tools else []),
+              *(kept.routes() if kept else [])]
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, routes=routes,
                     lifespan=tools.lifespan if tools else None)
     gr.mount_gradio_app(
@@ -178,11 +184,12 @@ def mount(demo: gr.Blocks, health: Health, settings: Settings, host: str, folder
     inputs = {number: len(fn.inputs) for number, fn in demo.fns.items()}
     heads = [str(getattr(block, "head", None) or "") for block in demo.blocks.values()]
     public = [save_file_to_cache(photo, str(folder)) for photo in sorted(FOLDER.glob("*.jpg"))]
-    kept = next(b for b in demo.blocks.values() if hasattr(b, "keep_in_cache"))
-    kept.keep_in_cache.update(public)  # else they go when they are as old as an upload may be
-    return Guard(outer, settings, Accounts.from_settings(settings), health.gate.meters, inputs,
+    holder = next(b for b in demo.blocks.values() if hasattr(b, "keep_in_cache"))
+    holder.keep_in_cache.update(public)  # else they go when they are as old as an upload may be
+    packed = GZipMiddleware(outer, minimum_size=2_000, compresslevel=5)
+    return Guard(packed, settings, Accounts.from_settings(settings), health.gate.meters, inputs,
                  folder, script_hashes(_head(), *heads), served_names(settings, host),
-                 Visitors(public=public))
+                 Visitors(public=public), kept)
 
 
 def _keeps_nothing(state: SessionState, key: int, value: Any) -> None:
@@ -226,9 +233,10 @@ def run(library: Library, settings: Settings, host: str, bound: socket.socket) -
                                   Path(settings.runs))
         service = Service(library, root=settings.data, work=folder)
         tools = Tools(service, gate, settings) if settings.mcp else None
-        demo = build(library, settings=settings, gate=gate, jobs=jobs, why_off=why_off,
+        kept = Kept(folder, settings.keep_seconds, settings.root_path)
+        demo = build(library, settings=settings, gate=gate, jobs=jobs, why_off=why_off, kept=kept,
                      service=service if is_open(settings, host) else None)
-        guard = mount(demo, health, settings, host, folder, tools)
+        guard = mount(demo, health, settings, host, folder, tools, kept)
 
         def listening() -> None:
             shown = f"[{host}]" if ":" in host else host

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import numpy as np
 import pytest
@@ -49,13 +50,22 @@ def saved(page: Page, role: str, kind: str) -> bytes:
     """The bytes behind a Save link."""
     link = page.locator(f".rx-{role} .rx-files a", has_text=kind).get_attribute("href")
     assert link is not None
-    return base64.b64decode(link.split(",", 1)[1])
+    return behind(page, link)
+
+
+def behind(page: Page, address: str) -> bytes:
+    """A file that a page names: on the server, or in the page itself."""
+    if address.startswith("data:"):
+        return base64.b64decode(address.split(",", 1)[1])
+    answer = page.request.get(urljoin(page.url, address))
+    assert answer.ok and "immutable" in answer.headers["cache-control"]
+    return answer.body()
 
 
 def picture(page: Page, selector: str) -> np.ndarray:
     source = page.locator(selector).get_attribute("src")
-    assert source is not None and source.startswith("data:image/png")
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.split(",", 1)[1]))), int)
+    assert source is not None and source.startswith(("data:image/png", "/kept/"))
+    return np.asarray(Image.open(io.BytesIO(behind(page, source))), int)
 
 
 @pytest.fixture(scope="module")

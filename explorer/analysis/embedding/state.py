@@ -13,7 +13,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from explorer.analysis.embedding.landmarks import concepts, landmark_features
+from explorer.analysis.embedding.landmarks import (
+    concepts,
+    known_landmarks,
+    known_pictures,
+    landmark_features,
+    picture_features,
+)
 from explorer.analysis.embedding.layout import Chosen
 from explorer.analysis.embedding.shift import EXAMPLE, LANDMARK, OWN, Anchors, angle
 from explorer.analysis.embedding.umaps import Maps
@@ -25,7 +31,7 @@ from explorer.base.errors import InputError
 from explorer.base.progress import Progress
 from explorer.base.store import Store
 from explorer.data.examples import Example
-from explorer.data.pairs import Pairs, open_image, to_pixels
+from explorer.data.pairs import Pairs
 from explorer.data.sets import Examples, read_examples
 from explorer.models.encoder import DualEncoder
 from explorer.models.library import Library
@@ -70,13 +76,14 @@ class Spaces:
 
     def __init__(self, library: Library, examples: dict[str, Example]) -> None:
         self.library, self.examples = library, list(examples.values())
+        self.files = [e.path for e in self.examples]
         self.base: dict[str, Anchors] = {}
         self.sets: Store[OwnSet] = Store(keep=8)
         self.maps = Maps()
 
     def anchors(self, name: str, own: OwnSet | None = None) -> Anchors | None:
         """The clean points of a model, or None while something of them has not been read."""
-        base = self.base.get(name)
+        base = self.base.get(name) or self._known(name)
         if base is None or own is None:
             return base
         if name not in own.anchors:
@@ -98,8 +105,7 @@ class Spaces:
                 yield from self._read_own(name, model, own)
 
     def _read_base(self, name: str, model: DualEncoder) -> Job:
-        words = concepts()
-        reading = landmark_features(model, words)
+        reading = landmark_features(model)
         while True:
             try:
                 done, total = next(reading)
@@ -108,11 +114,23 @@ class Spaces:
                 break
             yield Progress(f"{name} reads the landmark concepts, once", done, total)
         yield Progress(f"{name} looks at the example pictures")
-        pictures = torch.stack([to_pixels(open_image(e.path), model.frame) for e in self.examples])
-        with torch.no_grad():
-            seen = model.encode_image(pictures).cpu().numpy()
+        self.base[name] = self._base(name, texts, picture_features(model, self.files))
+
+    def _known(self, name: str) -> Anchors | None:
+        """The base of a model that is open and has read all of it before, here or elsewhere."""
+        if name not in self.library.loaded():
+            return None
+        model = self.library.load(name)
+        texts, seen = known_landmarks(model), known_pictures(model, self.files)
+        if texts is None or seen is None:
+            return None
+        self.base[name] = self._base(name, texts, seen)
+        return self.base[name]
+
+    def _base(self, name: str, texts: np.ndarray, seen: np.ndarray) -> Anchors:
+        words = concepts()
         keys = [f"landmark:{i}" for i in range(len(words))]
-        self.base[name] = Anchors(
+        return Anchors(
             name, (*keys, *(f"example:{i}" for i in range(len(seen)))),
             (*words, *(e.title for e in self.examples)),
             (LANDMARK,) * len(words) + (EXAMPLE,) * len(seen), np.concatenate([texts, seen]))

@@ -96,6 +96,12 @@ def fit_umap(anchors: np.ndarray, dims: int, settings: UmapSettings) -> UmapMap:
     return UmapMap(model, fitted, anchors, "; ".join(notes))
 
 
+def layout_name(points: np.ndarray, dims: int, settings: UmapSettings, neighbours: int) -> str:
+    """What a fitted map's layout is kept under."""
+    return diskcache.key("umap", [points, repr((astuple(settings), neighbours, dims)),
+                                  version("umap-learn")])
+
+
 def _restored(points: np.ndarray, dims: int, settings: UmapSettings, neighbours: int) -> Any:
     """The fitted package object. From the cache: its graph is computed again, which is quick and
     exact, and the layout, which is slow, is put in; transform then gives the same places."""
@@ -103,8 +109,7 @@ def _restored(points: np.ndarray, dims: int, settings: UmapSettings, neighbours:
         warnings.simplefilter("ignore")
         from umap import UMAP
 
-        name = diskcache.key("umap", [points, repr((astuple(settings), neighbours, dims)),
-                                      version("umap-learn"), version("numba")])
+        name = layout_name(points, dims, settings, neighbours)
         held = diskcache.load(name)
         layout = None if held is None else held.get("layout")
         known = layout is not None and layout.shape == (len(points), dims)

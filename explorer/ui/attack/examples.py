@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from pathlib import Path
 
 from PIL import Image
 
 from explorer.data.examples import Example
-from explorer.results.views import esc
+from explorer.results.views import Keep, esc, inline
+
+JPEG = "image/jpeg"
 
 PICK = """
 element.addEventListener('click', (event) => {
@@ -19,16 +20,16 @@ element.addEventListener('click', (event) => {
 """
 
 
-def strip(examples: dict[str, Example]) -> str:
+def strip(examples: dict[str, Example], keep: Keep = inline) -> str:
     """A row of buttons with thumbnails; names are text, so pictures need no alternative."""
     cards = "".join(
         f'<button type="button" class="rx-card" data-example="{esc(e.id)}" title="{esc(e.alt)}">'
-        f'<img src="{_thumbnail(e.path)}" alt=""><span>{esc(e.title)}</span></button>'
+        f'<img src="{keep(_thumbnail(e.path), JPEG)}" alt=""><span>{esc(e.title)}</span></button>'
         for e in examples.values())
     return f'<div class="rx-strip" role="group" aria-label="Example photos">{cards}</div>'
 
 
-def _thumbnail(path: Path, side: int = 128) -> str:
+def _thumbnail(path: Path, side: int = 128) -> bytes:
     """Decoration only, so JPEG is small and good enough here."""
     with Image.open(path) as image:
         square = min(image.size)
@@ -37,4 +38,4 @@ def _thumbnail(path: Path, side: int = 128) -> str:
             (side, side), Image.Resampling.LANCZOS, box=(left, top, left + square, top + square))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()

@@ -22,7 +22,9 @@ from explorer.data.pairs import to_image
 from explorer.models.library import Library
 from explorer.results.outcome import Outcome
 from explorer.results.stage import draw
+from explorer.results.views import inline
 from explorer.server.gate import Gate
+from explorer.server.kept import Kept
 from explorer.ui.attack.examples import PICK, strip
 from explorer.ui.attack.masking import check_signs, draw_signs
 from explorer.ui.shared.address import link
@@ -79,12 +81,15 @@ class AttackTab:
     """Builds the tab's components and wires them."""
 
     def __init__(self, demo: gr.Blocks, library: Library, pair: tuple[str, str],
-                 store: Store[Outcome] | None = None, gate: Gate | None = None) -> None:
+                 store: Store[Outcome] | None = None, gate: Gate | None = None,
+                 kept: Kept | None = None) -> None:
         self.library, self.examples, self.pair_ids = library, load_examples(), pair
         self.gate = gate or Gate(Settings())
+        self.kept, self.keep = kept, kept.put if kept else inline
         self.store: Store[Outcome] = Store() if store is None else store
         first = self.examples[FIRST]
-        self.strip = gr.HTML(strip(self.examples), elem_id="rx-examples", js_on_load=PICK, **PLAIN)
+        self.strip = gr.HTML(strip(self.examples, kept.own if kept else inline),
+                             elem_id="rx-examples", js_on_load=PICK, **PLAIN)
         with gr.Row(elem_id="rx-main", equal_height=False):
             with gr.Column(scale=3, min_width=300, elem_id="rx-input"):
                 self._inputs(first, pair)
@@ -244,8 +249,8 @@ class AttackTab:
         target = first.targets
         aim = ANY_WRONG if target is None else captions[int(target[0])]
         ids = [p.card.id for p in outcome.parts]
-        return (status(Progress("This is the saved case, scored again just now.")), draw(outcome),
-                to_image(first.images[0]), "\n".join(captions), captions,
+        return (status(Progress("This is the saved case, scored again just now.")),
+                draw(outcome, self.keep), to_image(first.images[0]), "\n".join(captions), captions,
                 gr.update(choices=captions, value=captions[bundle.label]),
                 gr.update(choices=[ANY_WRONG, *captions], value=aim), first.goal, ids[0], ids[-1],
                 first.seed, bundle.alt or "the photo of a saved case",
@@ -273,6 +278,8 @@ class AttackTab:
             if said == DONE:
                 self.welcome_outcome = self.store.last(str(request.session_hash))
                 self.welcome = page
+                if self.kept is not None and page is not None:
+                    self.kept.pin(page)
 
     def _run(self, request: gr.Request, ticket: int, photo: str | None, captions: str, true: str,
              target: str, goal: str, left: str, right: str, seed: float, alt: str,
@@ -329,8 +336,9 @@ class AttackTab:
             if last.bundle is not None:  # complete
                 last.link = address
             self.store.put(str(request.session_hash), last.light())
-            return status(progress), draw(last if last.bundle else last.sketch())
+            return status(progress), draw(last if last.bundle else last.sketch(),
+                                          self.keep)
 
         yield from self._while_held(
             request, ticket, work, drawn,
-            lambda: gr.skip() if last is None else draw(last))
+            lambda: gr.skip() if last is None else draw(last, self.keep))

@@ -23,9 +23,9 @@ const make = (tag, name = '', text = '') => {
   return node;
 };
 
-// Plotly.js: 5 MB from this server, once, when the tab is first seen.
-const address = () => `${(window.gradio_config && window.gradio_config.root) || ''}` +
-  `/gradio_api/file=${root.dataset.plotly}`;
+// Plotly.js: from this server, once, when the tab is first seen.
+const address = () => (root.dataset.plotly.startsWith('/gradio_api/') ?
+  `${(window.gradio_config && window.gradio_config.root) || ''}` : '') + root.dataset.plotly;
 const load = () => {
   plotly = plotly || new Promise((done, fail) => {
     if (window.Plotly) { done(window.Plotly); return; }
@@ -378,6 +378,13 @@ root.addEventListener('click', (event) => {
 
 // --- from and to the server
 let seen = false;
+// A map that is being made is asked about each second, until it is there.
+let again = 0;
+const ask = () => {
+  clearTimeout(again);
+  if (!seen || !page || !page.pending) return;
+  again = setTimeout(() => { if (!asked) trigger('opened', {}); ask(); }, 1000);
+};
 const take = () => {
   if (!props.value) return;
   const next = JSON.parse(props.value);
@@ -395,10 +402,10 @@ const take = () => {
   attack = told;
   page = next;
   if (!seen) return;
+  ask();
   draw().catch(() => said('The map could not be drawn: reload the page.'));
 };
 watch('value', take);
-setInterval(() => { if (seen && page && page.pending && !asked) trigger('opened', {}); }, 1000);
 new IntersectionObserver((entries) => {
   const now = entries[entries.length - 1].isIntersecting;
   if (now && !seen) {

@@ -16,6 +16,7 @@ from explorer.base.store import Store
 from explorer.models.library import Library
 from explorer.results.outcome import Outcome
 from explorer.server.gate import Gate
+from explorer.server.kept import Kept
 from explorer.ui.embedding import near as space_near
 from explorer.ui.embedding.jobs import LASSO, SAMPLE, SpaceJobs
 from explorer.ui.embedding.scene import Panels
@@ -30,21 +31,29 @@ def read(name: str) -> str:
     return (HERE / name).read_text("utf-8")
 
 
+def _address(script: Path, kept: Kept | None) -> str:
+    """Where the page gets a script from: by Gradio where nothing else keeps files."""
+    if kept is not None:
+        return kept.own(script.read_bytes(), "text/javascript")
+    gr.set_static_paths([script])
+    return f"/gradio_api/file={script.as_posix()}"
+
+
 class SpaceTab:
     """Builds the tab's components and wires them; put it inside a gr.Tab. gate: what heavy events
     pass. Call `follow` with the event that ends an attack."""
 
     def __init__(self, demo: gr.Blocks, library: Library, store: Store[Outcome],
-                 pair: tuple[str, ...] | None = None, gate: Gate | None = None) -> None:
+                 pair: tuple[str, ...] | None = None, gate: Gate | None = None,
+                 kept: Kept | None = None) -> None:
         pair = pair or next(iter(library.pairs()), tuple(list(library.cards())[:1]))
         self.scene = Panels(library, store, pair)
         self.jobs = SpaceJobs(self.scene, gate or Gate(Settings()))
-        script = plotly_js()
-        gr.set_static_paths([script])
+        plotly = _address(plotly_js(), kept)
         self._controls()
         code = read("space_flat.js") + read("space.js")
         page = read("space.html").replace("@STYLE@", read("space.css")).replace(
-            "@PLOTLY@", script.as_posix())
+            "@PLOTLY@", plotly)
         with gr.Row(equal_height=False, elem_id="sp-main"):
             with gr.Column(scale=9, min_width=600):
                 self.stage = gr.HTML("", html_template=page, js_on_load=code,
