@@ -18,7 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "shipped"
+from explorer.base.paths import ASSETS
+
+SHIPPED = ASSETS / "shipped"
 KEEP = 64  # files; the oldest go first
 LOG = logging.getLogger(__name__)
 DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
