@@ -16,6 +16,7 @@ from PIL import Image
 
 from explorer.actions import cli, commands
 from explorer.actions.flags import make_attack
+from explorer.attacks.defences.registry import DEFENCES
 from explorer.attacks.image.classic import IMAGE_ATTACKS, default_step
 from explorer.attacks.joint import JOINT_ATTACKS
 from explorer.attacks.registry import USUAL, settings_of
@@ -276,6 +277,7 @@ def test_help_names_every_attack() -> None:
     assert cli.IMAGE_NAMES.split(", ") == list(IMAGE_ATTACKS)
     assert cli.TEXT_NAMES.split(", ") == [*TEXT_ATTACKS, "textattack:RECIPE"]
     assert cli.JOINT_NAMES.split(", ") == list(JOINT_ATTACKS)
+    assert cli.DEFENCE_NAMES.split(", ") == list(DEFENCES)
     assert USUAL == {"image": "pgd", "text": "bert", "joint": "alternating"}  # as its help says
 
 

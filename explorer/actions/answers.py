@@ -8,13 +8,13 @@ from explorer.actions.values import Answer
 from explorer.attacks.request import Request
 from explorer.attacks.result import Result, versions
 from explorer.results.saving import as_dict, file_stem, picture_files
-from explorer.results.verdicts import verdict
+from explorer.results.verdicts import behind, verdict
 
 
 def sentence(result: Result) -> str:
     """What happened to the picture, in one sentence that names the model; for changed captions
     the words too."""
-    said = f"{result.model}: {verdict(result)[1]}"
+    said = f"{result.model}{behind(result)}: {verdict(result)[1]}"
     clean, now = result.own_captions()
     if clean != now:
         said += f" The true caption reads “{now}” now."

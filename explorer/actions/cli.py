@@ -23,6 +23,8 @@ from explorer.training.flags import add_flags
 IMAGE_NAMES = ("pgd, fgsm, mi-fgsm, apgd, apgd-dlr, apgd-t, square, transfer, eot, strong, "
                "noise")
 TEXT_NAMES = "bert, synonym, hotflip, character, typo, textattack:RECIPE"
+DEFENCE_NAMES = ("jpeg, bit-depth, blur, median, resize, random-pad, noise-vote, ensemble, ttc, "
+                 "reliable-views, agc")
 JOINT_NAMES = "separate, co-attack, set-guided, alternating"
 WRONG_INPUT, INTERRUPTED = 2, 130
 
@@ -85,6 +87,15 @@ def _add_text(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--text-attack", metavar="NAME", help="the text half (default bert)")
     group.add_argument("--rounds", type=int, metavar="N", help="of alternating (default 2)")
     group.add_argument("--alpha", type=float, metavar="A", help="of co-attack (default 3)")
+
+
+def _add_defence(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("a defence when the picture is read (docs/defences.md)")
+    group.add_argument("--defence", metavar="NAME",
+                       help=f"{DEFENCE_NAMES}; with a setting of its own jpeg:quality=50")
+    group.add_argument("--attacker", choices=["unaware", "aware"], default="unaware",
+                       help="aware: the attacker knows of the defence and follows its slope "
+                       "(default unaware)")
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -185,6 +196,7 @@ def parser() -> Parser:
     _add_models(attack)
     _add_budget(attack, paper_steps=10)
     _add_text(attack)
+    _add_defence(attack)
     attack.add_argument("--out", required=True, type=Path, metavar="DIR",
                         help="folder for result.json and the pictures")
     attack.set_defaults(command="attack", paper_steps=10)

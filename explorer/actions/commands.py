@@ -11,6 +11,7 @@ from typing import Any
 from explorer.actions.evaluate_command import compare, evaluate
 from explorer.actions.flags import make_attack
 from explorer.actions.terminal import device_named, model_names, print_table
+from explorer.attacks.defences.registry import parse_defence
 from explorer.attacks.request import Request, answer
 from explorer.attacks.result import Result, versions
 from explorer.base.errors import InputError
@@ -19,7 +20,7 @@ from explorer.models.library import Library
 from explorer.results import saving
 from explorer.results.bundle import bundle_bytes, read_bundle
 from explorer.results.replay import replay as replay_checks
-from explorer.results.verdicts import verdict
+from explorer.results.verdicts import behind, verdict
 
 __all__ = ["attack", "compare", "convert", "evaluate", "models", "replay", "sentence", "train"]
 
@@ -49,7 +50,9 @@ def attack(args: argparse.Namespace) -> None:
     results: list[Result] = []
     contents: dict[str, bytes] = {}
     asked = Request((args.image,), tuple(args.captions), (args.label,), setting, args.target,
-                    args.goal, seed=args.seed, alt=Path(args.image).name).checked()
+                    args.goal, seed=args.seed, alt=Path(args.image).name,
+                    defence=None if args.defence is None else parse_defence(args.defence),
+                    aware=args.attacker == "aware").checked()
     device = device_named(args.device)
     library, models = model_names(args)
     loaded = [library.load(name, device) for name in models]  # all, before any runs
@@ -118,7 +121,8 @@ def sentence(result: Result) -> str:
     if result.settings.get("eps") == 0 and result.kind == "image":
         words = "nothing changed, as eps is 0"
     notes = "".join(f"; {note.rstrip('.')}" for note in result.notes)
-    return f"{result.model}: {words} ({_size(result)}, {result.seconds:.1f} s){notes}"
+    spent = f"({_size(result)}, {result.seconds:.1f} s)"
+    return f"{result.model}{behind(result)}: {words} {spent}{notes}"
 
 
 def _size(result: Result) -> str:

@@ -25,6 +25,7 @@ from explorer.actions.project import Map
 from explorer.actions.values import choice, text, texts, truth, whole
 from explorer.analysis.embedding.layout import View
 from explorer.analysis.embedding.state import Spaces
+from explorer.attacks.defences.registry import parse_defence
 from explorer.attacks.goals import GOALS
 from explorer.attacks.registry import make_attack
 from explorer.attacks.request import MOST_SEED, PAIR, Request, results_of
@@ -128,14 +129,16 @@ def _last(result: Result) -> Result:
 def attack(image: Any, captions: Sequence[str] | str = (), true: int | str = 0,
            kind: str = "image", name: str | None = None, models: Sequence[str] | str = PAIR,
            goal: str = "classification", target: int | str | None = None, seed: int = 0,
-           **settings: Any) -> Case:
+           defence: str | None = None, aware: bool = False, **settings: Any) -> Case:
     """Attacks one photo, its captions, or both (kind "image", "text", "joint").
 
     image: a path, bytes, an open file, a PIL image, a NumPy array or a torch tensor (H x W x 3 or
     3 x H x W; uint8, or floats from 0 to 1: the case says how it was read), or "example:cat" and
     the like, which brings captions of its own. true, target: a caption or its number; name: of
     the attack's registry; models: ids, folders, hf-hub:NAME or open_clip:ARCHITECTURE:TAG;
-    settings: the attack's own, such as eps="4/255" or words=2. The case of names does not count.
+    settings: the attack's own, such as eps="4/255" or words=2; defence: such as "jpeg:quality=50",
+    behind which the models read, and aware: the attacker knows of it. The case of names does not
+    count.
     Raises InputError in one sentence for wrong input.
     """
     texts_given = [] if captions is None else texts(plainly(captions), "captions")
@@ -154,7 +157,9 @@ def attack(image: Any, captions: Sequence[str] | str = (), true: int | str = 0,
         raise InputError(f"true must be a caption's number or its text, not '{true}'")
     asked = Request((opened,), tuple(texts_given), (true,), attack, target,
                     choice(goal, "goal", tuple(GOALS)), tuple(_models(models)),
-                    whole(seed, "seed", 0, MOST_SEED)).checked()
+                    whole(seed, "seed", 0, MOST_SEED),
+                    defence=parse_defence(text(defence, "defence")) if defence else None,
+                    aware=truth(aware, "aware")).checked()
     return Case(results_of(library(), asked, record=True), asked.captions[int(asked.true[0])], note)
 
 

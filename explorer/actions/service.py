@@ -29,6 +29,7 @@ from explorer.actions.values import (
 )
 from explorer.analysis.embedding.layout import View
 from explorer.analysis.embedding.state import Spaces
+from explorer.attacks.defences.registry import parse_defence
 from explorer.attacks.goals import GOALS
 from explorer.attacks.language.masked import BERT, EMBEDDED
 from explorer.attacks.registry import USUAL, make_attack
@@ -60,7 +61,8 @@ class Service:
         self.root, self.work = root or None, work or Path(tempfile.gettempdir())
 
     def attack(self, values: Values) -> Told:
-        """image, captions, true, kind, attack, settings, models, goal, target, seed."""
+        """image, captions, true, kind, attack, settings, models, goal, target, seed, defence,
+        aware."""
         asked = self._request(values)
         for event in self._results(asked):
             yield event if isinstance(event, Progress) else plain(asked, event)
@@ -118,6 +120,7 @@ class Service:
             target = text(target or "", "target")
         else:
             target = whole(target, "target", 0, 1_000_000)
+        defence = text(values.get("defence") or "", "defence")
         attack = make_attack(choice(values.get("kind", "image"), "kind", tuple(USUAL)),
                              _own(values.get("attack")), _settings(values.get("settings")))
         return Request(
@@ -126,7 +129,9 @@ class Service:
                 true, "true", 0, 1_000_000),), attack, None if target == "" else target,
             choice(values.get("goal", "classification"), "goal", tuple(GOALS)),
             listed_models(values.get("models"), self.library),
-            whole(values.get("seed", 0), "seed", 0, MOST_SEED)).checked()
+            whole(values.get("seed", 0), "seed", 0, MOST_SEED),
+            defence=parse_defence(defence) if defence else None,
+            aware=truth(values.get("aware", False), "aware")).checked()
 
     def _picture(self, image: Any) -> Path | bytes:
         """An uploaded file, an example by its name, or the picture itself as base64 text."""

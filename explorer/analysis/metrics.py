@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from explorer.attacks.defences.model import facing
 from explorer.attacks.engine import Step
 from explorer.attacks.image.classic import ImageAttack
 from explorer.attacks.joint import JointAttack
@@ -71,6 +72,7 @@ def judged(pairs: Pairs, same: Mapping[int, int]) -> Pairs:
 
 def right(model: DualEncoder, pairs: Pairs) -> Tensor:
     """(N,) bool, on the CPU: whether each image finds its true caption."""
+    model = facing(model, pairs.captions)
     with torch.no_grad():
         clean = model.encode_image(pairs.images)
     text = model.encode_text(pairs.captions)

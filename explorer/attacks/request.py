@@ -13,12 +13,14 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from explorer.attacks.defences.base import Defence
+from explorer.attacks.defences.guard import check, stream_against
+from explorer.attacks.defences.model import Defended
 from explorer.attacks.engine import Step
 from explorer.attacks.goals import GOALS
 from explorer.attacks.joint import JointAttack
 from explorer.attacks.registry import Attack, name_of
 from explorer.attacks.result import Result
-from explorer.attacks.run import stream
 from explorer.base.errors import InputError
 from explorer.base.progress import Progress
 from explorer.data.pairs import Pairs, clean_captions, open_image, to_pixels
@@ -37,7 +39,8 @@ class Request:
     """pictures: files, their bytes, or PIL images; captions: what all of them are read against;
     true: of each picture, the number or the text of its caption, and target what is to be said
     instead, None for anything wrong (a text that is not listed joins the captions); alt: what the
-    picture is called."""
+    picture is called; defence: behind which the models read, and aware: the attacker knows of
+    it."""
 
     pictures: tuple[Source, ...]
     captions: tuple[str, ...]
@@ -48,6 +51,8 @@ class Request:
     models: tuple[str, ...] = PAIR
     seed: int = 0
     alt: str = "your photo"
+    defence: Defence | None = None
+    aware: bool = False
 
     def checked(self) -> Request:
         """`worded`, with the pictures opened."""
@@ -64,6 +69,10 @@ class Request:
             raise InputError(f"the goal must be one of {', '.join(GOALS)}, not '{self.goal}'")
         if not 0 <= self.seed <= MOST_SEED:
             raise InputError(f"the seed must be a whole number from 0 to {MOST_SEED}")
+        if self.aware and self.defence is None:
+            raise InputError("an attacker can only know of a defence where there is one: name it")
+        if self.defence is not None:
+            check(self.attack, self.defence)
         captions = clean_captions(self.captions)
         true = tuple(_place(one, captions) for one in self.true)
         if len(true) != len(self.pictures):
@@ -97,8 +106,9 @@ class Request:
                ) -> Iterator[Step | Result]:
         """A checked request on one model: Steps, and at last the Result. attack: in the place of
         the request's own, such as one half of it."""
-        return stream(attack or self.attack, model, self.pairs(model), self.goal, self.targets(),
-                      self.seed, record)
+        guarded = Defended(model, self.defence, self.seed) if self.defence is not None else model
+        return stream_against(attack or self.attack, guarded, self.pairs(model), self.goal,
+                              self.targets(), self.seed, record, self.aware)
 
     def check_read(self, model: DualEncoder) -> None:
         """Raises InputError where the model cannot tell the captions that count apart."""

@@ -66,7 +66,9 @@ class Result:
     captions scored for it; refused, tried: candidate captions that a constraint ruled out, of
     how many. frames: (F, 3, S, S) of image 0, clean first, attacked last, with frame_captions,
     its true caption at the time, and their readings in trail; frame_steps: the step each was
-    taken after. notes: what a person should know of the captions, in sentences.
+    taken after. notes: what a person should know of the captions, in sentences. defence: name and
+    settings of the defence behind which all was read, if any; aware: whether the attacker knew of
+    it.
     """
 
     model: str
@@ -102,6 +104,8 @@ class Result:
     trail: Reading | None = None
     versions: dict[str, str] = field(default_factory=versions)
     notes: tuple[str, ...] = ()
+    defence: dict[str, Any] | None = None
+    aware: bool = False
 
     @property
     def image_cosine(self) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from explorer.attacks.defences.model import facing
 from explorer.attacks.engine import Engine, Log, Pictures, Scene, Step, Wording
 from explorer.attacks.goals import GOALS, make_goal
 from explorer.attacks.image.base import ImageAttack
@@ -62,6 +63,7 @@ def _prepare(attack: Attack, model: DualEncoder, pairs: Pairs, goal: str,
     if goal == "classification" and len(pairs.captions) < 2:
         raise InputError("with one caption there is no wrong answer: add a caption, "
                          "or choose the goal similarity or embedding")
+    model = facing(model, pairs.captions)
     clean, text = pairs.images.to(model.device), model.encode_text(pairs.captions)
     with torch.no_grad():
         features = model.encode_image(clean)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from explorer.attacks.defences.guard import run_against
+from explorer.attacks.defences.model import Defended
+from explorer.attacks.defences.registry import defence_of
 from explorer.attacks.registry import attack_of, settings_of
 from explorer.attacks.result import Reading, Result
-from explorer.attacks.run import run
 from explorer.base.errors import InputError
 from explorer.base.memory import out_of_memory
 from explorer.data.pairs import Pairs, clean_captions
@@ -63,8 +65,17 @@ def _weights(bundle: Bundle, name: str, model: DualEncoder) -> Check:
                  f"the weights differ: {said[:12]} then, {is_now[:12]} now")
 
 
+def _guarded(case: Entry, model: DualEncoder, captions: Sequence[str]) -> DualEncoder:
+    """The model behind the defence that the case was measured behind, if any."""
+    told = dict(case.numbers.get("defence") or {})
+    if not told:
+        return model
+    defence = defence_of(str(told.pop("name")), told)
+    return Defended(model, defence, int(case.numbers["attack"]["seed"])).facing(captions)
+
+
 def _scores(bundle: Bundle, case: Entry, model: DualEncoder) -> Iterator[Check]:
-    name = model.card.id
+    name, model = model.card.id, _guarded(case, model, bundle.captions)
     height, width = case.clean.shape[1:]
     if (height, width) != (model.frame.height, model.frame.width):
         raise InputError(f"the pictures have {height} x {width} pixels, but {name} reads "
@@ -117,6 +128,7 @@ def _restore(bundle: Bundle, case: Entry, model: DualEncoder) -> Result:
     if len(rows) != len(bundle.captions):
         raise InputError("the bundle has not as many captions after the attack as before")
     target = settings.get("target")
+    model = _guarded(case, model, bundle.captions)
     both = torch.stack([case.clean, case.adversarial])
     with torch.no_grad():
         features = model.encode_image(both)
@@ -139,7 +151,8 @@ def _restore(bundle: Bundle, case: Entry, model: DualEncoder) -> Result:
         queries=int(case.numbers["queries"]), seconds=float(case.numbers["seconds"]), tried=1,
         frames=both, frame_steps=(0, 1), frame_captions=(bundle.captions[label], rows[label]),
         trail=Reading.of(features, torch.stack([text, now]), model.scale),
-        versions=bundle.versions)
+        versions=bundle.versions, defence=case.numbers.get("defence"),
+        aware=bool(case.numbers.get("aware", False)))
 
 
 def settings_of_case(numbers: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
@@ -153,8 +166,10 @@ def _again(bundle: Bundle, case: Entry, model: DualEncoder) -> Check:
     target = settings.get("target")
     targets = None if target is None else torch.tensor([bundle.captions.index(target)])
     pairs = Pairs(case.clean[None], bundle.captions, torch.tensor([bundle.label]))
-    result = run(attack_of(kind, attack_name, settings), model, pairs, str(settings["goal"]),
-                 targets, int(settings["seed"]))
+    result = run_against(attack_of(kind, attack_name, settings),
+                         _guarded(case, model, bundle.captions), pairs, str(settings["goal"]),
+                         targets, int(settings["seed"]),
+                         aware=bool(case.numbers.get("aware", False)))
     same = bool((result.adversarial_images[0] == case.adversarial).all())
     agrees = bool(result.success[0]) == bool(case.numbers["success"])
     sentence = "attacked again: " + (

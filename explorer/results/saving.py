@@ -82,6 +82,7 @@ def as_dict(result: Result, index: int = 0, files: Mapping[str, str] | None = No
         "image_cosine": float(result.image_cosine[index]),
         "text_cosine": float(result.text_cosine[index]),
         "notes": list(result.notes),
+        **({"defence": result.defence, "aware": result.aware} if result.defence else {}),
         "files": dict(files or {}),
     }
 

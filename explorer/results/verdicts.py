@@ -15,6 +15,13 @@ from explorer.results.views import percent
 ENGLISH_ONLY = ("bert", "synonym", "hotflip")
 
 
+def behind(result: Result) -> str:
+    """" behind jpeg (the attacker knows it)"; "" where there is no defence."""
+    if result.defence is None:
+        return ""
+    return f" behind {result.defence['name']}{' (the attacker knows it)' * result.aware}"
+
+
 def quoted(result: Result, index: int) -> str:
     return f"“{result.captions[index]}”"
 

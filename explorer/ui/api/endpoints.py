@@ -117,7 +117,8 @@ class Api:
                captions: list[str] | None = None, true: int | None = None,
                kind: Literal["image", "text", "joint"] = "image", attack: str = "",
                settings: dict[str, Any] | None = None, models: list[str] | None = None,
-               goal: str = "classification", target: str = "", seed: int = 0) -> Shown:
+               goal: str = "classification", target: str = "", seed: int = 0,
+               defence: str = "", aware: bool = False) -> Shown:
         """Attacks one photo, its captions, or both, and says what each model makes of it.
 
         Args:
@@ -131,10 +132,12 @@ class Api:
             goal: classification, similarity or embedding
             target: a caption that the models are to say; empty for anything wrong
             seed: the same seed gives the same result
+            defence: such as jpeg:quality=50, behind which the models read; empty for none
+            aware: the attacker knows of the defence
         """
-        values = {"image": image, "captions": captions, "true": true,
-                  "kind": kind, "attack": attack, "settings": settings, "models": models,
-                  "goal": goal, "target": target, "seed": seed}
+        values = {"image": image, "captions": captions, "true": true, "defence": defence,
+                  "aware": aware, "kind": kind, "attack": attack, "settings": settings,
+                  "models": models, "goal": goal, "target": target, "seed": seed}
         yield from self._told(request, self.service.attack, values)
 
     @returns_data

@@ -62,6 +62,8 @@ ATTACK: Schema = {
     "goal": _text("what the attacker wants", "classification", "similarity", "embedding"),
     "target": _text("a caption that the models are to say; empty for anything wrong"),
     "seed": SEED,
+    "defence": _text("such as jpeg:quality=50, behind which the models read; empty for none"),
+    "aware": {"type": "boolean", "description": "the attacker knows of the defence"},
 }
 PROJECT: Schema = {
     **ATTACK,
