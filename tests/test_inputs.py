@@ -313,6 +313,7 @@ def test_several_captions_of_a_picture_are_all_read(tmp_path: Path) -> None:
         found = read_retrieval(path)
         assert sorted(found.own(place) for place in range(2)) == [
             (TWO[0], "one cat"), (TWO[1],)], kind
+        assert ": 2 pictures with 3 captions (" in found.understood.paragraph()
     path = write_folder(tmp_path / "i2d", LAYOUTS["img2dataset"][0])
     assert read_retrieval(path).owner == (0, 1)  # the text and the JSON say the same once
 

@@ -110,8 +110,9 @@ def folder_of(name: str, place: Path) -> Path:
     torch.manual_seed(0)
     clip = kind(**cfg)
     place.mkdir(exist_ok=True)
-    save_file({k: v.clone() for k, v in clip.state_dict().items()},
-              place / "open_clip_model.safetensors")
+    state = {k: torch.nan_to_num(v, 0, 0, 0).clamp(-3, 3) if v.is_floating_point() else v.clone()
+             for k, v in clip.state_dict().items()}  # CoCa's are in part never initialised
+    save_file(state, place / "open_clip_model.safetensors")
     (place / "open_clip_config.json").write_text(json.dumps(
         {"model_cfg": KINDS[name], "preprocess_cfg": {"resize_mode": "squash"}}))
     if "hf_tokenizer_name" in cfg["text_cfg"]:

@@ -160,7 +160,7 @@ def test_what_fails_on_the_device_is_a_sentence_and_the_next_run_goes_ahead(
 def start(tree: Path, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "app.py", "--port", str(free_port()), *flags], cwd=tree,
                           env={**os.environ, **environment}, capture_output=True, text=True,
-                          timeout=120, check=False)
+                          timeout=280, check=False)
 
 
 def test_missing_assets_and_wrong_settings_end_in_one_line(tmp_path: Path) -> None:
@@ -180,5 +180,5 @@ def test_missing_assets_and_wrong_settings_end_in_one_line(tmp_path: Path) -> No
 def test_a_port_that_is_taken_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = subprocess.run([sys.executable, "app.py", "--port", str(other.getsockname()[1])],
-                               cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+                               cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
     assert taken.returncode == 1 and "the port may be taken" in taken.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -20,6 +21,7 @@ from explorer.data.wording import no_words
 
 STRANGER, UNLISTED, OTHER_TABLE = "not pictures", "not in the table", "a table that is not read"
 MOST_TABLES = 60  # files that are looked at for a table
+BOXES = re.compile(r"(instances|keypoints|panoptic|stuff)_\w+\.json$")
 LIKELY = ("caption", "metadata", "label", "annotation", "result", "token", "train", "test", "val",
           "dataset", "karpathy", "list", "solution")
 
@@ -63,6 +65,8 @@ def _candidates(look: Look) -> list[str]:
     stems = {key_of(name)[0] for name in look.pictures}
     fit = [n for n in look.inner if n.lower().endswith(ENDINGS) and key_of(n)[0] not in stems
            and not n.lower().endswith("_stats.json")]
+    if any("caption" in name.rsplit("/", 1)[-1].lower() for name in fit):
+        fit = [n for n in fit if not BOXES.search(n)]  # of COCO: hundreds of MB
     return sorted(fit, key=lambda n: (not any(word in n.lower() for word in LIKELY),
                                       n.count("/"), n))[:MOST_TABLES]
 

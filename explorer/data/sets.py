@@ -24,7 +24,7 @@ from explorer.data.hub import PREFIX, open_hub
 from explorer.data.pairs import MAX_CAPTIONS, Pairs, clean_captions, open_image, to_pixels
 from explorer.data.sources import Source, open_source, open_upload
 from explorer.data.tables import Reading
-from explorer.data.understood import Understood
+from explorer.data.understood import Understood, same_answer
 
 TEMPLATE = "a photo of a {}"
 
@@ -214,17 +214,10 @@ def make_examples(name: str, source: Source, limit: int | None = None, seed: int
     if source.are_captions and len(candidates) > MAX_CAPTIONS:
         candidates = list(dict.fromkeys(truth))
     if len(candidates) < 2:
-        raise InputError(same_answer(name, candidates[0], source))
+        raise InputError(same_answer(name, candidates[0], source.report))
     captions = clean_captions(candidates)
     place = {caption: i for i, caption in enumerate(candidates)}
     return Examples(name, source, captions, chosen, tuple(place[t] for t in truth))
-
-
-def same_answer(name: str, answer: str, source: Source) -> str:
-    """What to say of a set that tells nothing apart."""
-    how = f" ({source.report.how})" if source.report.how else ""
-    return " ".join([f"all images of {name} have the same answer, '{answer}'{how}: two different "
-                     "ones are needed at least.", *source.report.sentences()]).removesuffix(".")
 
 
 def make_retrieval(name: str, source: Source, chosen: Sequence[int]) -> RetrievalSet:

@@ -16,11 +16,13 @@ OPENED = 100  # pictures that a check opens
 
 @dataclass(frozen=True)
 class Understood:
-    """pictures: that there are; drawn: how many of them are used; answers: what the pictures are
+    """pictures: that there are; captions: of all of them, 0 for classes; drawn: how many of the
+    pictures are used; answers: what the pictures are
     told apart by, captions or prompts, in order; how and split: where they are read from."""
 
     name: str
     pictures: int
+    captions: int
     drawn: int
     answers: tuple[str, ...]
     are_captions: bool
@@ -33,7 +35,8 @@ class Understood:
     def of(cls, name: str, source: Any, answers: Sequence[str], drawn: int) -> Understood:
         """source: with answers, are_captions and a report, as explorer.data.sources has them."""
         report: Report = source.report
-        return cls(name, len(source.answers), drawn, tuple(dict.fromkeys(answers)),
+        captions = sum(map(len, source.answers)) if source.are_captions else 0
+        return cls(name, len(source.answers), captions, drawn, tuple(dict.fromkeys(answers)),
                    source.are_captions, report.how, report.split, tuple(report.notes),
                    tuple(report.sentences()))
 
@@ -42,6 +45,8 @@ class Understood:
         many = f"{self.pictures:,} picture{'s' * (self.pictures != 1)}"
         if self.drawn < self.pictures:
             many = f"{self.drawn:,} of {many}"
+        if self.captions > self.pictures:
+            many += f" with {self.captions:,} captions"
         read = ", ".join(part for part in (self.how, self.split) if part)
         kind = "caption" if self.are_captions else "answer"
         shown = ", ".join(f"“{answer}”" for answer in self.answers[:FIRST])
@@ -57,10 +62,18 @@ class Understood:
 
     def plain(self) -> dict[str, Any]:
         """As JSON holds it; only the first answers, of which there may be many thousands."""
-        return {"data": self.name, "pictures": self.pictures, "drawn": self.drawn,
+        return {"data": self.name, "pictures": self.pictures,
+                "captions": self.captions, "drawn": self.drawn,
                 "answers": len(self.answers), "first_answers": list(self.answers[:FIRST]),
                 "answers_are": "captions" if self.are_captions else "classes", "how": self.how,
                 "split": self.split, "notes": list(self.notes), "left_out": list(self.left_out)}
+
+
+def same_answer(name: str, answer: str, report: Report) -> str:
+    """What to say of a set that tells nothing apart."""
+    how = f" ({report.how})" if report.how else ""
+    return " ".join([f"all images of {name} have the same answer, '{answer}'{how}: two different "
+                     "ones are needed at least.", *report.sentences()]).removesuffix(".")
 
 
 def unreadable(source: Any, chosen: Sequence[int], most: int = OPENED) -> str:

@@ -16,10 +16,10 @@ from explorer.base.errors import InputError
 from explorer.data.columns import Given
 from explorer.data.hub import PREFIX
 from explorer.data.pairs import MAX_CAPTIONS, clean_captions
-from explorer.data.sets import Examples, open_any, same_answer
+from explorer.data.sets import Examples, open_any
 from explorer.data.sources import Picture, Source
 from explorer.data.tables import Reading
-from explorer.data.understood import Understood
+from explorer.data.understood import Understood, same_answer
 
 FINGERPRINTED = 16  # pictures whose bytes a set is known by
 
@@ -99,7 +99,7 @@ def open_training(data: str, template: str, holdout: int = 0, seed: int = 0, col
                                    *source.report.sentences()]).removesuffix("."))
     captions, first, groups = _spoken(source, template)
     if len(captions) < 2:
-        raise InputError(same_answer(name, captions[0], source))
+        raise InputError(same_answer(name, captions[0], source.report))
     n = len(source.answers)
     held = sorted(random.Random(seed).sample(range(n), min(holdout, n // 5)))
     chosen = np.setdiff1d(np.arange(n), np.array(held, dtype=np.int64), assume_unique=True)

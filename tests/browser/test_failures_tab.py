@@ -64,8 +64,14 @@ def choose(page: Page, what: str, option: str) -> None:
 
 def upload(page: Page, *files: Path) -> None:
     choose(page, "#fx-place", "My own pictures")
+    send(page, *files)
+
+
+def send(page: Page, *files: Path) -> None:
+    """Uploads, and waits until the server has all of them: then they are listed in a table."""
     page.set_input_files("#fx-files input[type=file]", list(files))
-    expect(page.locator("#fx-files")).to_contain_text(files[0].name)
+    for file in files:
+        expect(page.locator("#fx-files").get_by_role("cell", name=file.name)).to_be_visible()
 
 
 def cards(page: Page) -> Locator:
@@ -244,8 +250,7 @@ def test_mistakes_get_a_sentence(page: Page, server: str, tmp_path: Path) -> Non
     expect(page.locator("#fx-started .rx-error")).to_contain_text("Choose pictures first")
     fake = tmp_path / "set.zip"
     fake.write_text("not a zip")
-    page.set_input_files("#fx-files input[type=file]", fake)
-    expect(page.locator("#fx-files")).to_contain_text("set.zip")
+    send(page, fake)
     page.click("#fx-start")
     expect(page.locator("#fx-started .rx-error")).to_contain_text("as a zip, tar or tar.gz file")
     assert page.locator(".fx-study").count() == 0

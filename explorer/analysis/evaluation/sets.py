@@ -14,6 +14,7 @@ from explorer.base.errors import InputError
 from explorer.data import catalogue
 from explorer.data.catalogue import RETRIEVAL
 from explorer.data.columns import Given
+from explorer.data.file_sets import is_pattern
 from explorer.data.hub import PREFIX
 from explorer.data.registry import CATALOGUE, SERVER, UPLOAD, open_place
 from explorer.data.sets import Examples, RetrievalSet, read_examples, read_retrieval
@@ -66,6 +67,8 @@ def _where(name: str) -> str | Path:
     path = Path(name)
     if name.startswith(PREFIX):
         return name
+    if is_pattern(name):
+        return path
     if path.name == name and not path.suffix and not path.exists():  # no path at all, most likely
         raise InputError(f"there is no file, folder or known set '{name[:60]}'; known are "
                          f"{', '.join(catalogue.SETS)}")
