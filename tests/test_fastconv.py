@@ -143,7 +143,7 @@ from pathlib import Path
 
 import torch
 
-from explorer.attacks.image import PGD
+from explorer.attacks.image.classic import PGD
 from explorer.attacks.run import run
 from explorer.models.fast.convolution import keep_memory
 from explorer.models.library import Library

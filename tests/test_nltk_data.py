@@ -20,7 +20,7 @@ def blocked(*args, **kwargs):
 
 socket.socket.connect = socket.socket.connect_ex = blocked
 
-from explorer.nltk_data import use_own_nltk_data
+from explorer.base.nltk_data import use_own_nltk_data
 use_own_nltk_data()
 import textattack
 from textattack.constraints.pre_transformation import StopwordModification

@@ -151,10 +151,8 @@ def attack(image: Any, captions: Sequence[str] | str = (), true: int | str = 0,
         if not texts_given:
             texts_given, true = list(examples[wanted].captions), examples[wanted].true
     opened, note = picture(image)
-    attack = make_attack(text(kind, "kind"), _name(name),
+    attack = make_attack(plainly(kind), _name(name),
                          {k: plainly(v) for k, v in settings.items()})
-    if true is None or isinstance(true, bool | float):
-        raise InputError(f"true must be a caption's number or its text, not '{true}'")
     asked = Request((opened,), tuple(texts_given), (true,), attack, target,
                     choice(goal, "goal", tuple(GOALS)), tuple(_models(models)),
                     whole(seed, "seed", 0, MOST_SEED),
