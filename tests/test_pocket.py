@@ -9,10 +9,21 @@ from pathlib import Path
 import pytest
 import torch
 
+from explorer.analysis.metrics import Measured
 from explorer.attacks.text.classic import BertAttack
 from explorer.base.paths import ASSETS
 from explorer.models.library import Library
-from tools.pocket.measure import ATTACKED, BOTH, OTHERS, PGD10, measure
+from tools.pocket.measure import (
+    ATTACKED,
+    BOTH,
+    FOUND,
+    FURTHER,
+    OTHERS,
+    PGD10,
+    jobs,
+    measure,
+    measure_all,
+)
 from tools.pocket.reach import counts
 
 ROOT = ASSETS.parent
@@ -53,7 +64,8 @@ def test_the_report_shows_the_cards_numbers() -> None:
     page = (ROOT / "docs" / "pocket.md").read_text(encoding="utf-8")
     for name in ("pocket", "pocket-robust"):
         claimed = Library().card(name).numbers
-        assert len(claimed) == 6 + len(OTHERS)
+        assert {key.split(" ")[0] for key in claimed} >= {
+            f"{part}/{kind}" for part in ATTACKED for kind in ("clean", "pgd")}
         for key, numbers in claimed.items():
             assert f"{numbers['accuracy'] * 100:.1f} %" in page, (name, key)
 
@@ -69,6 +81,33 @@ def test_the_folders_name_no_machine() -> None:
         if file.name not in ("tokenizer.json",):
             text = json.dumps(json.loads(file.read_text(encoding="utf-8")))
             assert "/work" not in text and "/root" not in text and "/home" not in text
+
+
+def test_a_stopped_measurement_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every entry of the card is measured once for these weights, the stop in the middle or not."""
+    from tools.pocket import measure as module
+
+    library, asked, stop = Library(), list[str](), [3]
+
+    def measured(model: object, file: Path, attack: object, limit: int | None) -> Measured:
+        if len(asked) == stop[0]:
+            raise KeyboardInterrupt
+        asked.append(f"{file.stem} {attack} {limit}")
+        return Measured("pocket", "clean", 0.0, 8, 0.5, (0.2, 0.8), 1.0)
+
+    monkeypatch.setattr(module, "measure", measured)
+    monkeypatch.setattr(module, "retrieve", lambda model, file, attack: {
+        "text@1": measured(model, file, attack, None)})
+    with pytest.raises(KeyboardInterrupt):
+        measure_all(tmp_path, library, ("pocket",), tmp_path / "kept.json")
+    assert len(asked) == 3
+    stop[0] = -1
+    found = measure_all(tmp_path, library, ("pocket",), tmp_path / "kept.json")["pocket"]
+    names = [name for name, _ in jobs(library.load("pocket"), tmp_path)]
+    assert len(asked) == len(set(asked)) == len(names) == 2 * len(ATTACKED) + len(FURTHER) + len(
+        OTHERS) + 2
+    assert set(found) == {f"{n} text@1" if n.startswith(FOUND) else n for n in names}
+    assert found["eurosat/clean"].ci95 == (0.2, 0.8)
 
 
 CLAIMS = [(part, kind) for part in ATTACKED for kind in ("clean", "pgd")] + [

@@ -1,4 +1,4 @@
-"""python -m explorer.pocket build|export|sizes|reach|measure --data DIR: the embedded pair."""
+"""python -m explorer.pocket build|second|export|sizes|reach|measure --data DIR: the pair."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def harden(data: Path, work: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="explorer.pocket", description=__doc__)
-    parser.add_argument("command", choices=["build", "export", "sizes", "reach", "measure"])
+    parser.add_argument("command", choices=[
+        "build", "second", "export", "sizes", "reach", "measure"])
     parser.add_argument("--data", type=Path, required=True, help="folder of the parquet files")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "pocket",
                         help="checkpoints; a later build goes on from them")
@@ -46,6 +47,11 @@ def main() -> int:
             if name == "pocket-robust" and args.command == "build":
                 harden(args.data, args.work)  # on the image tower just written
                 export(name, args.work, models / name)
+    elif args.command == "second":
+        from tools.pocket.build import build
+        from tools.pocket.second import second
+
+        second(args.data, args.work, *build(args.data, args.work))
     elif args.command in ("sizes", "reach"):
         from tools.pocket import reach, sizes
         from tools.pocket.measure import fill
@@ -57,7 +63,8 @@ def main() -> int:
         from tools.pocket.measure import measure_all, write
 
         page = ROOT / "docs" / "pocket.md"
-        write(measure_all(args.data, Library(), names), models, page)
+        measured = measure_all(args.data, Library(), names, args.work / "measured.json")
+        write(measured, models, page)
         print(f"wrote the cards and {page}")
     return 0
 

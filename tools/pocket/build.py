@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from tools.pocket import align, base, data, words
+from tools.pocket.corpus import Known
 from tools.pocket.tune import Stage, StageRecipe
 
 CLEAN = StageRecipe("pocket", steps=1000, lr=2e-4, text_lr=3e-4, keep=0.5)
@@ -20,8 +21,10 @@ WIDE = StageRecipe("robust-wide", steps=1600, lr=3e-4, text_lr=0.0, eps=1.5 / 25
 
 
 def build(data_folder: Path, work: Path,
-          recipes: tuple[StageRecipe, ...] = (CLEAN, ROBUST, WIDE)) -> None:
-    """Makes the stages' checkpoints in `work`; resumes where an earlier run was stopped."""
+          recipes: tuple[StageRecipe, ...] = (CLEAN, ROBUST, WIDE)) -> tuple[Known,
+                                              base.ImageTower]:
+    """Makes the stages' checkpoints in `work`; resumes where an earlier run was stopped. Returns
+    what the first stage made, and the image tower of the last, which second.py goes on from."""
     work.mkdir(parents=True, exist_ok=True)
     network = base.classifier()
     rows = network.classifier
@@ -52,8 +55,12 @@ def build(data_folder: Path, work: Path,
         torch.save({"text": text.state_dict(), "log_scale": log_scale, "mean": mean,
                     "spread": spread, "basis": weight}, start)
     clean = None
+    first: Known | None = None
     for recipe in recipes:
         stage = Stage(recipe, tower, text, log_scale, vocabulary, teacher, work, clean)
         stage.run(images, labels)
         tower, text = copy.deepcopy(stage.image), copy.deepcopy(stage.text)
         clean, log_scale = clean or copy.deepcopy(tower), stage.log_scale.detach()
+        first = first or Known(clean, copy.deepcopy(text), log_scale, vocabulary, mean, spread)
+    assert first is not None, "no stage"
+    return first, tower

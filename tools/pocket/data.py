@@ -42,12 +42,12 @@ def upscale(batch: np.ndarray, size: int) -> Tensor:
 def augment(batch: np.ndarray, size: int, rng: torch.Generator, lowest: int = 24) -> Tensor:
     """Random crop, flip, light, and down-scaling to as few as `lowest` pixels a side.
 
-    (N, 64, 64, 3) uint8 -> (N, 3, size, size) in [0, 1]. The resolution is drawn per batch.
+    (N, S, S, 3) uint8 -> (N, 3, size, size) in [0, 1]. The resolution is drawn per batch.
     """
     x = torch.from_numpy(np.ascontiguousarray(batch)).permute(0, 3, 1, 2).float() / 255
     n = len(x)
     if torch.rand((), generator=rng) < 0.4:
-        side = int(torch.randint(lowest, 65, (), generator=rng))
+        side = int(torch.randint(lowest, batch.shape[1] + 1, (), generator=rng))
         x = F.interpolate(x, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
     scale = 0.65 + 0.35 * torch.rand(n, generator=rng)
     flip = torch.where(torch.rand(n, generator=rng) < 0.5, -1.0, 1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -14,16 +15,20 @@ import torch
 from tqdm import tqdm
 
 from explorer.analysis.metrics import Measured, eps_of, evaluate, row
+from explorer.analysis.retrieval import KS, Recall, evaluate_retrieval
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.image.strong import Strong
 from explorer.attacks.joint import Separate
 from explorer.attacks.registry import Attack, name_of
 from explorer.attacks.text.classic import BertAttack
-from explorer.data.sets import TEMPLATE, read_examples
+from explorer.data.sets import TEMPLATE, read_examples, read_retrieval
 from explorer.models.encoder import DualEncoder
 from explorer.models.library import Library
 
 SETS = ("tiny_imagenet_val", "imagenet_sample", "cifar10_test")
+FURTHER = ("caltech101", "eurosat", "flowers102", "food101_part", "imagenet_val_part",
+           "oxford_pets_part", "stl10_train", "sun397_part")  # of data/sets; _part: not the whole
+FOUND = "flickr8k_test"  # for retrieval, all of its captions
 PGD10 = PGD(eps=1 / 255, step=1 / 255, steps=10)
 ATTACKED = {"tiny_imagenet_val": 1000, "imagenet_sample": 500, "cifar10_test": 500}
 BOTH = 200  # images of the first set for what attacks words as well, or takes long
@@ -46,24 +51,74 @@ def measure(model: DualEncoder, file: Path, attack: Attack | None, limit: int | 
     return row(model.card.id, name, eps_of(attack), torch.cat(hits), time.perf_counter() - began)
 
 
-def measure_all(data: Path, library: Library, names: tuple[str, ...],
+def retrieve(model: DualEncoder, file: Path, attack: Attack | None, limit: int | None = None,
+             ) -> dict[str, Measured]:
+    """{"text@1": Measured, ...}: recall both ways, as `python -m explorer evaluate` gives it; under an
+    attack that of the attacked pictures. text: a picture finds one of its captions."""
+    done = evaluate_retrieval(model, attack, read_retrieval(file, limit), batch=32)
+
+    def line(r: Recall) -> Measured:
+        return Measured(model.card.id, name_of(attack) if attack else "clean", eps_of(attack), r.n,
+                   r.recall, r.ci95, done.seconds)
+
+    return {f"{r.direction}@{r.k}": line(r) for r in (done.attacked if attack else done.clean)}
+
+
+def jobs(model: DualEncoder, data: Path) -> Iterator[tuple[str, Callable[[], dict[str, Measured]]]]:
+    """(name, what measures one or more entries of the card), those that take longest last."""
+    folders = {part: data / f"{part}.parquet" for part in SETS}
+    folders |= {part: data / "sets" / f"{part}.parquet" for part in FURTHER}
+    found = data / f"{FOUND}.parquet"
+
+    def one(part: str, kind: str, attack: Attack | None, limit: int | None,
+            ) -> tuple[str, Callable[[], dict[str, Measured]]]:
+        key = f"{part}/{kind}"
+        return key, lambda: {key: measure(model, folders[part], attack, limit)}
+
+    def recall(kind: str, attack: Attack | None) -> tuple[str, Callable[[], dict[str, Measured]]]:
+        key = f"{FOUND}/{kind}"
+        return key, lambda: {f"{key} {k}": v for k, v in retrieve(model, found, attack).items()}
+
+    yield from (one(part, "clean", None, None) for part in folders)
+    yield recall("clean", None)
+    yield from (one(part, "pgd", PGD10, ATTACKED[part]) for part in SETS)
+    yield from (one(SETS[0], kind, attack, BOTH) for kind, attack in OTHERS.items())
+    yield recall("pgd", PGD10)
+
+
+def measure_all(data: Path, library: Library, names: tuple[str, ...], file: Path,
                 ) -> dict[str, dict[str, Measured]]:
-    """{model: {"set/clean": Measured, "set/pgd": Measured}}."""
+    """{model: {"set/clean": Measured, "set/pgd": Measured,
+    "flickr8k_test/clean text@1": Measured, ...}}.
+
+    file: what is measured already, by the weights' checksum; a stopped run goes on from there.
+    """
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     found: dict[str, dict[str, Measured]] = {}
     for name in names:
         model = library.load(name)
-        found[name] = {}
-        for part in SETS:
-            file = data / f"{part}.parquet"
-            found[name][f"{part}/clean"] = measure(model, file, None, None)
-            found[name][f"{part}/pgd"] = measure(model, file, PGD10, ATTACKED[part])
-        for kind, attack in OTHERS.items():
-            found[name][f"{SETS[0]}/{kind}"] = measure(
-                model, data / f"{SETS[0]}.parquet", attack, BOTH)
+        done = known.setdefault(str(model.card.sha256), {})
+        for key, job in jobs(model, data):
+            if key not in done:
+                done[key] = {k: asdict(v) for k, v in job().items()}
+                write_aside(file, json.dumps(known, indent=1))
+        found[name] = {k: Measured(**{**v, "ci95": tuple(v["ci95"])})
+                       for part in done.values() for k, v in part.items()}
     return found
 
 
-def _cell(entry: dict[str, Any]) -> str:
+def write_aside(file: Path, text: str) -> None:
+    """Written beside and renamed: a kill leaves the old one or the new one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_suffix(".part")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(file)
+
+
+def _cell(card: dict[str, Any], key: str) -> str:
+    entry = card["numbers"].get(key)
+    if entry is None:  # the card is older than the entry
+        return "not measured"
     low, high = entry["ci95"]
     return (f"{entry['accuracy'] * 100:.1f} % ({low * 100:.1f} to {high * 100:.1f}, "
             f"n = {entry['n']:,})")
@@ -74,12 +129,18 @@ def report(cards: dict[str, dict[str, Any]]) -> str:
     lines = ["| data set | model | clean | PGD-10 at 1/255 |", "|---|---|---|---|"]
     for part in SETS:
         for name, card in cards.items():
-            cells = [_cell(card["numbers"][f"{part}/{kind}"]) for kind in ("clean", "pgd")]
+            cells = [_cell(card, f"{part}/{kind}") for kind in ("clean", "pgd")]
             lines.append(f"| {part} | {name} | {cells[0]} | {cells[1]} |")
     lines += [f"\n| {SETS[0]} under | {' | '.join(cards)} |", "|---|" + "---|" * len(cards)]
     for kind in OTHERS:
         lines.append(f"| {kind} | " + " | ".join(
-            _cell(card["numbers"][f"{SETS[0]}/{kind}"]) for card in cards.values()) + " |")
+            _cell(card, f"{SETS[0]}/{kind}") for card in cards.values()) + " |")
+    lines += [f"\n| clean accuracy on | {' | '.join(cards)} |", "|---|" + "---|" * len(cards)]
+    for part in FURTHER:
+        label = part.replace("_part", " (part)")
+        lines.append(f"| {label} | " + " | ".join(
+            _cell(card, f"{part}/clean") for card in cards.values()) + " |")
+    lines += _retrieval(cards)
     lines.append("\nstrong: APGD, targeted APGD and Square in turn; text: BERT-Attack, 1 word, on "
                  "all class captions at once, away from their clean embedding; text, own caption: "
                  "on the picture's own class caption alone, against that picture; joint: text and "
@@ -90,12 +151,29 @@ def report(cards: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _retrieval(cards: dict[str, dict[str, Any]]) -> list[str]:
+    """The table of recall."""
+    lines = [f"\n| {FOUND}, recall | {' | '.join(cards)} |", "|---|" + "---|" * len(cards)]
+    for kind, title in (("clean", "clean"), ("pgd", "PGD-10")):
+        for way, asked in (("text", "image to text"), ("image", "text to image")):
+            for k in KS:
+                lines.append(f"| {asked}, at {k}, {title} | " + " | ".join(
+                    _cell(card, f"{FOUND}/{kind} {way}@{k}") for card in cards.values())
+                    + " |")
+    return lines
+
+
 def model_card(card: dict[str, Any]) -> str:
     """README.md of a model folder."""
-    lines = [f"- {part}, {kind}: {_cell(card['numbers'][f'{part}/{kind}'])}"
+    lines = [f"- {part}, {kind}: {_cell(card, f'{part}/{kind}')}"
              for part in SETS for kind in ("clean", "pgd")]
-    lines += [f"- {SETS[0]}, {kind}: {_cell(card['numbers'][f'{SETS[0]}/{kind}'])}"
+    lines += [f"- {SETS[0]}, {kind}: {_cell(card, f'{SETS[0]}/{kind}')}"
               for kind in OTHERS]
+    lines += [f"- {part}, clean: {_cell(card, f'{part}/clean')}" for part in FURTHER]
+    lines += [f"- {FOUND}, {kind}, R@1 {asked}: "
+              f"{_cell(card, f'{FOUND}/{kind} {way}@1')}"
+              for kind in ("clean", "pgd")
+              for way, asked in (("text", "image to text"), ("image", "text to image"))]
     return f"""---
 license: apache-2.0
 library_name: open_clip
