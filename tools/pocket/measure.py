@@ -53,8 +53,8 @@ def measure(model: DualEncoder, file: Path, attack: Attack | None, limit: int | 
 
 def retrieve(model: DualEncoder, file: Path, attack: Attack | None, limit: int | None = None,
              ) -> dict[str, Measured]:
-    """{"text@1": Measured, ...}: recall both ways, as `python -m explorer evaluate` gives it; under an
-    attack that of the attacked pictures. text: a picture finds one of its captions."""
+    """{"text@1": Measured, ...}: recall both ways, as `python -m explorer evaluate` gives it;
+    under an attack that of the attacked pictures. text: a picture finds one of its captions."""
     done = evaluate_retrieval(model, attack, read_retrieval(file, limit), batch=32)
 
     def line(r: Recall) -> Measured:
