@@ -85,4 +85,5 @@ def two(tiny: DualEncoder) -> Library:
         "plain": Card("plain", "plain", "standard", "none", "none", "none"),
         "hard": Card("hard", "hard", "robust", "none", "none", "none", base="plain"),
     }
-    return cast(Library, SimpleNamespace(card=cards.__getitem__, load=lambda *_: tiny))
+    return cast(Library, SimpleNamespace(card=cards.__getitem__, load=lambda *_: tiny,
+                                         loaded=list))

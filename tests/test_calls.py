@@ -56,7 +56,8 @@ def shelf(tiny: DualEncoder) -> Library:
         model.card = cards[name]
         return model
 
-    return cast(Library, SimpleNamespace(cards=lambda: cards, card=cards.__getitem__, load=load))
+    return cast(Library, SimpleNamespace(cards=lambda: cards, card=cards.__getitem__, load=load,
+                                         loaded=list))
 
 
 @pytest.fixture

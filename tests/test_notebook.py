@@ -32,7 +32,7 @@ def small(tiny: DualEncoder, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The notebook's library holds `tiny` under its own id."""
     cards = {"tiny": Card("tiny", "tiny", "standard", "none", "none", "none")}
     library = cast(Library, SimpleNamespace(cards=lambda: cards, card=cards.__getitem__,
-                                            load=lambda *_: tiny))
+                                            load=lambda *_: tiny, loaded=list))
     spaces = Spaces(library, {})
     words = concepts()[:12]
     spaces.base["tiny"] = Anchors("tiny", tuple(f"w:{i}" for i in range(12)), words,

@@ -68,8 +68,8 @@ def test_a_run_ends_in_a_model_that_the_library_lists(place: Path) -> None:
     asked = plan(place, ema=0.9)
     events = drained(asked)
     kinds = [type(e).__name__ for e in events]
-    assert kinds == ["Note", "Probe", "Step", "Step", "Step", "Probe", "Step", "Step", "Step",
-                     "Probe", "End"]
+    three = ["TrainingStep"] * 3
+    assert kinds == ["Note", "Probe", *three, "Probe", *three, "Probe", "End"]
     assert isinstance(events[0], Note) and events[0].text.startswith("set.parquet: 42 of ")
     library = Library([asked.out])
     card = library.card("out")

@@ -206,7 +206,7 @@ def test_bad_captions_get_a_sentence(finished: Page, captions: str, sentence: st
 
 def test_captions_of_any_script_are_shown_as_typed(page: Page, server: str) -> None:
     open_app(page, server)
-    for captions in ("一只猫\n一条狗", "a cat 🐈\na dog 🐕", "قطة\nكلب",
+    for captions in ("一只猫 cat\n一条狗 dog", "a cat 🐈\na dog 🐕", "قطة\nكلب",
                      "{{cat}} ${x}\n<b>dog</b> & co"):
         page.fill("#rx-captions textarea", captions)
         expect(page.locator("#rx-true input")).to_have_value(captions.splitlines()[0])

@@ -105,7 +105,7 @@ class Spaces:
                 yield from self._read_own(name, model, own)
 
     def _read_base(self, name: str, model: DualEncoder) -> Job:
-        reading = landmark_features(model)
+        reading = landmark_features(model, concepts())
         while True:
             try:
                 done, total = next(reading)
@@ -121,7 +121,7 @@ class Spaces:
         if name not in self.library.loaded():
             return None
         model = self.library.load(name)
-        texts, seen = known_landmarks(model), known_pictures(model, self.files)
+        texts, seen = known_landmarks(model, concepts()), known_pictures(model, self.files)
         if texts is None or seen is None:
             return None
         self.base[name] = self._base(name, texts, seen)

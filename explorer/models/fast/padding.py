@@ -98,8 +98,10 @@ def check_captions(name: str, tokenize: Any, captions: Sequence[str], judged: Se
         if k in same:
             a, b = sorted((k, same[k]))
             cut, most = too_long(tokenize, [captions[a], captions[b]])
-            why = f"which reads only the first {most} tokens" if cut else (
-                "which takes no note of capitals and spaces")
+            plain = ["".join(captions[n].casefold().split()) for n in (a, b)]
+            why = (f"which reads only the first {most} tokens" if cut else
+                   "which takes no note of capitals and spaces" if plain[0] == plain[1] else
+                   "which does not know their signs")
             raise InputError(f"captions {a + 1} and {b + 1} are the same to {name}, {why}: change "
                              "one of them where it reads")
 

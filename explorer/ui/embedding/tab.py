@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,9 +33,11 @@ def read(name: str) -> str:
 
 
 def _address(script: Path, kept: Kept | None) -> str:
-    """Where the page gets a script from: by Gradio where nothing else keeps files."""
+    """Where the page gets a script from: by Gradio where nothing else keeps files, or where the
+    disk is full."""
     if kept is not None:
-        return kept.own(script.read_bytes(), "text/javascript")
+        with suppress(OSError):
+            return kept.own(script.read_bytes(), "text/javascript")
     gr.set_static_paths([script])
     return f"/gradio_api/file={script.as_posix()}"
 
