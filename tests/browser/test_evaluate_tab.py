@@ -54,7 +54,7 @@ def test_an_evaluation_from_start_to_latex(page: Page, server: str) -> None:
     page.goto("about:blank")  # closed, and found again
 
     open_tab(page, server)
-    expect(page.locator(".ev-item .ev-done")).to_be_visible(timeout=LONG)
+    expect(page.locator(".ev-item .ev-finished")).to_be_visible(timeout=LONG)
     expect(page.locator(".ev-said")).to_contain_text("On 12 example photos, pocket reads")
     rows = page.locator(".ev-table.ev-accuracy tbody tr")
     expect(rows).to_have_count(2)
@@ -86,7 +86,7 @@ def compare(page: Page, clean: str) -> None:
     page.keyboard.press("Escape")
     page.click("#ev-start")
     expect(page.locator(".ev-item")).to_have_count(2)
-    expect(page.locator(".ev-item .ev-done")).to_have_count(2, timeout=LONG)
+    expect(page.locator(".ev-item .ev-finished")).to_have_count(2, timeout=LONG)
     expect(page.locator(".ev-left-out")).to_contain_text("Describable Textures: the copy")
     assert page.locator(".ev-table.ev-accuracy td b").first.inner_text() == clean
     page.locator(".ev-tick input").check()
@@ -154,7 +154,7 @@ def test_it_fits_the_screen(browser: Browser, server: str, width: int, height: i
     open_tab(page, server, theme)
     settle(page, 2, "1, 2")
     page.click("#ev-start")
-    expect(page.locator(".ev-item .ev-done")).to_be_visible(timeout=LONG)
+    expect(page.locator(".ev-item .ev-finished")).to_be_visible(timeout=LONG)
     expect(page.locator(".ev-curve")).to_have_attribute("data-drawn", "2")
     SHOTS.mkdir(exist_ok=True)
     page.evaluate("window.scrollTo(0, 0)")
