@@ -100,6 +100,8 @@ def test_captions_that_are_not_read_to_their_end(tiny: DualEncoder, pocket: Dual
         with pytest.raises(InputError, match="takes no note of capitals"):
             check_captions("m", model.tokenize, ["a cat", "A Cat"], [1])
         check_captions("m", model.tokenize, ["a cat", LONG + " x", LONG + " y"], [0])
+    with pytest.raises(InputError, match="captions 1 and 2 are the same to m, which does not know"):
+        check_captions("m", pocket.tokenize, ["一只猫", "一条狗"], [0])
     assert caption_notes("m", tiny.tokenize, ["a", "b"]) == []
     assert caption_notes("m", tiny.tokenize, ["a", LONG, LONG + "x"]) == [
         "m reads 16 tokens, and 2 of 3 captions are longer: their ends are not seen."]

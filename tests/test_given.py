@@ -149,6 +149,8 @@ def test_values_of_numpy_names_in_any_case_and_captions_by_text() -> None:
     assert attacked(kind="Joint", name="Co-Attack")["Tiny"].attack == "co-attack"
     assert attacked(norm=2, eps=0.5)["Tiny"].settings["norm"] == "l2"
     assert attacked(norm=np.inf)["Tiny"].settings["norm"] == "linf"
+    unset = attacked(eps=None)["Tiny"].settings  # what nobody sets is the attack's own
+    assert unset["eps"] == 1 / 255
     assert attacked(captions=(c for c in CAPTIONS))["Tiny"].captions == CAPTIONS
     alone = attacked(captions="a cat", goal="similarity")["Tiny"]
     assert alone.captions == ("a cat",)
