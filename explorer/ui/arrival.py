@@ -11,7 +11,6 @@ from explorer.attacks.registry import settings_of
 from explorer.base.errors import InputError
 from explorer.data.examples import load_examples
 from explorer.data.pairs import open_image
-from explorer.lessons.bench import photos
 from explorer.models.library import Library
 from explorer.ui.learn.state import Standing, read
 from explorer.ui.learn.tab import STORAGE, LearnTab
@@ -105,9 +104,9 @@ class Arrival:
         """Photo, captions, what the menus list, the true one, the target."""
         if not preset.image and not preset.captions:
             return (gr.skip(),) * 5
-        example = photos().get(preset.image)
+        example = load_examples().get(preset.image)
         captions = list(preset.captions or (example.captions if example else ()))
-        true = preset.true or (example.captions[example.true] if example else "")
+        true = preset.true or (example.truth if example else "")
         true = true if true in captions else captions[0]
         photo: Any = gr.skip()
         if preset.image == OWN:
