@@ -148,7 +148,7 @@ class DualEncoder:
         fresh = [c for c in dict.fromkeys(captions) if c not in known]
         if fresh:
             tokens = self.tokenize(fresh)
-            alike: dict[bytes, list[int]] = {}  # captions that end after the last token are the same
+            alike: dict[bytes, list[int]] = {}  # as those that differ beyond the last token
             for k, row in enumerate(tokens.cpu().numpy()):
                 alike.setdefault(row.tobytes(), []).append(k)
             rows = list(alike.values())
