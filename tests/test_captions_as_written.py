@@ -204,9 +204,9 @@ def test_synonyms_of_a_long_caption_take_few_passes(pocket: DualEncoder,
     pairs = Pairs(grid_images(1, pocket.size), (caption, "a dog"), torch.tensor([0]))
     words_read = pocket.tokenize.context_length  # type: ignore[attr-defined]
     found, counted = [], []
+    pocket._texts.clear()
     for limit in (search.LONG, 10_000):
         monkeypatch.setattr(search, "LONG", limit)
-        pocket._texts.clear()
         sentence_encoder()._pooled.clear()
         with monkeypatch.context() as now:
             passes = Passes(now)
