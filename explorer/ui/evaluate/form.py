@@ -22,6 +22,7 @@ from explorer.models.library import Library
 from explorer.results.views import esc
 from explorer.ui.shared.choice import LIGHT
 from explorer.ui.shared.forms import AttackForm, Choices, Slider, TextForm, number
+from explorer.ui.shared.photo import LOOK, files_line
 from explorer.ui.shared.runs import PLAIN, lines
 
 MOST_IMAGES = 5_000  # of each set
@@ -109,6 +110,7 @@ class EvaluateForm:
             self.cost = gr.Button("How long?", elem_id="ev-cost", min_width=100)
             self.stop = gr.Button("Stop", elem_id="ev-stop", min_width=60)
         self.said = gr.HTML("", elem_id="ev-said", **PLAIN)
+        self.files.upload(files_line, self.files, self.said, **LOOK)
         with gr.Accordion("More settings", open=False, elem_id="ev-more"):
             self._more()
 

@@ -76,6 +76,10 @@ class Tickets:
     def holds(self, request: gr.Request, number: int) -> bool:
         return self._newest.get(str(request.session_hash)) == number
 
+    def replaced(self, request: gr.Request, number: int) -> bool:
+        """Whether a newer one was taken, and not this one given back."""
+        return self._newest.get(str(request.session_hash), number) != number
+
     def stop(self, request: gr.Request) -> bool:
         """Takes the visitor's ticket back; False when there is none."""
         return self._newest.pop(str(request.session_hash), None) is not None
