@@ -176,11 +176,20 @@ class EvaluateForm:
         plan = EvaluationPlan(tuple(sets), tuple(str(name) for name in models or []), asked,
                     str(task), int(many), whole_seed(seed))
         for name in sets:
-            if name == UPLOAD or name.startswith(SERVER):  # what is wrong is said now
-                found = open_place(name, self.root, plan.limit, plan.seed, folder,
-                                   plan.task == RETRIEVAL)
-                said += found.understood.sentences()
+            said += self._understood(name, plan, folder)
         return plan, upload, list(dict.fromkeys(said))
+
+    def _understood(self, name: str, plan: EvaluationPlan, folder: Path) -> list[str]:
+        """What is understood of a set; what is wrong with the visitor's own, and with the only one,
+        is said now, and the others go on without one that cannot be read."""
+        try:
+            found = open_place(name, self.root, plan.limit, plan.seed, folder,
+                               plan.task == RETRIEVAL)
+        except InputError as error:
+            if len(plan.sets) == 1 or name == UPLOAD or name.startswith(SERVER):
+                raise
+            return [f"{self.title(name)} cannot be used: {error}."]
+        return found.understood.sentences()
 
     def asked(self, kinds: list[str], budgets: str, rest: list[Any]) -> list[Asked]:
         """The columns of the table."""

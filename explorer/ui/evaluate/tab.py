@@ -128,9 +128,10 @@ class EvaluateTab:
 
         def work() -> Iterator[str]:
             with tempfile.TemporaryDirectory(prefix="explorer-cost-") as folder:
-                plan, _, _ = self.form.read(values, Path(folder))
+                plan, _, said = self.form.read(values, Path(folder))
                 for item in estimate(plan, self.library, self.data or None, Path(folder)):
-                    yield told(item.sentence() if isinstance(item, Cost) else item)
+                    yield told(" ".join([*said, item.sentence()]) if isinstance(item, Cost) else
+                               item)
 
         try:
             pages = self.gate.pages(request, work, lambda n: told(place_words(n)))
