@@ -22,10 +22,9 @@ from explorer.data.registry import PHOTOS, SERVER, UPLOAD, listed, open_place, s
 from explorer.data.uploads import collect
 from explorer.models.library import Library
 from explorer.results.views import esc
-from explorer.ui.shared.choice import LIGHT
 from explorer.ui.shared.forms import AttackForm, Choices, Slider, TextForm, number
 from explorer.ui.shared.photo import LOOK, files_line
-from explorer.ui.shared.runs import PLAIN, lines
+from explorer.ui.shared.runs import LIGHT, PLAIN, lines
 
 MOST_IMAGES = 5_000  # of each set
 PICTURES = [".zip", ".tar", ".gz", ".tgz", ".parquet", ".csv", ".tsv", "image"]

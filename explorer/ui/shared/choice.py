@@ -10,9 +10,9 @@ import gradio as gr
 from explorer.attacks.registry import USUAL, Attack
 from explorer.base.errors import InputError
 from explorer.ui.shared.forms import AttackForm, JointForm, Slider, TextForm
+from explorer.ui.shared.runs import LIGHT
 
 KINDS = [("the photo", "image"), ("the caption", "text"), ("both", "joint")]
-LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 class AttackChoice:
