@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from explorer.actions.detect import detect
 from explorer.actions.evaluate_command import compare, evaluate
 from explorer.actions.flags import make_attack
 from explorer.actions.terminal import device_named, model_names, print_table
@@ -22,7 +23,8 @@ from explorer.results.bundle import bundle_bytes, read_bundle
 from explorer.results.replay import replay as replay_checks
 from explorer.results.verdicts import behind, verdict
 
-__all__ = ["attack", "compare", "convert", "evaluate", "models", "replay", "sentence", "train"]
+__all__ = ["attack", "compare", "convert", "detect", "evaluate", "models", "replay", "sentence",
+           "train"]
 
 PLAIN = str.maketrans({"“": "'", "”": "'", "→": "->", "∞": "inf"})
 

@@ -47,8 +47,8 @@ def make_attack(args: argparse.Namespace, kind: str, name: str | None) -> Attack
 def _given(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that the flags ask for, under the attacks' names."""
     found = {name: value for name, flag in FLAGS.items()
-             if (value := getattr(args, flag)) is not None}
-    if args.protect:
+             if (value := getattr(args, flag, None)) is not None}
+    if getattr(args, "protect", False):
         found["protect"] = True
     if args.preset:
         found = {"steps": args.paper_steps, **PAPER, **found}
