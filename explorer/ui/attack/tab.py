@@ -25,6 +25,8 @@ from explorer.results.stage import draw
 from explorer.results.views import inline
 from explorer.server.gate import Gate
 from explorer.server.kept import Kept
+from explorer.ui.attack.defend import offer
+from explorer.ui.attack.defend_strip import DefendStrip
 from explorer.ui.attack.examples import PICK, strip
 from explorer.ui.attack.masking import check_signs, draw_signs
 from explorer.ui.shared.address import link
@@ -97,10 +99,12 @@ class AttackTab:
                 self.status = gr.HTML(status(Progress("Opening the models …")), **PLAIN)
                 self.stage = gr.HTML("", elem_id="rx-stage", js_on_load=STRONGER, **PLAIN)
                 self.signs = gr.HTML("", elem_id="rx-signs", **PLAIN)
+                self.defend = DefendStrip()
         self.tickets = Tickets()
         self.welcome: str | None = None
         self.welcome_outcome: Outcome | None = None
         self._wire(demo)
+        self.defend.wire(self)
 
     @property
     def desk(self) -> Desk:
@@ -154,8 +158,8 @@ class AttackTab:
                                  "concurrency_id": DEVICE, "concurrency_limit": WAIT,
                                  "show_progress": "hidden", "api_visibility": "private",
                                  "trigger_mode": "multiple"}
-        count: dict[str, Any] = {"fn": lambda n: n + 1, "inputs": self.finished,
-                                 "outputs": self.finished, **light}
+        count: dict[str, Any] = {"fn": lambda n: (n + 1, offer()), "inputs": self.finished,
+                                 "outputs": [self.finished, self.defend.page], **light}
         self.captions.change(self._relist, [self.captions, self.listed, self.true, self.target],
                              [self.listed, self.true, self.target], trigger_mode="always_last",
                              **light)
@@ -224,7 +228,7 @@ class AttackTab:
             return status(Progress(f"Looking for signs of gradient masking in {model}",
                                    step.index, step.total)), gr.skip()
 
-        yield from self._while_held(request, ticket, signs, drawn)
+        yield from self.while_held(request, ticket, signs, drawn)
 
     def _open(self, file: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """A saved bundle: its result as it was, and the controls as they were set."""
@@ -292,7 +296,7 @@ class AttackTab:
 
         yield from self._attacked(request, ticket, asked)
 
-    def _while_held(self, request: gr.Request, ticket: int, work: Callable[[], Iterator[T]],
+    def while_held(self, request: gr.Request, ticket: int, work: Callable[[], Iterator[T]],
                     draw: Callable[[T], tuple[Any, Any]],
                     left: Callable[[], Any] = gr.skip) -> Drawn:
         """What `work` finds in the visitor's turn on the device, drawn, until the ticket is gone;
@@ -339,6 +343,6 @@ class AttackTab:
             return status(progress), draw(last if last.bundle else last.sketch(),
                                           self.keep)
 
-        yield from self._while_held(
+        yield from self.while_held(
             request, ticket, work, drawn,
             lambda: gr.skip() if last is None else draw(last, self.keep))
