@@ -12,7 +12,7 @@ from explorer.training.flags import add_flags
 
 # Of the registries, which are too heavy to import here; a test compares them.
 IMAGE_NAMES = ("pgd, fgsm, mi-fgsm, apgd, apgd-dlr, apgd-t, square, transfer, eot, strong, "
-               "noise")
+               "universal, noise")
 TEXT_NAMES = "bert, synonym, hotflip, character, typo, textattack:RECIPE"
 DEFENCE_NAMES = ("jpeg, bit-depth, blur, median, resize, random-pad, noise-vote, ensemble, ttc, "
                  "reliable-views, agc")
@@ -90,6 +90,28 @@ def _add_defence(parser: argparse.ArgumentParser, several: bool = False) -> None
                        f"follows its slope{'; both: each in turn' * several} (default unaware)")
 
 
+def _add_perturbation(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    group = parser.add_argument_group("one change for all photos (docs/universal.md)")
+    group.add_argument("--perturbation", metavar="FILE", help="of the attack universal: a .png, "
+                       ".npy or .safetensors file, pocket or pocket-robust (default pocket)")
+    return group
+
+
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    group = _add_perturbation(parser)
+    group.add_argument("--fit", type=Path, metavar="DATA", help="learn one from these photos, "
+                       "in the place of --image; written to --out, where the same command goes on "
+                       "if it was ended")
+    group.add_argument("--unseen", type=Path, action="append", default=[], metavar="DATA",
+                       help="other photos, on which --fit measures it; may be given again")
+    group.add_argument("--limit", type=int, default=200, metavar="N",
+                       help="photos that --fit draws of each set (default 200)")
+    group.add_argument("--passes", type=int, metavar="N",
+                       help="over the photos of --fit (default 40)")
+    group.add_argument("--labels", action="store_true",
+                       help="--fit leads photos away from their labels, not their features")
+
+
 def _add_sets(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="A,B", action="append",
                         help="image sets: names of the catalogue such as cifar10 (docs/"
@@ -129,6 +151,7 @@ def _add_evaluate(commands: Any) -> None:
     _add_budget(evaluate, paper_steps=100, several=True)
     _add_text(evaluate)
     _add_defence(evaluate, several=True)
+    _add_perturbation(evaluate)
     evaluate.add_argument("--out", type=Path, metavar="FILE",
                           help="ends in .json, .csv, .md or .tex (needed but with --dry-run)")
     evaluate.set_defaults(command="evaluate", paper_steps=100)
@@ -196,8 +219,8 @@ def parser() -> Parser:
     models.set_defaults(command="models")
 
     attack = commands.add_parser("attack", help="attack one image", allow_abbrev=False)
-    attack.add_argument("--image", required=True, metavar="F", help="a PNG, JPEG or such")
-    attack.add_argument("--caption", action="append", required=True, dest="captions", metavar="T",
+    attack.add_argument("--image", metavar="F", help="a PNG, JPEG or such")
+    attack.add_argument("--caption", action="append", default=[], dest="captions", metavar="T",
                         help="a possible answer; give it once for each")
     attack.add_argument("--label", type=int, default=0, metavar="N",
                         help="number of the true caption, from 0 (default 0)")
@@ -212,6 +235,7 @@ def parser() -> Parser:
     _add_budget(attack, paper_steps=10)
     _add_text(attack)
     _add_defence(attack)
+    _add_fit(attack)
     attack.add_argument("--out", required=True, type=Path, metavar="DIR",
                         help="folder for result.json and the pictures")
     attack.set_defaults(command="attack", paper_steps=10)

@@ -18,7 +18,8 @@ many steps they take the command says."""
 PAPER_JOINT = "separate"
 FLAGS = {"eps": "eps", "norm": "norm", "steps": "steps", "step": "step", "words": "words",
          "characters": "chars", "similarity": "similarity", "objective": "objective",
-         "captions": "text_captions", "model": "masked_lm", "rounds": "rounds", "alpha": "alpha"}
+         "captions": "text_captions", "model": "masked_lm", "rounds": "rounds", "alpha": "alpha",
+         "perturbation": "perturbation"}
 
 
 def make_attack(args: argparse.Namespace, kind: str, name: str | None) -> Attack:

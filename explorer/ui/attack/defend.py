@@ -26,7 +26,8 @@ from explorer.results.views import Keep, esc, inline, levels, percent, png, show
 ASK = """
 element.addEventListener('click', (event) => {
   const order = event.target.closest('[data-defend]');
-  if (order) trigger('click', {order: order.dataset.defend, name: order.dataset.name || ''});
+  if (order && order.dataset.defend === 'universal') trigger('select', {});
+  else if (order) trigger('click', {order: order.dataset.defend, name: order.dataset.name || ''});
 });
 """
 WORD = {"fooled": "fooled", "held": "held", "wrong": "wrong before", "unchanged": "unchanged"}
@@ -117,7 +118,11 @@ def offer() -> str:
     return ('<section class="rx-transfer rx-defend"><h3>Can one not just compress the photo?</h3>'
             '<p><button type="button" class="rx-link" data-defend="all">Try a defence</button> on '
             "the clean and the attacked photo: eleven ways to read a photo more carefully, without "
-            "changing the model.</p></section>")
+            'changing the model.</p></section><section class="rx-transfer rx-defend"><h3>Can one '
+            'change fool every photo?</h3><p><button type="button" class="rx-link" '
+            'data-defend="universal">Add it to this photo</button>: one change of at most 8 grey '
+            "levels, learnt beforehand on other photos, without a look at this one. In the menu "
+            "“Attack on the photo” it is “Universal”.</p></section>")
 
 
 def draw_bench(bench: Bench, outcome: Outcome, keep: Keep = inline) -> str:

@@ -174,6 +174,8 @@ class AttackTab:
             self._run, **heavy).then(**count)
         self.stage.click(self._stronger, None, [self.ticket, *self.choice.strength],
                          **light).then(self._run, **heavy).then(**count)
+        self.defend.page.select(self._universal, None, [self.ticket, *self.choice.universal],
+                                **light).then(self._run, **heavy).then(**count)
         self.stage.select(self.tickets.take, None, self.ticket, **light).then(
             self._signs, **{**heavy, "inputs": self.ticket, "outputs": [self.status, self.signs]})
         self.finished.change(lambda: "", None, self.signs, **light)
@@ -212,6 +214,10 @@ class AttackTab:
     def _stronger(self, request: gr.Request) -> tuple[Any, ...]:
         """The strong preset for the photo, at the budget as it is."""
         return self.tickets.take(request), "strong"
+
+    def _universal(self, request: gr.Request) -> tuple[Any, ...]:
+        """One change for all photos, at the size it was learnt for."""
+        return self.tickets.take(request), "image", "universal", "linf", 8
 
     def _signs(self, request: gr.Request, ticket: int) -> Drawn:
         """Signs of gradient masking for the visitor's last case."""
