@@ -15,7 +15,7 @@ import gradio as gr
 import pytest
 from helpers import grid_images
 
-from explorer.actions.cli import parser
+from explorer.actions.arguments import parser
 from explorer.base.errors import InputError
 from explorer.data.pairs import to_image
 from explorer.jobs.processes import ProcessJobs, Run

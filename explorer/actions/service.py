@@ -32,6 +32,7 @@ from explorer.analysis.embedding.state import Spaces
 from explorer.analysis.evaluation.guards import Guards
 from explorer.attacks.defences.registry import parse_defence
 from explorer.attacks.goals import GOALS
+from explorer.attacks.image.perturbation import SHIPPED
 from explorer.attacks.language.masked import BERT, EMBEDDED
 from explorer.attacks.registry import USUAL, make_attack
 from explorer.attacks.request import MOST_SEED, Request, answer
@@ -192,6 +193,8 @@ def _settings(given: Any) -> dict[str, Any]:
     for key, value in settings.items():
         if not isinstance(value, (str, int, float, bool)):
             raise InputError(f"the setting {shown(key)} must be a number, a text, or true or false")
+    if settings.get("perturbation", SHIPPED[0]) not in SHIPPED:
+        raise InputError(f"the setting perturbation must be one of {', '.join(SHIPPED)}")
     if settings.get("model", "") not in LANGUAGE_NAMES:
         raise InputError("the setting model must be one of "
                          f"{', '.join(name or 'empty' for name in LANGUAGE_NAMES)}")
