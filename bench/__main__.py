@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import growth, peers, start, text, versions
+from bench import growth, peers, roofline, start, text, versions
 from bench.before import default
 from bench.report import put
 from explorer.base.paths import ASSETS
@@ -19,6 +19,7 @@ def main() -> int:
     put(versions.section(before))
     model = library.load("pocket")
     put(peers.section(model, folder))
+    put(roofline.section(roofline.measured((1, 32), 3)))
     put(text.section(model, folder))
     put(growth.section(model))
     return 0

@@ -168,7 +168,7 @@ def test_features_of_a_batch_are_remembered_to_the_bit_until_anything_changes() 
         other.look_again(images)
         assert asked == [2, 2, 3]  # another object, such as one behind a defence
         with torch.no_grad():
-            next(model.clip.parameters()).add_(0.5)
+            next(model.clip.visual.parameters()).add_(0.5)  # type: ignore[union-attr, operator]
         assert not torch.equal(model.look_again(images), first) and asked[3:] == [3]
         for k in range(SEEN + 5):
             model.look_again(grid_images(1, 32, k))

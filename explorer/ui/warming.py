@@ -33,6 +33,8 @@ def warm(library: Library, names: tuple[str, ...], health: Health | None = None,
                 thread.start()
             for thread in others:
                 thread.join()
+            for name in [] if faults else names:
+                library.load(name)  # there already: whoever was first, they are listed in order
         finally:
             # What is there by now stays: looked through again and again, it would stop all threads
             # for half a second each time.
