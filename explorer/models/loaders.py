@@ -260,9 +260,10 @@ def _open_tag(rest: str) -> Opened:
     architecture, _, tag = rest.partition(":")
     said = open_clip.get_pretrained_cfg(architecture, tag)
     quick = bool(said.get("quick_gelu", False))  # open_clip only warns where the two differ
-    if said and not quick and (open_clip.get_model_config(architecture) or {}).get("quick_gelu"):
+    plain = architecture.removesuffix("-quickgelu")
+    if said and not quick and plain != architecture:
         raise InputError(f"the weights {tag} were not trained with QuickGELU: name them "
-                         f"open_clip:{architecture.removesuffix('-quickgelu')}:{tag}")
+                         f"open_clip:{plain}:{tag}")
     stored = said.get("hf_hub", "").strip("/")
     if stored:
         hub.require(stored, SAFE[0])
