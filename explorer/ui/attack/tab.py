@@ -29,6 +29,7 @@ from explorer.ui.attack.defend import offer
 from explorer.ui.attack.defend_strip import DefendStrip
 from explorer.ui.attack.examples import PICK, strip
 from explorer.ui.attack.masking import check_signs, draw_signs
+from explorer.ui.attack.place import clicked
 from explorer.ui.shared.address import link
 from explorer.ui.shared.choice import AttackChoice
 from explorer.ui.shared.desk import ANY_WRONG, Desk, aim
@@ -163,6 +164,8 @@ class AttackTab:
         self.captions.change(self._relist, [self.captions, self.listed, self.true, self.target],
                              [self.listed, self.true, self.target], trigger_mode="always_last",
                              **light)
+        self.photo.select(clicked, [self.photo, self.choice.image.attack], self.choice.point,
+                          **light)
         self.photo.input(lambda: "your photo", None, self.alt, **light)
         self.pair.input(lambda both: both.split("|"), self.pair, [self.standard, self.robust],
                         **light)
