@@ -83,9 +83,9 @@ def plain_tower(model: DualEncoder, folder: Path) -> nn.Module:
 
 def photos(size: int, n: int) -> Pairs:
     """The app's photos, repeated in slightly other light, against all their true captions."""
-    examples = list(load_examples(ASSETS / "examples").values())
-    captions = tuple(dict.fromkeys(e.captions[e.true] for e in examples))
-    ones = [one_pair(open_image(e.path), captions, captions.index(e.captions[e.true]), size)
+    examples = list(load_examples().values())
+    captions = tuple(dict.fromkeys(e.truth for e in examples))
+    ones = [one_pair(open_image(e.path), captions, captions.index(e.truth), size)
             for e in examples]
     rows = [k % len(ones) for k in range(n)]
     shift = torch.randint(-3, 4, (n, 3, 1, 1), generator=torch.Generator().manual_seed(0)) / 255

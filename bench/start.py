@@ -28,7 +28,6 @@ from bench.report import put
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.run import run
 from explorer.base.device import describe_device
-from explorer.base.paths import ASSETS
 from explorer.data.examples import load_examples
 from explorer.data.pairs import Pairs, one_pair, open_image
 from explorer.models.fast.convolution import keep_memory
@@ -84,7 +83,7 @@ def start_up() -> Start:
 
 def _fooled(address: str, began: float) -> float:
     """When a visitor who comes with the cat and presses Attack first reads that a model fell."""
-    photo = load_examples(ASSETS / "examples")["cat"].path.read_bytes()
+    photo = load_examples()["cat"].path.read_bytes()
     with Page(address) as tab:
         tab.fill("rx-photo", tab.upload(photo, "cat.jpg"))
         for event in tab.chain("rx-go"):
@@ -100,7 +99,7 @@ def section(library: Library) -> str:
     """The part of the page, heading first."""
     starts = [start_up() for _ in range(3)]
     model = library.load("pocket")
-    example = load_examples(ASSETS / "examples")["cat"]
+    example = load_examples()["cat"]
     one = one_pair(open_image(example.path), example.captions, example.true, model.frame)
 
     def middle(name: str) -> float:

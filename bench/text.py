@@ -62,7 +62,7 @@ class Outcome:
 
 def captions_of(n: int) -> tuple[str, ...]:
     """The first n captions of the app's photos."""
-    every = [c for e in load_examples(ASSETS / "examples").values() for c in e.captions]
+    every = [c for e in load_examples().values() for c in e.captions]
     return tuple(dict.fromkeys(every))[:n]
 
 
@@ -201,7 +201,7 @@ def prompts(model: DualEncoder, n: int) -> float:
     nouns = sorted({word for part, word in book.senses if part == "noun" and word.isalpha()
                     and 3 < len(word) < 10})
     names = Random(0).sample(nouns, n)
-    example = load_examples(ASSETS / "examples")["cat"]
+    example = load_examples()["cat"]
     one = one_pair(open_image(example.path), [f"a photo of a {w}" for w in names], 0, model.frame)
     model._texts.clear()
     with contextlib.suppress(KeyError):

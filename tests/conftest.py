@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
@@ -18,7 +17,7 @@ import torch
 from helpers import CAPTIONS, Linear, grid_images, tiny_clip
 from open_clip.tokenizer import SimpleTokenizer
 
-from explorer.base.paths import ASSETS
+from explorer.data.examples import load_examples
 from explorer.data.pairs import Pairs, one_pair, open_image
 from explorer.models.cards import Card
 from explorer.models.encoder import DualEncoder
@@ -51,10 +50,8 @@ def pocket(library: Library) -> DualEncoder:
 
 @pytest.fixture(scope="session")
 def cat(pocket: DualEncoder) -> Pairs:
-    examples = json.loads((ASSETS / "examples" / "examples.json").read_text("utf-8"))
-    example = next(e for e in examples if e["id"] == "cat")
-    picture = open_image(ASSETS / "examples" / example["file"])
-    return one_pair(picture, example["captions"], example["true"], pocket.size)
+    example = load_examples()["cat"]
+    return one_pair(open_image(example.path), example.captions, example.true, pocket.size)
 
 
 @pytest.fixture(scope="session")

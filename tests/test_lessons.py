@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from explorer.attacks.engine import Step
 from explorer.base.errors import InputError
 from explorer.base.settings import Settings
+from explorer.data.examples import load_examples
 from explorer.jobs.processes import ProcessJobs
 from explorer.lessons import draw
-from explorer.lessons.bench import Asked, Bench, photos
+from explorer.lessons.bench import Asked, Bench
 from explorer.lessons.demos import PLANS, demo
 from explorer.lessons.learning import METHODS, UPDATES, learned, train
 from explorer.lessons.quiz import right
@@ -66,7 +67,7 @@ def test_every_language_says_the_same_things() -> None:
         for entry in (*english["lessons"], *other["lessons"]):  # braces of formulas are no gaps
             entry["symbols"] = [["", ""] for _ in entry["symbols"]]
         assert shape(other) == shape(english)
-    assert set(texts().photos) == set(photos())
+    assert set(texts().photos) == set(load_examples())
     with pytest.raises(InputError, match="not in 'fr'"):
         texts("fr")
 

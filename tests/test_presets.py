@@ -16,7 +16,6 @@ from explorer.attacks.request import Request
 from explorer.attacks.text.classic import TEXT_ATTACKS, BertAttack
 from explorer.base.errors import InputError
 from explorer.data.examples import load_examples
-from explorer.lessons.bench import photos
 from explorer.models.library import Library
 from explorer.ui.shared.address import Preset, from_file, from_query, link, to_query
 
@@ -94,7 +93,7 @@ def test_an_address_goes_over_a_file() -> None:
 
 
 def test_a_file_sets_the_same_and_pictures_beside_it(tmp_path: Path) -> None:
-    (tmp_path / "my.jpg").write_bytes(photos()["bee"].path.read_bytes())
+    (tmp_path / "my.jpg").write_bytes(load_examples()["bee"].path.read_bytes())
     file = tmp_path / "class.json"
     file.write_text(json.dumps({"tab": "learn", "hide": ["train"], "image": "my.jpg",
                                 "captions": ["a bee", "a wasp"]}), "utf-8")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from explorer.attacks.result import Reading, Result
+from explorer.attacks.result import Result, Seen
 from explorer.base.errors import InputError
 from explorer.results import saving
 
@@ -27,18 +27,15 @@ def made_up(n: int = 2, size: int = 5, target: bool = False) -> Result:
     text = torch.nn.functional.normalize(torch.randn(3, 4, generator=generator), dim=1)
     moved = torch.nn.functional.normalize(features + 0.3, dim=1)
     words = torch.nn.functional.normalize(text.expand(n, 3, 4) + 0.2, dim=2)
-    return Result(
+    captions = (("a b", "ü 狗", "c"), ("a", "ü 猫", "c"))[:n]
+    return Result.measured(
+        Seen(clean, features, (("a", "ü 狗", "c"),) * n, text),
+        Seen(adversarial, moved, captions, words), 10.0,
         model="m", kind="joint", attack="separate",
         settings={"eps": 1 / 255, "norm": "linf", "steps": 4},
-        goal="classification", seed=5, captions=("a", "ü 狗", "c"), labels=torch.tensor([0, 1]),
-        targets=torch.tensor([2, 2]) if target else None, scale=10.0, text_features=text,
-        images=clean, adversarial_images=adversarial,
-        adversarial_captions=(("a b", "ü 狗", "c"), ("a", "ü 猫", "c"))[:n], adversarial_text=words,
-        clean=Reading.of(features, text, 10.0), adversarial=Reading.of(moved, words, 10.0),
-        image_only=Reading.of(moved, text, 10.0), text_only=Reading.of(features, words, 10.0),
-        success=torch.tensor([True, False]),
-        raw_success=torch.tensor([True, True]), linf_255=torch.tensor([1.0, 1.0]),
-        l2=(adversarial - clean).flatten(1).norm(dim=1), queries=5, seconds=0.123456)
+        goal="classification", seed=5, labels=torch.tensor([0, 1]),
+        targets=torch.tensor([2, 2]) if target else None, success=torch.tensor([True, False]),
+        raw_success=torch.tensor([True, True]), queries=5, seconds=0.123456)
 
 
 def test_png_holds_every_grey_level_exactly() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import pytest
 import torch
 from training_helpers import SMALL, tiny_model, upper_case, write_parquet
 
-from explorer.base.paths import ASSETS
 from explorer.base.words import words_changed
+from explorer.data.examples import load_examples
 from explorer.models.folders import base_config
 from explorer.models.library import Library
 from explorer.models.loaders import open_model
@@ -20,13 +19,10 @@ from explorer.training.export import _kept_in_half, export, place, write_card
 from explorer.training.recipe import Recipe
 from explorer.training.trainer import Trainer, make_accelerator
 
-PHOTOS = ASSETS / "examples"
-
 
 def photo_set(path: Path) -> Path:
     """A CSV of the example photos and the captions that are true of them."""
-    told = json.loads((PHOTOS / "examples.json").read_text("utf-8"))
-    rows = [f'{PHOTOS / e["file"]},"{e["captions"][e["true"]]}"' for e in told]
+    rows = [f'{photo.path},"{photo.truth}"' for photo in load_examples().values()]
     path.write_text("image,caption\n" + "\n".join(rows) + "\n", encoding="utf-8")
     return path
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from explorer.actions import evaluate as evaluating
 from explorer.actions import project as projecting
-from explorer.actions.answers import plain
+from explorer.actions.answers import plain, understood
 from explorer.actions.values import (
     Answer,
     choice,
@@ -78,13 +78,15 @@ class Service:
         k = whole(values.get("neighbours", 10), "neighbours", 1, projecting.MOST_NEIGHBOURS)
         background = truth(values.get("background", False), "background")
         results: dict[str, Result] = {}
-        for event in self._results(self._request(values)):
+        asked = self._request(values)
+        for event in self._results(asked):
             if isinstance(event, Progress):
                 yield event
             else:
                 results = event
         for step in projecting.lay(self.library, self.spaces, results, view, k):
-            yield step if isinstance(step, Progress) else Answer(step.plain(background), {})
+            yield step if isinstance(step, Progress) else Answer(
+                {"understood": understood(asked), **step.plain(background)}, {})
 
     def evaluate(self, values: Values) -> Told:
         """data, models, attacks, settings, limit, seed, defences, attacker."""
@@ -103,6 +105,7 @@ class Service:
 
     def _results(self, asked: Request) -> Iterator[Progress | dict[str, Result]]:
         """The progress of a request, and at last its results by model."""
+        yield Progress(understood(asked))
         found: list[Result] = []
         for event in answer(self.library, asked):
             if isinstance(event, Progress):

@@ -56,6 +56,17 @@ class Reading:
 
 
 @dataclass(frozen=True, eq=False)
+class Seen:
+    """What a model was shown, and its features of it. images: (N, 3, H, W), features: (N, D);
+    captions: N rows of K, text: (K, D) where all rows are alike, else (N, K, D). On any device."""
+
+    images: Tensor
+    features: Tensor
+    captions: tuple[tuple[str, ...], ...]
+    text: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Result:
     """One attack on N images and their captions by one model. Pictures are (N, 3, S, S) in
     [0, 1], exactly the 8-bit values that are shown and saved; every number is measured on them.
@@ -110,6 +121,23 @@ class Result:
     notes: tuple[str, ...] = ()
     defence: dict[str, Any] | None = None
     aware: bool = False
+
+    @classmethod
+    def measured(cls, before: Seen, after: Seen, scale: float, **about: Any) -> Result:
+        """Reads all four pairings and the distance of what was shown before and after an attack;
+        about: every other field. The rows of captions before are alike."""
+        moved = (after.images - before.images).flatten(1).cpu()
+
+        def read(pictures: Seen, words: Seen) -> Reading:
+            return Reading.of(pictures.features, words.text, scale)
+
+        return cls(
+            scale=scale, captions=before.captions[0], text_features=before.text.cpu(),
+            images=before.images.cpu(), adversarial_images=after.images.cpu(),
+            adversarial_captions=after.captions, adversarial_text=after.text.cpu(),
+            clean=read(before, before), adversarial=read(after, after),
+            image_only=read(after, before), text_only=read(before, after),
+            linf_255=(moved * 255).abs().amax(1).round(), l2=moved.norm(dim=1), **about)
 
     @property
     def image_cosine(self) -> Tensor:

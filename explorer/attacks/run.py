@@ -19,7 +19,7 @@ from explorer.attacks.goals import GOALS, make_goal
 from explorer.attacks.image.base import ImageAttack
 from explorer.attacks.joint import JointAttack
 from explorer.attacks.registry import Attack, kind_of, name_of, settings_of
-from explorer.attacks.result import Reading, Result
+from explorer.attacks.result import Reading, Result, Seen
 from explorer.attacks.text.base import TextAttack
 from explorer.base.errors import InputError
 from explorer.data.pairs import Pairs
@@ -106,21 +106,14 @@ def _measure(on: _Asked, pictures: Pictures, wording: Wording, log: Log) -> Resu
         with torch.no_grad():
             unrounded = model.encode_image(pictures.raw[missed])
         raw_success[missed] = aim.subset(missed).reached(unrounded, text)
-    moved = (pictures.pixels - scene.clean).cpu()
-    return Result(
+    return Result.measured(
+        Seen(scene.clean, scene.clean_features, (pairs.captions,) * len(pairs), text),
+        Seen(pictures.pixels, now, wording.rows, words), model.scale,
         model=model.card.id, kind=kind_of(attack), attack=name_of(attack),
-        settings=settings_of(attack), goal=on.goal, seed=scene.seed, captions=pairs.captions,
-        labels=pairs.labels, targets=on.targets, scale=model.scale, text_features=text.cpu(),
-        images=scene.clean.cpu(), adversarial_images=pictures.pixels.cpu(),
-        adversarial_captions=wording.rows, adversarial_text=words.cpu(),
-        clean=Reading.of(scene.clean_features, text, model.scale),
-        adversarial=Reading.of(now, words, model.scale),
-        image_only=Reading.of(now, text, model.scale),
-        text_only=Reading.of(scene.clean_features, words, model.scale),
-        success=success.cpu(), raw_success=raw_success.cpu(),
-        linf_255=(moved * 255).abs().flatten(1).amax(1).round(),
-        l2=moved.flatten(1).norm(dim=1), queries=log.queries, tried=log.tried,
-        refused=log.refused, seconds=time.perf_counter() - on.began,
+        settings=settings_of(attack), goal=on.goal, seed=scene.seed, labels=pairs.labels,
+        targets=on.targets, success=success.cpu(), raw_success=raw_success.cpu(),
+        queries=log.queries, tried=log.tried, refused=log.refused,
+        seconds=time.perf_counter() - on.began,
         **_trail(scene, pictures, wording, log), notes=tuple(_notes(scene)),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from explorer.base.paths import ASSETS
@@ -23,8 +24,15 @@ class Example:
     true: int
     target: str
 
+    @property
+    def truth(self) -> str:
+        """The true caption."""
+        return self.captions[self.true]
 
-def load_examples(folder: Path = FOLDER) -> dict[str, Example]:
-    raw = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
-    return {e["id"]: Example(e["id"], folder / e["file"], e["title"], e["alt"],
+
+@cache
+def load_examples() -> dict[str, Example]:
+    """By id, in the order they are shown in."""
+    raw = json.loads((FOLDER / "examples.json").read_text(encoding="utf-8"))
+    return {e["id"]: Example(e["id"], FOLDER / e["file"], e["title"], e["alt"],
                              tuple(e["captions"]), e["true"], e["target"]) for e in raw}

@@ -3,12 +3,11 @@ folder, the sets of the catalogue and whatever else lies in it."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from explorer.base.errors import InputError
-from explorer.base.paths import ASSETS
 from explorer.data import catalogue
+from explorer.data.examples import load_examples
 from explorer.data.samples import EMOJI, EMOJI_KINDS, by_kind
 from explorer.data.sets import Examples, RetrievalSet, draw, make_examples, make_retrieval
 from explorer.data.sources import Files, Source, open_source, open_upload
@@ -92,10 +91,8 @@ def _source(name: str, root: str | Path | None, work: Path | None, captions: boo
 
 def _photos() -> Files:
     """The example photos of the Attack tab, each with its true caption."""
-    folder = ASSETS / "examples"
-    raw = json.loads((folder / "examples.json").read_text("utf-8"))
-    return Files([(e["captions"][e["true"]],) for e in raw], True,
-                 [folder / e["file"] for e in raw])
+    photos = load_examples().values()
+    return Files([(photo.truth,) for photo in photos], True, [photo.path for photo in photos])
 
 
 def _inside(name: str, root: str | Path | None) -> Path:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import torch
 
@@ -15,36 +12,19 @@ from explorer.attacks.registry import Attack
 from explorer.attacks.result import Result
 from explorer.attacks.run import stream
 from explorer.base.errors import InputError
-from explorer.base.paths import ASSETS
+from explorer.data.examples import Example, load_examples
 from explorer.data.pairs import Pairs, clean_captions, one_pair, open_image
 from explorer.models.encoder import DualEncoder
 from explorer.models.library import Library
 
-EXAMPLES = ASSETS / "examples"
 
-
-@dataclass(frozen=True)
-class Photo:
-    id: str
-    path: Path
-    captions: tuple[str, ...]
-    true: int
-
-
-@lru_cache
-def photos() -> dict[str, Photo]:
-    """The example photos by id."""
-    raw = json.loads((EXAMPLES / "examples.json").read_text("utf-8"))
-    return {e["id"]: Photo(e["id"], EXAMPLES / e["file"], tuple(e["captions"]), e["true"])
-            for e in raw}
-
-
-def photo(name: str) -> Photo:
-    """Raises InputError for an unknown id."""
-    if name not in photos():
+def photo(name: str) -> Example:
+    """An example photo. Raises InputError for an unknown id."""
+    known = load_examples()
+    if name not in known:
         raise InputError(f"there is no example photo '{str(name)[:40]}'; known are "
-                         f"{', '.join(photos())}")
-    return photos()[name]
+                         f"{', '.join(known)}")
+    return known[name]
 
 
 @dataclass(frozen=True)
@@ -80,10 +60,10 @@ class Bench:
 
     def several(self, first: str, count: int, model: DualEncoder) -> Pairs:
         """`count` photos, the given one first, each against all captions of them all."""
-        order = [photo(first), *(p for p in photos().values() if p.id != first)][:count]
+        order = [photo(first), *(p for p in load_examples().values() if p.id != first)][:count]
         captions = tuple(dict.fromkeys(c for p in order for c in p.captions))
         each = [one_pair(open_image(p.path), p.captions, p.true, model.frame) for p in order]
-        labels = torch.tensor([captions.index(p.captions[p.true]) for p in order])
+        labels = torch.tensor([captions.index(p.truth) for p in order])
         return Pairs(torch.cat([pair.images for pair in each]), captions, labels)
 
 

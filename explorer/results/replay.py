@@ -12,7 +12,7 @@ from explorer.attacks.defences.guard import run_against
 from explorer.attacks.defences.model import Defended
 from explorer.attacks.defences.registry import defence_of
 from explorer.attacks.registry import attack_of, settings_of
-from explorer.attacks.result import Reading, Result
+from explorer.attacks.result import Reading, Result, Seen
 from explorer.base.errors import InputError
 from explorer.base.memory import out_of_memory
 from explorer.data.pairs import Pairs, clean_captions
@@ -133,21 +133,14 @@ def _restore(bundle: Bundle, case: Entry, model: DualEncoder) -> Result:
     with torch.no_grad():
         features = model.encode_image(both)
     text, now = model.encode_text(bundle.captions), model.encode_text(rows)
-    moved = both[1:] - both[:1]
-
-    def read(image: int, words: torch.Tensor) -> Reading:
-        return Reading.of(features[image : image + 1], words, model.scale)
-
     done, label = torch.tensor([bool(case.numbers["success"])]), bundle.label
-    return Result(
+    return Result.measured(
+        Seen(both[:1], features[:1], (bundle.captions,), text),
+        Seen(both[1:], features[1:], (rows,), now), model.scale,
         model=model.card.id, kind=kind, attack=name, settings=settings_of(attack),
-        goal=str(settings["goal"]), seed=int(settings["seed"]), captions=bundle.captions,
-        labels=torch.tensor([label]), scale=model.scale, text_features=text.cpu(),
+        goal=str(settings["goal"]), seed=int(settings["seed"]), labels=torch.tensor([label]),
         targets=None if target is None else torch.tensor([bundle.captions.index(target)]),
-        images=both[:1], adversarial_images=both[1:], adversarial_captions=(rows,),
-        adversarial_text=now.cpu(), clean=read(0, text), adversarial=read(1, now),
-        image_only=read(1, text), text_only=read(0, now), success=done, raw_success=done,
-        linf_255=(moved * 255).abs().flatten(1).amax(1).round(), l2=moved.flatten(1).norm(dim=1),
+        success=done, raw_success=done,
         queries=int(case.numbers["queries"]), seconds=float(case.numbers["seconds"]), tried=1,
         frames=both, frame_steps=(0, 1), frame_captions=(bundle.captions[label], rows[label]),
         trail=Reading.of(features, torch.stack([text, now]), model.scale),

@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 
 import numpy as np
 import pytest
-from pages import SCREENS, stop_a_run
+from pages import SCREENS, open_app, stop_a_run
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
@@ -23,11 +23,6 @@ ROLES = {"light": {"standard": (0xB3, 0x47, 0x00), "robust": (0x00, 0x63, 0xA3)}
          "dark": {"standard": (0xFF, 0x9D, 0x5C), "robust": (0x62, 0xB8, 0xF5)}}
 
 pytestmark = pytest.mark.browser
-
-
-def open_app(page: Page, server: str, theme: str = "light") -> None:
-    page.goto(f"{server}?__theme={theme}")
-    expect(page.locator(".rx-status")).to_have_text("Done.", timeout=120_000)
 
 
 def attack(page: Page) -> None:
@@ -170,23 +165,6 @@ def test_steps_and_blink_by_keyboard(finished: Page) -> None:
     page.keyboard.press("Home")
     clip = page.locator(".rx-standard .rx-adv").evaluate("e => getComputedStyle(e).clipPath")
     assert "100%" in clip
-
-
-def test_a_file_that_is_no_picture_gets_a_sentence(page: Page, server: str, tmp_path: Path) -> None:
-    open_app(page, server)
-    before = verdicts(page)
-    fake = tmp_path / "photo.png"
-    fake.write_text("not a picture")
-    page.locator("#rx-photo button[aria-label='Clear'], #rx-photo button[aria-label='Remove Image']"
-                 ).first.click()
-    with page.expect_response(lambda r: "/upload" in r.url):
-        page.set_input_files("#rx-photo input[type=file]", fake)
-    page.wait_for_timeout(1000)
-    page.click("#rx-go")
-    expect(page.locator(".rx-error")).to_contain_text("not an image this app can read")
-    assert verdicts(page) == before, "an error must not clear the last result"
-    page.click("[data-example=bridge]")
-    expect(page.locator(".rx-say").first).to_contain_text("bridge", timeout=60_000)
 
 
 @pytest.mark.parametrize(("captions", "sentence"), [

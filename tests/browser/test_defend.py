@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from pages import open_app
 from playwright.sync_api import Page, expect
-from test_attack_tab import open_app
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 LONG = 240_000  # milliseconds

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 import zipfile
 from pathlib import Path
@@ -13,13 +12,12 @@ import pytest
 from pages import SCREENS
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
-from serving import ROOT
 from test_accessibility import told, violations  # type: ignore[import-not-found]
 
+from explorer.data.examples import load_examples
 from explorer.results.bundle import read_bundle
 
 expect.set_options(timeout=60_000)
-PHOTOS = ROOT / "assets" / "examples"
 SHOTS = Path(__file__).parent / "shots"
 LONG = 300_000  # milliseconds; two models are opened and attacked with another program beside it
 NUMBER = re.compile(r"\d+")
@@ -28,8 +26,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 def examples() -> list[tuple[str, str, bytes]]:
     """(file, true caption, content) of the photos that come with the app."""
-    raw = json.loads((PHOTOS / "examples.json").read_text("utf-8"))
-    return [(e["file"], e["captions"][e["true"]], (PHOTOS / e["file"]).read_bytes()) for e in raw]
+    return [(e.path.name, e.truth, e.path.read_bytes()) for e in load_examples().values()]
 
 
 def packed(path: Path) -> Path:
@@ -197,7 +194,7 @@ def test_a_study_stops_goes_on_outlives_the_page_and_is_deleted(
     expect(page.locator(".fx-doing")).to_contain_text("Stopped after", timeout=LONG)
     reached = number(page.locator(".fx-doing"))
     assert 0 < reached < 100
-    page.click("#fx-again")
+    page.click("#fx-go_on")
     expect(page.locator(".fx-study")).to_contain_text("running")
     page.click("#fx-stop")
     expect(page.locator(".fx-doing")).to_contain_text("Stopped after", timeout=LONG)

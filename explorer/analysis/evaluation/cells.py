@@ -87,8 +87,14 @@ class Cells:
         """What a person should know of how the model reads the captions."""
         name, data = model.card.id, one.data
         found = caption_notes(name, model.tokenize, data.captions)
-        same = twins(model.tokenize, data.captions) if isinstance(data, Examples) else {}
-        own = sum(label in same for label in data.labels) if isinstance(data, Examples) else 0
+        if isinstance(data, RetrievalSet):
+            try:
+                said = retrieval.told_apart(model, data)[1]
+            except InputError:  # said where it was to be measured
+                said = ""
+            return [*found, said] if said else found
+        same = twins(model.tokenize, data.captions)
+        own = sum(label in same for label in data.labels)
         return [*found, unjudged(name, own)] if own else found
 
     def steps(self) -> Iterator[Event]:

@@ -23,6 +23,7 @@ from explorer.data.catalogue import CLASSES, RETRIEVAL
 
 CLEAN = "clean"
 MOST_BUDGETS, MOST_CELLS = 20, 2_000
+APART = 2  # recall of which captions: 1 judged those that a model cannot tell apart
 FORMAT = 1  # of kept cells: another number for numbers that would come out differently
 
 
@@ -156,6 +157,8 @@ class EvaluationPlan:
         set's content, the attack and the draw."""
         about = [FORMAT, self.task, self.seed, asked.kind, asked.settings,
                  fingerprint, digest, *([asked.guard] if asked.guard else [])]
+        if self.task == RETRIEVAL:
+            about.append(APART)
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
 
 

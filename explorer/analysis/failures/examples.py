@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from explorer.analysis.failures.hunt import HuntPlan, attacked_path, clean_path
 from explorer.analysis.failures.slices import Example, Found, reworded
@@ -19,7 +18,7 @@ from explorer.analysis.metrics import smallest_flip
 from explorer.attacks.goals import make_goal
 from explorer.attacks.image.classic import PGD, ImageAttack, Noise
 from explorer.attacks.registry import attack_of
-from explorer.attacks.result import Reading, Result
+from explorer.attacks.result import Result, Seen
 from explorer.base.errors import InputError
 from explorer.base.progress import Progress
 from explorer.data.pairs import Pairs, open_image, to_pixels
@@ -57,20 +56,11 @@ def result_of(folder: Path, wish: HuntPlan, found: Found, case: Example, side: i
         before, after = model.encode_image(clean), model.encode_image(moved)
     goal = make_goal("classification", before, text, label.to(model.device), model.scale)
     success = goal.reached(after, words).cpu()
-
-    def read(features: Tensor, against: Tensor) -> Reading:
-        return Reading.of(features, against, model.scale)
-
-    change = (moved - clean).flatten(1)
-    return Result(
+    return Result.measured(
+        Seen(clean, before, (captions,), text), Seen(moved, after, rows, words), model.scale,
         model=model.card.id, kind=wish.kind, attack=wish.attack, settings=wish.settings,
-        goal="classification", seed=wish.seed, captions=captions, labels=label, targets=None,
-        scale=model.scale, text_features=text.cpu(), images=clean, adversarial_images=moved,
-        adversarial_captions=rows, adversarial_text=words.cpu(), clean=read(before, text),
-        adversarial=read(after, words), image_only=read(after, text),
-        text_only=read(before, words), success=success, raw_success=success,
-        linf_255=(change * 255).abs().amax(1).round(), l2=change.norm(dim=1),
-        queries=one.queries, seconds=one.seconds)
+        goal="classification", seed=wish.seed, labels=label, targets=None,
+        success=success, raw_success=success, queries=one.queries, seconds=one.seconds)
 
 
 def bundle(folder: Path, wish: HuntPlan, found: Found, case: Example, library: Library) -> bytes:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import gradio as gr
 
 from explorer.actions.attack import attack_both, reopen
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.request import Request
-from explorer.base.errors import InputError
+from explorer.base.errors import InputError, sentence
 from explorer.base.progress import Progress
 from explorer.base.settings import Settings
 from explorer.base.store import Store
@@ -33,45 +30,37 @@ from explorer.ui.attack.place import clicked
 from explorer.ui.shared.address import link
 from explorer.ui.shared.choice import AttackChoice
 from explorer.ui.shared.desk import ANY_WRONG, Desk, aim
-from explorer.ui.shared.photo import Photo
+from explorer.ui.shared.photo import LOOK, Photo, look_at
 from explorer.ui.shared.runs import (
     DEVICE,
     DONE,
     IDLE,
-    OURS,
+    LIGHT,
     PLAIN,
     STOPPED,
-    WAIT,
     Tickets,
     error_line,
-    in_line,
+    heavy,
+    in_turn,
     lines,
-    sentence,
     status,
+    told,
 )
 
 FIRST = "cat"
 GOALS = [("classification: another caption wins", "classification"),
          ("similarity: tear photo and caption apart", "similarity"),
          ("embedding: move away from the clean place", "embedding")]
-LOG = logging.getLogger(__name__)
-
-
+LOOKING = told("Looking at your photo …")
+ARRIVED = told("Your photo is here. Write what it may show, mark the true caption, and press "
+               "Attack.")
 STRONGER = """
 element.addEventListener('click', (event) => {
   if (event.target.closest('[data-strong]')) trigger('click', {});
   if (event.target.closest('[data-signs]')) trigger('select', {});
 });
 """
-T = TypeVar("T")
 Drawn = Iterator[tuple[Any, Any]]  # what the status line and the result page become
-
-
-@dataclass(frozen=True)
-class InLine:
-    """A visitor waits; before: runs before its own."""
-
-    before: int
 
 
 def _told_by(event: Any, newer: Any) -> bool:
@@ -151,45 +140,42 @@ class AttackTab:
             self.pair = gr.Dropdown(bases, value="|".join(pair), label="Pairs that belong together")
 
     def _wire(self, demo: gr.Blocks) -> None:
-        light: dict[str, Any] = {"queue": False, "show_progress": "hidden",
-                                 "api_visibility": "private"}
         inputs = [self.ticket, self.photo, self.captions, self.true, self.target, self.goal,
                   self.standard, self.robust, self.seed, self.alt, *self.choice.components()]
-        heavy: dict[str, Any] = {"inputs": inputs, "outputs": [self.status, self.stage],
-                                 "concurrency_id": DEVICE, "concurrency_limit": WAIT,
-                                 "show_progress": "hidden", "api_visibility": "private",
-                                 "trigger_mode": "multiple"}
+        late = {"inputs": inputs, "outputs": [self.status, self.stage], **heavy(DEVICE),
+                "trigger_mode": "multiple"}
         count: dict[str, Any] = {"fn": lambda n: (n + 1, offer()), "inputs": self.finished,
-                                 "outputs": [self.finished, self.defend.page], **light}
+                                 "outputs": [self.finished, self.defend.page], **LIGHT}
         self.captions.change(self._relist, [self.captions, self.listed, self.true, self.target],
                              [self.listed, self.true, self.target], trigger_mode="always_last",
-                             **light)
+                             **LIGHT)
         self.photo.select(clicked, [self.photo, self.choice.image.attack], self.choice.point,
-                          **light)
-        self.photo.input(lambda: "your photo", None, self.alt, **light)
+                          **LIGHT)
+        self.photo.input(self._arrived, None, [self.ticket, self.alt, self.status, self.stage],
+                         **LIGHT).then(self._looked, [self.ticket, self.photo],
+                                       [self.photo, self.status, self.stage, self.signs], **LOOK)
         self.pair.input(lambda both: both.split("|"), self.pair, [self.standard, self.robust],
-                        **light)
-        self.go.click(self.tickets.take, None, self.ticket, **light).then(
-            self._run, **heavy).then(**count)
+                        **LIGHT)
+        self.go.click(self.tickets.take, None, self.ticket, **LIGHT).then(
+            self._run, **late).then(**count)
         self.strip.click(
             self._pick, None, [self.ticket, self.photo, self.captions, self.listed, self.true,
-                               self.target, self.alt], **light).then(
-            self._run, **heavy).then(**count)
+                               self.target, self.alt], **LIGHT).then(
+            self._run, **late).then(**count)
         self.stage.click(self._stronger, None, [self.ticket, *self.choice.strength],
-                         **light).then(self._run, **heavy).then(**count)
+                         **LIGHT).then(self._run, **late).then(**count)
         self.defend.page.select(self._universal, None, [self.ticket, *self.choice.universal],
-                                **light).then(self._run, **heavy).then(**count)
-        self.stage.select(self.tickets.take, None, self.ticket, **light).then(
-            self._signs, **{**heavy, "inputs": self.ticket, "outputs": [self.status, self.signs]})
-        self.finished.change(lambda: "", None, self.signs, **light)
-        self.saved.upload(self._open, **{**heavy, "inputs": self.saved, "outputs": [
+                                **LIGHT).then(self._run, **late).then(**count)
+        self.stage.select(self.tickets.take, None, self.ticket, **LIGHT).then(
+            self._signs, **{**late, "inputs": self.ticket, "outputs": [self.status, self.signs]})
+        self.finished.change(lambda: "", None, self.signs, **LIGHT)
+        self.saved.upload(self._open, **{**late, "inputs": self.saved, "outputs": [
             self.status, self.stage, self.photo, self.captions, self.listed, self.true, self.target,
             self.goal, self.standard, self.robust, self.seed, self.alt,
             *self.choice.components()]}).then(**count)
-        self.stop.click(self._stop, None, self.status, **light)
-        demo.load(self._finished_example, None, [self.status, self.stage], concurrency_id=DEVICE,
-                  concurrency_limit=WAIT, show_progress="hidden",
-                  api_visibility="private").then(**count)
+        self.stop.click(self._stop, None, self.status, **LIGHT)
+        demo.load(self._finished_example, None, [self.status, self.stage], 
+                  **heavy(DEVICE)).then(**count)
 
     @staticmethod
     def _relist(text: str, listed: list[str], true: str, target: str) -> tuple[Any, Any, Any]:
@@ -206,6 +192,22 @@ class AttackTab:
         kept = kept if kept in captions else (captions[0] if captions else None)
         return (captions, gr.update(choices=captions, value=kept),
                 gr.update(choices=[ANY_WRONG, *captions], value=follow(target) or ANY_WRONG))
+
+    def _arrived(self, request: gr.Request) -> tuple[Any, ...]:
+        """A photo is given, or taken away: the run of the one before ends, its result goes."""
+        return self.tickets.take(request), "your photo", LOOKING, ""
+
+    def _looked(self, request: gr.Request, ticket: int, photo: str | None) -> tuple[Any, ...]:
+        """Says what a photo is that cannot be read, and takes it away; a kind that browsers do not
+        know is shown as it is read. Whoever has pressed Attack by now sees that run."""
+        shown, said = gr.skip(), IDLE
+        if photo:
+            try:
+                shown, said = look_at(photo) or gr.skip(), ARRIVED
+            except InputError as error:
+                shown, said = None, error_line(f"{sentence(error)} Choose another photo.")
+        rest = (said, "", "") if self.tickets.holds(request, ticket) else (gr.skip(),) * 3
+        return shown, *rest
 
     def _pick(self, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
         example = self.examples.get(str(event._data.get("id")), self.examples[FIRST])
@@ -235,23 +237,15 @@ class AttackTab:
                 return DONE, draw_signs(event)
             model, step = event
             return status(Progress(f"Looking for signs of gradient masking in {model}",
-                                   step.index, step.total)), gr.skip()
+                                   step.index, step.total), "step "), gr.skip()
 
         yield from self.while_held(request, ticket, signs, drawn)
 
     def _open(self, file: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """A saved bundle: its result as it was, and the controls as they were set."""
         skips = [gr.skip()] * (11 + len(self.choice.components()))
-        try:
-            with closing(cast(Any, self.gate.pages(
-                    request, lambda: iter([self._reopened(file, request)]),
-                    lambda before: (in_line(before), *skips)))) as pages:
-                yield from pages
-        except InputError as error:
-            yield error_line(sentence(error)), *skips
-        except Exception:
-            LOG.exception("opening a saved case failed")
-            yield error_line(OURS), *skips
+        yield from in_turn(self.gate, request, lambda: iter([self._reopened(file, request)]),
+                           tuple, lambda line: (line, *skips))
 
     def _reopened(self, file: str, request: gr.Request) -> tuple[Any, ...]:
         bundle, outcome = reopen(self.library, file)
@@ -305,30 +299,16 @@ class AttackTab:
 
         yield from self._attacked(request, ticket, asked)
 
-    def while_held(self, request: gr.Request, ticket: int, work: Callable[[], Iterator[T]],
-                    draw: Callable[[T], tuple[Any, Any]],
-                    left: Callable[[], Any] = gr.skip) -> Drawn:
-        """What `work` finds in the visitor's turn on the device, drawn, until the ticket is gone;
-        mistakes as one sentence. left: what is to be seen of a run that did not come to its end."""
-        try:
-            if self.tickets.holds(request, ticket):
-                found = self.gate.pages(request, work, InLine, told_by=_told_by)
-                with closing(cast(Any, found)):
-                    for event in found:
-                        if not self.tickets.holds(request, ticket):
-                            break
-                        yield ((in_line(event.before), gr.skip()) if isinstance(event, InLine)
-                               else draw(event))
-                    else:
-                        return
-            yield STOPPED, left()
-        except InputError as error:
-            yield error_line(sentence(error)), left()
-        except Exception:
-            LOG.exception("a run failed")
-            yield error_line(OURS), left()
-        finally:
-            self.tickets.done(request, ticket)
+    def while_held(self, request: gr.Request, ticket: int, work: Callable[[], Iterator[Any]],
+                   drawn: Callable[[Any], tuple[Any, Any]], left: Callable[[], Any] = gr.skip,
+                   told_by: Callable[[Any, Any], bool] | None = None) -> Drawn:
+        """What `work` finds in the visitor's turn on the device, drawn, until the ticket is gone.
+        left: what is to be seen of a run that did not come to its end."""
+        def row(line: str) -> tuple[Any, Any]:
+            return line, left()
+
+        yield from self.tickets.held(request, ticket, in_turn(
+            self.gate, request, work, drawn, row, told_by), lambda: row(STOPPED))
 
     def _attacked(self, request: gr.Request, ticket: int, asked: Callable[[], Request]) -> Drawn:
         """The status line and the page after each step of a run."""
@@ -343,15 +323,15 @@ class AttackTab:
 
         def drawn(progress: Progress) -> tuple[Any, Any]:
             nonlocal last
+            said = status(progress, "step ")
             if progress.outcome is None:
-                return status(progress), gr.skip()
+                return said, gr.skip()
             last = progress.outcome
             if last.bundle is not None:  # complete
                 last.link = address
             self.store.put(str(request.session_hash), last.light())
-            return status(progress), draw(last if last.bundle else last.sketch(),
-                                          self.keep)
+            return said, draw(last if last.bundle else last.sketch(), self.keep)
 
         yield from self.while_held(
             request, ticket, work, drawn,
-            lambda: gr.skip() if last is None else draw(last, self.keep))
+            lambda: gr.skip() if last is None else draw(last, self.keep), _told_by)

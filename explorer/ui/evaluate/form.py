@@ -24,9 +24,9 @@ from explorer.data.registry import PHOTOS, SERVER, UPLOAD, listed, open_place, s
 from explorer.data.uploads import collect
 from explorer.models.library import Library
 from explorer.results.views import esc
-from explorer.ui.shared.choice import LIGHT
 from explorer.ui.shared.forms import AttackForm, Choices, Slider, TextForm, number
-from explorer.ui.shared.runs import PLAIN, lines
+from explorer.ui.shared.photo import LOOK, files_line
+from explorer.ui.shared.runs import LIGHT, PLAIN, lines
 
 MOST_IMAGES = 5_000  # of each set
 PICTURES = [".zip", ".tar", ".gz", ".tgz", ".parquet", ".csv", ".tsv", "image"]
@@ -130,6 +130,7 @@ class EvaluateForm:
             self.cost = gr.Button("How long?", elem_id="ev-cost", min_width=100)
             self.stop = gr.Button("Stop", elem_id="ev-stop", min_width=60)
         self.said = gr.HTML("", elem_id="ev-said", **PLAIN)
+        self.files.upload(files_line, self.files, self.said, **LOOK)
         with gr.Accordion("More settings", open=False, elem_id="ev-more"):
             self._more()
 
@@ -183,11 +184,20 @@ class EvaluateForm:
                     watched=watched(map(str, detectors or []), [one.attack for one in columns],
                                     attackers_named(str(attacker))))
         for name in sets:
-            if name == UPLOAD or name.startswith(SERVER):  # what is wrong is said now
-                found = open_place(name, self.root, plan.limit, plan.seed, folder,
-                                   plan.task == RETRIEVAL)
-                said += found.understood.sentences()
+            said += self._understood(name, plan, folder)
         return plan, upload, list(dict.fromkeys(said))
+
+    def _understood(self, name: str, plan: EvaluationPlan, folder: Path) -> list[str]:
+        """What is understood of a set; what is wrong with the visitor's own, and with the only one,
+        is said now, and the others go on without one that cannot be read."""
+        try:
+            found = open_place(name, self.root, plan.limit, plan.seed, folder,
+                               plan.task == RETRIEVAL)
+        except InputError as error:
+            if len(plan.sets) == 1 or name == UPLOAD or name.startswith(SERVER):
+                raise
+            return [f"{self.title(name)} cannot be used: {error}."]
+        return found.understood.sentences()
 
     def asked(self, kinds: list[str], budgets: str, rest: list[Any]) -> list[Asked]:
         """The columns of the table."""

@@ -15,6 +15,7 @@ from explorer.data.uploads import collect
 from explorer.models.library import Library
 from explorer.ui.shared.choice import AttackChoice
 from explorer.ui.shared.forms import Slider, number
+from explorer.ui.shared.photo import LOOK, files_line
 from explorer.ui.shared.runs import PLAIN, lines
 
 PICTURES = [".zip", ".tar", ".gz", ".tgz", ".parquet", ".csv", ".tsv", "image"]
@@ -57,6 +58,7 @@ class FailuresForm:
             self.seed = gr.Number(0, label="Seed", precision=0, minimum=0)
         self.place.change(lambda name: gr.update(visible=name == UPLOAD), self.place, self.own,
                           queue=False, show_progress="hidden", api_visibility="private")
+        self.files.upload(files_line, self.files, self.said, **LOOK)
 
     def components(self) -> list[gr.components.Component]:
         return [self.place, self.files, self.answers, self.limit, self.extra, self.left,
@@ -77,8 +79,9 @@ class FailuresForm:
             found = open_place(UPLOAD, None, int(many), wish.seed, folder)  # what is wrong
             said = [*found.understood.sentences(), *got.report.sentences()]  # is said now
             return wish, got.name, list(dict.fromkeys(said))
+        found = open_place(str(place), self.root, int(many), wish.seed, folder)
+        said = found.understood.sentences()
         if str(place).startswith(SERVER):
-            found = open_place(str(place), self.root, int(many), wish.seed, folder)
-            return wish, found.name, found.understood.sentences()
+            return wish, found.name, said
         known = {name: title for title, name in self.place.choices}
-        return wish, str(known.get(str(place), place)).split(",")[0], []
+        return wish, str(known.get(str(place), place)).split(",")[0], said

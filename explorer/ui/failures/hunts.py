@@ -23,7 +23,7 @@ from explorer.analysis.failures.slices import (
     named_answers,
     read_hunt,
 )
-from explorer.base.errors import InputError
+from explorer.base.errors import InputError, sentence
 from explorer.jobs.job import Job
 from explorer.jobs.threads import ThreadJobs
 from explorer.models.library import Library
@@ -31,7 +31,6 @@ from explorer.server.gate import Gate
 from explorer.ui.failures.views import names
 from explorer.ui.shared.choice import AttackChoice
 from explorer.ui.shared.desk import ANY_WRONG, ATTACK_ID
-from explorer.ui.shared.runs import sentence
 from explorer.ui.shared.works import owner_of
 
 MOST_CAPTIONS = 40  # that the Attack tab gets; of more, the ones that any picture was taken 

@@ -11,9 +11,9 @@ from explorer.attacks.image.patch import Patch
 from explorer.attacks.registry import USUAL, VISIBLE_ATTACKS, Attack
 from explorer.base.errors import InputError
 from explorer.ui.shared.forms import AttackForm, JointForm, Slider, TextForm, own_fields
+from explorer.ui.shared.runs import LIGHT
 
 KINDS = [("the photo", "image"), ("the caption", "text"), ("both", "joint")]
-LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 class AttackChoice:

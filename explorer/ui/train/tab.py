@@ -9,14 +9,14 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.base.errors import InputError
+from explorer.base.errors import InputError, sentence
 from explorer.jobs.job import BUSY, LIVE
 from explorer.jobs.processes import ProcessJobs, Run
 from explorer.models.library import Library
 from explorer.results.views import esc
 from explorer.server.rules import LOOPBACK
 from explorer.ui.shared.desk import ATTACK_ID, Desk
-from explorer.ui.shared.runs import PLAIN, error_line, sentence, told
+from explorer.ui.shared.runs import LIGHT, PLAIN, error_line, told
 from explorer.ui.train.form import TrainForm, base_choices
 from explorer.ui.train.start import Starter
 from explorer.ui.train.upload import BringModel
@@ -96,40 +96,38 @@ class TrainTab:
                     self.output = gr.HTML("", elem_id="tr-output", **PLAIN)
 
     def _wire(self, demo: gr.Blocks) -> None:
-        light: dict[str, Any] = {"queue": False, "show_progress": "hidden",
-                                 "api_visibility": "private"}
         heavy: dict[str, Any] = {"concurrency_limit": 1, "show_progress": "hidden",
                                  "api_visibility": "private"}
         seen = [self.chosen, self.open, self.shown]
         view = [self.runs, self.panel, self.gallery, self.orders, self.pause, self.resume,
                 self.stop, self.end, self.again, self.compare, self.printed, self.timer,
                 self.form.base, self.desk.standard, self.desk.robust, self.shown]
-        self.form.wire(light)
+        self.form.wire(LIGHT)
         if self.own is not None:
             self.own.wire([self.form.base, self.desk.standard, self.desk.robust])
         inputs = self.form.components()
         self.form.estimate.click(self.starter.estimate, inputs, self.form.said, **heavy)
         self.form.start.click(
             self.starter.start, inputs, [self.form.said, self.chosen], **heavy,
-        ).then(self._look, seen, view, **light)
-        self.timer.tick(self._look, seen, view, trigger_mode="once", **light)
+        ).then(self._look, seen, view, **LIGHT)
+        self.timer.tick(self._look, seen, view, trigger_mode="once", **LIGHT)
         own = self.tabs.children[-1]
         for tab in self.tabs.children:  # gr.Tabs has such an event too, which is never sent
             assert isinstance(tab, gr.Tab)
-            tab.select(self._opened if tab is own else self._closed, None, self.open, **light,
-                       ).then(self._look, seen, view, **light)
-        demo.load(self._arrive, None, view, **light)
+            tab.select(self._opened if tab is own else self._closed, None, self.open, **LIGHT,
+                       ).then(self._look, seen, view, **LIGHT)
+        demo.load(self._arrive, None, view, **LIGHT)
         self.runs.click(self._choose, None, [self.chosen, self.answer, self.output],
-                        **light).then(self._look, seen, view, **light)
+                        **LIGHT).then(self._look, seen, view, **LIGHT)
         for button, order in ((self.pause, self.jobs.pause), (self.resume, self.jobs.go_on),
                               (self.stop, self.jobs.stop), (self.end, self.jobs.end),
                               (self.again, self.jobs.go_on)):
-            button.click(self._order(order), self.shown, self.answer, **light).then(
-                self._look, seen, view, **light)
-        self.tail.click(self._tail, self.shown, self.output, **light)
+            button.click(self._order(order), self.shown, self.answer, **LIGHT).then(
+                self._look, seen, view, **LIGHT)
+        self.tail.click(self._tail, self.shown, self.output, **LIGHT)
         self.compare.click(
             self._compare, self.shown,
-            [self.desk.standard, self.desk.robust, self.tabs, self.answer], **light,
+            [self.desk.standard, self.desk.robust, self.tabs, self.answer], **LIGHT,
         ).success(None, None, None, js=PRESS_ATTACK, api_visibility="private")
 
     # -- looking ---------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 // element and trigger are Gradio's. Native controls, so both work by keyboard.
 element.addEventListener('click', (event) => {
   const run = event.target.closest('.tr-run');
-  if (run) trigger('click', {id: run.dataset.run});
+  if (run) trigger('click', {id: run.dataset.id});
 });
 
 const frames = (gallery) => JSON.parse(gallery.querySelector('script').textContent);
