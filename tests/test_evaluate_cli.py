@@ -183,7 +183,7 @@ def form(library: Library) -> EvaluateForm:
 def read(form: EvaluateForm, tmp_path: Path, **changes: Any,
          ) -> tuple[EvaluationPlan, str, list[str]]:
     names = ("task", "shipped", "here", "files", "answers", "models", "kinds", "budgets", "limit",
-             "seed", "edits")
+             "seed", "defences", "attacker", "edits")
     values: list[Any] = [c.value for c in form.components()]
     values[:len(names)] = [changes.pop(name, value) for name, value in
                            zip(names, values, strict=False)]
@@ -205,6 +205,22 @@ def test_the_form_measures_captions_as_every_door_does(form: EvaluateForm, tmp_p
     text, joint = (one.settings for one in wanted.asked)
     assert (text["name"], text["objective"], text["captions"]) == ("bert", "goal", "true")
     assert joint["name"] == "alternating" and joint["eps"] == pytest.approx(2 / 255)
+
+
+def test_the_form_measures_beside_each_ticked_defence(form: EvaluateForm, tmp_path: Path) -> None:
+    wanted, _, _ = read(form, tmp_path, defences=["jpeg", "ttc"], budgets="2")
+    assert [one.line for one in wanted.asked] == ["clean", "image", *(
+        f"{what} behind {name}{known}" for name in ("jpeg", "ttc") for what, known in
+        (("clean", ""), ("image", ""), ("image", " (known)")))]
+    assert EvaluationPlan.read(json.loads(json.dumps(wanted.as_dict()))) == wanted
+    wanted, _, _ = read(form, tmp_path, defences=["jpeg"], attacker="aware", budgets="2")
+    assert [one.line for one in wanted.asked[2:]] == ["clean behind jpeg",
+                                                     "image behind jpeg (known)"]
+    for wrong in ({"defences": ["jpg"]}, {"defences": ["jpeg"], "attacker": "perhaps"},
+                  {"defences": ["noise-vote"], "kinds": ["text"]},
+                  {"defences": ["jpeg"], "task": "retrieval"}):
+        with pytest.raises(InputError):
+            read(form, tmp_path, **wrong)
 
 
 def test_an_upload_becomes_a_set(form: EvaluateForm, tmp_path: Path) -> None:

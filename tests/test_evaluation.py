@@ -118,9 +118,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     plain = metrics.still_right
 
-    def count(model: Any, attack: Any, pairs: Any, correct: Any, seed: int) -> Iterator[Any]:
+    def count(model: Any, attack: Any, pairs: Any, correct: Any, *rest: Any) -> Iterator[Any]:
         calls.append(len(pairs))
-        return plain(model, attack, pairs, correct, seed)
+        return plain(model, attack, pairs, correct, *rest)
 
     monkeypatch.setattr(metrics, "still_right", count)
     return calls

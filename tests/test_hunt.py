@@ -196,3 +196,28 @@ def test_mistakes_get_a_sentence(
     (folder / "set.json").write_text(json.dumps([])[:1])
     with pytest.raises(InputError, match="damaged"):
         read_hunt(folder)
+
+
+def test_what_a_model_cannot_tell_apart_is_not_hunted(
+    two: Library, folder: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tale = "a photo of " + " ".join(["a cat near a dog"] * 30)
+    monkeypatch.setitem(globals(), "KINDS", (f"{tale} x", "a dog", f"{tale} y"))
+    with zipfile.ZipFile(folder / "data.zip", "w") as archive:
+        rows = ["image,caption"]
+        for number, pixels in enumerate(grid_images(MANY, 32)):
+            out = io.BytesIO()
+            to_image(pixels).save(out, "PNG")
+            archive.writestr(f"{number:02d}.png", out.getvalue())
+            rows.append(f"{number:02d}.png,{KINDS[number % 3]}")
+        archive.writestr("table.csv", "\n".join(rows))
+    found = done(wish(), folder, two)
+    assert [case.place for case in found.cases] == [1, 4, 7, 10] and found.bad == 0
+    said = " ".join(found.left_out)
+    assert "7 pictures are not judged by " in said and "2 of 3 captions are longer" in said
+    again = done(wish(), folder, two)  # nothing is left to do, and it is said as before
+    assert again == found
+    with pytest.raises(InputError, match="no picture can be judged"):
+        (folder / "rows.jsonl").unlink()
+        monkeypatch.setattr(study, "twins", lambda tokenize, captions: {0: 1, 1: 0, 2: 1})
+        done(wish(), folder, two)

@@ -11,6 +11,7 @@ from PIL import Image
 from sets import write_folder, write_zip
 from torch import Tensor
 
+from explorer.actions.cli import main
 from explorer.analysis import retrieval
 from explorer.analysis.metrics import wilson
 from explorer.analysis.retrieval import (
@@ -23,6 +24,7 @@ from explorer.analysis.retrieval import (
     stream_retrieval,
     successes,
     text_ranks,
+    told_apart,
 )
 from explorer.attacks.engine import Step
 from explorer.attacks.image.classic import PGD, Noise
@@ -172,6 +174,9 @@ class Matcher(Linear):
         images = self.encode_image(torch.stack([self.seen[text[0]] for text in captions]))
         return images.detach()
 
+    def tokenize(self, captions: list[str]) -> Tensor:
+        return torch.arange(len(captions))[:, None]
+
     seen: dict[str, Tensor] = {}  # noqa: RUF012 - filled by the test, by the first letter
 
 
@@ -207,3 +212,55 @@ def test_one_image_is_no_retrieval(tmp_path: Path) -> None:
 def test_a_batch_of_none(tiny: DualEncoder, five: RetrievalSet) -> None:
     with pytest.raises(InputError, match="at least 1 image"):
         evaluate_retrieval(tiny, None, five, batch=0)
+
+
+TALE = "a photo of " + " ".join(["a cat near a dog"] * 30)
+
+
+def captioned(folder: Path, *captions: tuple[str, ...]) -> RetrievalSet:
+    folder.mkdir()
+    for i, (image, own) in enumerate(zip(grid_images(len(captions), 32, seed=5), captions,
+                                         strict=True)):
+        to_image(image).save(folder / f"{i}.png")
+        (folder / f"{i}.txt").write_text("\n".join(own))
+    return read_retrieval(folder)
+
+
+def test_what_a_model_cannot_tell_apart_is_left_out(tiny: DualEncoder, tmp_path: Path) -> None:
+    """Image 0 keeps its other caption, 1 has none left; the same words twice stay, as a tie."""
+    data = captioned(tmp_path / "a", (f"{TALE} x", "a cat"), (f"{TALE} y",), ("a dog", "one"),
+                     ("A dog", "two"), ("six", f"{TALE} x"))
+    kept, said = told_apart(tiny, data)
+    assert kept.captions == ("a cat", "a dog", "one", "A dog", "two", "six")
+    assert (kept.owner, kept.chosen) == ((0, 1, 1, 2, 2, 3), (0, 2, 3, 4))
+    assert said == ("3 captions are left out for tiny, and with them 1 image: to it they are the "
+                    "same as other captions that read differently.")
+    same = captioned(tmp_path / "b", ("a cat",), ("a dog", "one"), ("A dog", "two"), ("six",))
+    assert told_apart(tiny, same) == (same, "")
+    found = evaluate_retrieval(tiny, None, data)
+    assert (found.images, found.captions, found.skipped) == (4, 6, 0)
+    with torch.no_grad():
+        images = tiny.encode_image(grid_images(5, 32, seed=5)[[0, 2, 3, 4]])
+    texts = tiny.encode_text(kept.captions)
+    assert found.clean == recalls(Ranks.of(images, texts, torch.tensor(kept.owner)))
+
+
+def test_a_set_of_captions_that_are_all_the_same_is_refused(tiny: DualEncoder, tmp_path: Path,
+                                                            ) -> None:
+    data = captioned(tmp_path / "a", (f"{TALE} x",), (f"{TALE} y",), ("a dog",))
+    with pytest.raises(InputError, match="nothing can be judged on a: 2 captions are left out for "
+                       "tiny, and with them 2 images"):
+        evaluate_retrieval(tiny, None, data)
+
+
+def test_own_captions_may_be_the_same(tiny: DualEncoder, tmp_path: Path) -> None:
+    data = captioned(tmp_path / "a", (f"{TALE} x", f"{TALE} y"), ("a dog",))
+    assert told_apart(tiny, data) == (data, "")
+
+
+def test_an_evaluation_says_which_captions_are_left_out(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    captioned(tmp_path / "set", (f"{TALE} x", "a cat"), (f"{TALE} y",), ("a dog",), ("six",))
+    assert main(["evaluate", "--task", "retrieval", "--data", str(tmp_path / "set"), "--models",
+                 "pocket", "--attacks", "clean", "--out", str(tmp_path / "t.json")]) == 0
+    assert "2 captions are left out for pocket, and with them 1 image" in capsys.readouterr().out

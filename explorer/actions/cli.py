@@ -89,13 +89,14 @@ def _add_text(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--alpha", type=float, metavar="A", help="of co-attack (default 3)")
 
 
-def _add_defence(parser: argparse.ArgumentParser) -> None:
+def _add_defence(parser: argparse.ArgumentParser, several: bool = False) -> None:
     group = parser.add_argument_group("a defence when the picture is read (docs/defences.md)")
-    group.add_argument("--defence", metavar="NAME",
-                       help=f"{DEFENCE_NAMES}; with a setting of its own jpeg:quality=50")
-    group.add_argument("--attacker", choices=["unaware", "aware"], default="unaware",
-                       help="aware: the attacker knows of the defence and follows its slope "
-                       "(default unaware)")
+    group.add_argument("--defence", metavar="A,B" if several else "NAME",
+                       help=f"{DEFENCE_NAMES}; with a setting of its own jpeg:quality=50"
+                       + "; none is no defence (default none)" * several)
+    group.add_argument("--attacker", choices=["unaware", "aware", *["both"] * several],
+                       default="unaware", help="aware: the attacker knows of the defence and "
+                       f"follows its slope{'; both: each in turn' * several} (default unaware)")
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -132,6 +133,7 @@ def _add_evaluate(commands: Any) -> None:
     _add_models(evaluate, required=False)  # --dry-run needs none
     _add_budget(evaluate, paper_steps=100, several=True)
     _add_text(evaluate)
+    _add_defence(evaluate, several=True)
     evaluate.add_argument("--out", type=Path, metavar="FILE",
                           help="ends in .json, .csv, .md or .tex (needed but with --dry-run)")
     evaluate.set_defaults(command="evaluate", paper_steps=100)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.analysis.evaluation import rows
+from explorer.analysis.evaluation.guards import UNGUARDED, Guards
 from explorer.analysis.evaluation.keep import Store
 from explorer.analysis.evaluation.plan import CLEAN, Asked, EvaluationPlan
 from explorer.analysis.evaluation.run import Evaluation as Running
@@ -37,6 +38,7 @@ from explorer.results.views import esc, table
 BATCH = 8  # small, so that a run can be ended soon
 FEW = 100
 MOST_ATTACKS = 12
+MOST_COLUMNS = 48  # attacks times defences
 Attacks = dict[str, Attack | None]
 HEAD = ("model", "attack", "budget", "right", "accuracy", "95 % interval", "seconds")
 
@@ -93,7 +95,7 @@ class Evaluation:
                 "choose from:"]
         for model in dict.fromkeys(row.model for row in self.rows):
             parts = [f"{round(row.accuracy * row.n)} "
-                     f"{'clean' if row.attack == 'clean' else f'under {row.attack}'}"
+                     f"{row.attack if _clean(row) else f'under {row.attack}'}"
                      for row in self.rows if row.model == model]
             said.append(f"{model} is right on {', '.join(parts)}.")
         if first.n < FEW:
@@ -151,14 +153,24 @@ class Evaluation:
         return "".join(f"| {' | '.join(line)} |\n" for line in lines).encode()
 
 
+def _clean(row: Measured) -> bool:
+    """Whether nothing was attacked, behind a defence or not."""
+    return row.attack.partition(" ")[0] == CLEAN
+
+
 def measure(library: Library, models: Sequence[str], attacks: Attacks, data: Examples,
-            seed: int = 0, keep: Path | None = None) -> Iterator[Progress | Evaluation]:
-    """Measures every model under every attack, saying how far it is; at last the Evaluation.
+            seed: int = 0, keep: Path | None = None, guards: Guards = UNGUARDED,
+            ) -> Iterator[Progress | Evaluation]:
+    """Measures every model under every attack, and behind every defence, saying how far it is; at
+    last the Evaluation.
 
     keep: a folder of finished parts, from which the same question goes on where it was ended, and
     another one measures only what is new.
     """
-    asked = tuple(Asked(name, attack) for name, attack in attacks.items())
+    asked = guards.columns([Asked(name, attack) for name, attack in attacks.items()])
+    if len(asked) > MOST_COLUMNS:
+        raise InputError(f"at most {MOST_COLUMNS} attacks times defences are measured at once, not "
+                         f"{len(asked)}")
     plan = EvaluationPlan((data.name,), tuple(models), asked, seed=seed, batch=BATCH)
     store = Store(_place(plan, keep), keep) if keep is not None else Store()
     running = Running(plan, library, store, given=(opened(data),))
@@ -174,7 +186,7 @@ def measure(library: Library, models: Sequence[str], attacks: Attacks, data: Exa
     unread = (f"{lost} of {about['drawn']} pictures cannot be read.",) if lost > 0 else ()
     yield Evaluation(tuple(_line(row) for row in found.rows), data.name, len(data.captions),
                      (*data.report.sentences(), *unread, *about.get("notes", ())),
-                     {one.name: one.settings for one in asked}, seed)
+                     {one.line: {**one.settings, **one.guard} for one in asked}, seed)
 
 
 def _place(plan: EvaluationPlan, keep: Path) -> Path:
@@ -185,5 +197,5 @@ def _place(plan: EvaluationPlan, keep: Path) -> Path:
 
 def _line(found: rows.Row) -> Measured:
     score = found.scores[rows.ACCURACY]
-    return Measured(found.model, found.attack, round(found.eps * 255, 6), score.n, score.share,
+    return Measured(found.model, found.line, round(found.eps * 255, 6), score.n, score.share,
                score.ci95, round(found.seconds, 3))

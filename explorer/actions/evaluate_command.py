@@ -12,11 +12,13 @@ from explorer.actions.flags import make_attack
 from explorer.actions.terminal import device_named, model_names, names_of, print_table
 from explorer.analysis.evaluation.cost import Cost, estimate
 from explorer.analysis.evaluation.exports import FORMATS, export, measures
+from explorer.analysis.evaluation.guards import Guards
 from explorer.analysis.evaluation.keep import Store
 from explorer.analysis.evaluation.plan import Asked, EvaluationPlan, pixel_half, read_budgets
 from explorer.analysis.evaluation.rows import ACCURACY, Row, Score, Table, load_table
 from explorer.analysis.evaluation.run import Evaluation
 from explorer.analysis.evaluation.sets import open_set, split_names
+from explorer.attacks.budgets import NORMS
 from explorer.attacks.image.base import USUAL_EPS
 from explorer.attacks.registry import kind_named
 from explorer.base.errors import InputError
@@ -143,12 +145,13 @@ def make_plan(args: argparse.Namespace) -> EvaluationPlan:
     """What the flags ask for. Raises InputError for mistakes in them."""
     given = Given.of(args.columns)
     return EvaluationPlan(tuple(name for text in args.data for name in split_names(text)),
-                tuple(names_of(args.models or DRY, "models")), tuple(asked_of(args)), args.task,
+                tuple(names_of(args.models or DRY, "models")), asked_of(args), args.task,
                 args.limit, args.seed, args.batch, str(given))
 
 
-def asked_of(args: argparse.Namespace) -> list[Asked]:
-    """A column for each of --attacks and, where it changes pixels, each of --eps."""
+def asked_of(args: argparse.Namespace) -> tuple[Asked, ...]:
+    """A column for each of --attacks and, where it changes pixels, each of --eps; all behind each
+    of --defence."""
     usual = {"image": args.image_attack, "text": args.text_attack, "joint": args.joint_attack}
     budgets = [USUAL_EPS[args.norm]] if args.eps is None else read_budgets(args.eps)
     found = []
@@ -159,9 +162,11 @@ def asked_of(args: argparse.Namespace) -> list[Asked]:
         kind, own = (name, usual[name]) if name in usual else (kind_named(name), name)
         for number, eps in enumerate(budgets):
             attack = make_attack(argparse.Namespace(**{**vars(args), "eps": eps}), kind, own)
-            if number == 0 or pixel_half(attack) is not None:
+            half = pixel_half(attack)
+            if number == 0 or (half is not None and half.norm in NORMS):
                 found.append(Asked(name, attack))
-    return found
+    defences = None if args.defence is None else names_of(args.defence, "defence")
+    return Guards.named(defences, args.attacker).columns(found)
 
 
 def lines_of(tables: Sequence[Table]) -> list[list[str]]:
@@ -179,7 +184,7 @@ def lines_of(tables: Sequence[Table]) -> list[list[str]]:
         lines = [[*first, "eps", *names, "images", "captions", "seconds"]]
     for table in tables:
         for row in table.rows:
-            start = [table.title] * several + [row.data] * sets + [row.model, row.attack,
+            start = [table.title] * several + [row.data] * sets + [row.model, row.line,
                                                                    row.budget or "-"]
             seconds = f"{row.seconds:.1f}"
             if retrieval:

@@ -25,6 +25,7 @@ from explorer.actions.project import Map
 from explorer.actions.values import choice, text, texts, truth, whole
 from explorer.analysis.embedding.layout import View
 from explorer.analysis.embedding.state import Spaces
+from explorer.analysis.evaluation.guards import Guards
 from explorer.attacks.defences.registry import parse_defence
 from explorer.attacks.goals import GOALS
 from explorer.attacks.registry import make_attack
@@ -178,7 +179,9 @@ def _models(names: Any) -> list[str]:
 
 def evaluate(data: Any = "sample:photos", models: Sequence[str] | str = PAIR,
              attacks: Sequence[str] | str = ("clean", "image"), limit: Any = None,
-             seed: Any = 0, keep: str | Path | None = None, **settings: Any) -> Evaluation:
+             seed: Any = 0, keep: str | Path | None = None,
+             defences: Sequence[str] | str = (), attacker: str = "unaware", **settings: Any,
+             ) -> Evaluation:
     """Accuracy of models on labelled pictures, clean and under attacks, with 95 % intervals.
 
     data: a folder with one sub-folder a class, an archive, a .csv or .parquet file, hf:NAME, a set
@@ -186,16 +189,18 @@ def evaluate(data: Any = "sample:photos", models: Sequence[str] | str = PAIR,
     "sample:emoji-kinds"); a datasets.Dataset, a pandas DataFrame, a data set of torchvision such as
     ImageFolder, or a list of (picture, class name). attacks: "clean", kinds or registry names; each
     takes the settings that it has. keep: a folder from which the same call goes on where it was
-    ended. Raises InputError.
+    ended. defences: such as ("none", "jpeg:quality=50"), each measured in turn, by an attacker who
+    is "unaware" of them, "aware", or "both". Raises InputError.
     """
     chosen = evaluating.named_attacks(texts(plainly(attacks), "attacks"),
                                       {k: plainly(v) for k, v in settings.items()})
     names = _models(models)
     most = None if limit is None else whole(plainly(limit), "limit", 1, 1_000_000_000)
     start = whole(plainly(seed), "seed", 0, MOST_SEED)
+    guards = Guards.named(texts(plainly(defences), "defences"), text(attacker, "attacker"))
     examples = open_data(data, most, start, Path(tempfile.gettempdir()))
     return _end(evaluating.measure(library(), names, chosen, examples, start,
-                                   None if keep is None else Path(keep)))
+                                   None if keep is None else Path(keep), guards))
 
 
 def project(case: Case, projection: str = "plane", centre: bool = False, neighbours: int = 10,

@@ -29,6 +29,7 @@ from explorer.actions.values import (
 )
 from explorer.analysis.embedding.layout import View
 from explorer.analysis.embedding.state import Spaces
+from explorer.analysis.evaluation.guards import Guards
 from explorer.attacks.defences.registry import parse_defence
 from explorer.attacks.goals import GOALS
 from explorer.attacks.language.masked import BERT, EMBEDDED
@@ -85,16 +86,18 @@ class Service:
             yield step if isinstance(step, Progress) else Answer(step.plain(background), {})
 
     def evaluate(self, values: Values) -> Told:
-        """data, models, attacks, settings, limit, seed."""
+        """data, models, attacks, settings, limit, seed, defences, attacker."""
         models = listed_models(values.get("models"), self.library)
         attacks = evaluating.named_attacks(
             texts(values.get("attacks") or ["clean", "image"], "attacks"),
             _settings(values.get("settings")))
         limit = whole(values.get("limit", 12), "limit", 1, MOST_PICTURES)
         seed = whole(values.get("seed", 0), "seed", 0, MOST_SEED)
+        guards = Guards.named(texts(values.get("defences") or [], "defences"),
+                              text(values.get("attacker") or "unaware", "attacker"))
         examples = self._set(values.get("data", SAMPLES), limit, seed)
         for event in evaluating.measure(self.library, models, attacks, examples, seed,
-                                        self.work / "evaluations"):
+                                        self.work / "evaluations", guards):
             yield event if isinstance(event, Progress) else Answer(event.plain(), {})
 
     def _results(self, asked: Request) -> Iterator[Progress | dict[str, Result]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from explorer.attacks.defences.guard import stream_against
 from explorer.attacks.defences.model import facing
 from explorer.attacks.engine import Step
 from explorer.attacks.image.classic import ImageAttack
@@ -80,15 +81,16 @@ def right(model: DualEncoder, pairs: Pairs) -> Tensor:
 
 
 def still_right(model: DualEncoder, attack: Attack, pairs: Pairs, correct: Tensor, seed: int = 0,
-                ) -> Iterator[Step | Tensor]:
+                aware: bool = False) -> Iterator[Step | Tensor]:
     """Yields Steps, then (N,) bool: which images are right after an attack.
 
-    correct: what `right` says. Only those are attacked: a wrong one is wrong already.
+    correct: what `right` says. Only those are attacked: a wrong one is wrong already. aware: where
+    the model is defended, whether the attacker knows of it.
     """
     after = correct.clone()
     if bool(correct.any()):
         part = Pairs(pairs.images[correct], pairs.captions, pairs.labels[correct])
-        for event in stream(attack, model, part, seed=seed):
+        for event in stream_against(attack, model, part, seed=seed, aware=aware):
             if isinstance(event, Step):
                 yield event
             else:
@@ -98,13 +100,14 @@ def still_right(model: DualEncoder, attack: Attack, pairs: Pairs, correct: Tenso
 
 def evaluate(
     model: DualEncoder, attack: Attack | None, batches: Iterable[Pairs], seed: int = 0,
+    aware: bool = False,
 ) -> Iterator[tuple[int, Tensor]]:
     """Yields (images done, (n,) bool correct) after each batch; attack None is clean accuracy."""
     done = 0
     for pairs in batches:
         correct = right(model, pairs)
         if attack is not None:
-            *_, last = still_right(model, attack, pairs, correct, seed)
+            *_, last = still_right(model, attack, pairs, correct, seed, aware)
             assert isinstance(last, Tensor)
             correct = last
         done += len(pairs)

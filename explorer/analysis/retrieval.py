@@ -24,6 +24,7 @@ from explorer.base.progress import Progress
 from explorer.data.pairs import Pairs
 from explorer.data.sets import RetrievalSet
 from explorer.models.encoder import DualEncoder
+from explorer.models.fast.padding import confused, left_apart
 
 KS = (1, 5, 10)
 DIRECTIONS = ("text", "image")  # what is found: TR and IR
@@ -151,6 +152,28 @@ class _Part:
     after: tuple[Tensor, Tensor] | None = None
 
 
+def told_apart(model: DualEncoder, data: RetrievalSet) -> tuple[RetrievalSet, str]:
+    """The set without captions that the model cannot tell from those of other images, though they
+    read differently (its tokens end before they do, or it does not know their signs), and without
+    images that have no other; and a sentence on how many there are, or "".
+
+    Captions that are the same as written stay, as in the published protocols: a tie is a miss.
+    Raises InputError where less than two images are left.
+    """
+    lost = set(confused(model.tokenize, data.captions, data.owner))
+    if not lost:
+        return data, ""
+    kept = [k for k in range(len(data.captions)) if k not in lost]
+    places = sorted({data.owner[k] for k in kept})
+    said = left_apart(model.card.id, len(lost), len(data) - len(places))
+    if len(places) < 2:
+        raise InputError(f"nothing can be judged on {data.name}: {said.removesuffix('.')}")
+    now = {place: k for k, place in enumerate(places)}
+    return RetrievalSet(data.name, data.source, tuple(data.captions[k] for k in kept),
+                        tuple(data.chosen[place] for place in places),
+                        tuple(now[data.owner[k]] for k in kept)), said
+
+
 def stream_retrieval(
     model: DualEncoder, attack: Attack | None, data: RetrievalSet, goal: str = "similarity",
     seed: int = 0, batch: int = 16, crew: Processes | None = None,
@@ -159,13 +182,15 @@ def stream_retrieval(
 
     White box, as in SGA: each image and its own captions are attacked as one, and afterwards the
     attacked images and captions meet each other, every one of both galleries attacked. An image
-    attack leaves the captions as they are, a text attack the images. The goal similarity takes an
+    attack leaves the captions as they are, a text attack the images. What the model cannot tell
+    apart is left out before (`told_apart`). The goal similarity takes an
     image away from the first of its captions; set-guided and text attacks mind all of them.
     crew: processes that take the batches in turns; all of them end with the same Retrieval.
     """
     if batch < 1:
         raise InputError(f"a batch must have at least 1 image, not {batch}")
     began, fault = time.perf_counter(), ""
+    data, _ = told_apart(model, data)
     parts: dict[int, _Part] = {}
     batches = (data.chunks(model.frame, batch, crew.part(-(-len(data) // batch))) if crew else
                ((k, *one) for k, one in enumerate(data.pixels(model.frame, batch))))

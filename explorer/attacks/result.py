@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -49,6 +49,10 @@ class Reading:
     @property
     def prediction(self) -> Tensor:
         return self.cosines.argmax(1)
+
+    def some(self, rows: Tensor) -> Reading:
+        """Of some of the images: rows (n,) are their places."""
+        return Reading(self.features[rows], self.cosines[rows], self.probabilities[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +156,21 @@ class Result:
     def changed(self) -> Tensor:
         """(N,) whether any pixel value or any caption moved."""
         return (self.linf_255 > 0) | (self.characters_changed > 0)
+
+    def some(self, rows: Tensor) -> Result:
+        """Of some of the images: rows (n,) are their places. Nothing recorded is kept."""
+        text, where = self.adversarial_text, rows.tolist()
+        return replace(
+            self, labels=self.labels[rows], images=self.images[rows],
+            targets=None if self.targets is None else self.targets[rows],
+            adversarial_images=self.adversarial_images[rows],
+            adversarial_captions=tuple(self.adversarial_captions[n] for n in where),
+            adversarial_text=text if text.dim() == 2 else text[rows],
+            clean=self.clean.some(rows), adversarial=self.adversarial.some(rows),
+            image_only=self.image_only.some(rows), text_only=self.text_only.some(rows),
+            success=self.success[rows], raw_success=self.raw_success[rows],
+            linf_255=self.linf_255[rows], l2=self.l2[rows], frames=None, frame_captions=(),
+            frame_steps=(), trail=None)
 
     def own_captions(self, row: int = 0) -> tuple[str, str]:
         """The true caption of an image, clean and attacked."""

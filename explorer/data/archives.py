@@ -20,13 +20,11 @@ from typing import BinaryIO
 
 from explorer.base.errors import InputError
 from explorer.data.containers import LIMITS, TWICE, Box, Limits, Report, first_line, screen
+from explorer.data.packing import refusal, unpacked
 from explorer.data.zip_names import encoding_of, name_of
 
-ENCRYPTED, DAMAGED, LINK = "encrypted", "damaged", "links and devices"
-HUGE, METHOD = "larger than is read of one file", "compressed in a way that is not read"
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-OTHERS = {9: "Deflate64, which Windows uses above 2 GB", 93: "Zstandard", 95: "XZ", 97: "WavPack",
-          98: "PPMd", 99: "AES, which is encrypted"}
+DAMAGED, LINK = "damaged", "links and devices"
+HUGE = "larger than is read of one file"
 HEADER = 4_000_000  # bytes of headers before one member of a tar; tarfile would read any number
 BLOCK = 512
 # What both readers raise on damaged files.
@@ -62,8 +60,7 @@ class Zip(Box):
         with archive:
             for name in names:
                 try:
-                    with archive.open(self.members[name]) as file:
-                        raw = file.read(self.limits.member + 1)
+                    raw = unpacked(archive, self.members[name], self.limits.member)
                 except BROKEN:
                     self.report.add(DAMAGED, name)
                     raw = b""
@@ -94,9 +91,7 @@ def open_zip(path: Path, limits: Limits = LIMITS) -> Zip:
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
             reason = LINK
         elif not reason:
-            reason = (ENCRYPTED if info.flag_bits & 0x1 else
-                      HUGE if info.file_size > limits.member else
-                      _method(info.compress_type))
+            reason = HUGE if info.file_size > limits.member else refusal(info)
         if reason:
             report.add(reason, f"{name} (second)" if reason == TWICE else name)
         else:
@@ -127,14 +122,6 @@ def _entries(path: Path) -> int:
             count += piece.count(b"PK\1\2")
             left -= len(piece)
     return count
-
-
-def _method(kind: int) -> str:
-    """Why a way of packing is not read; "" for one that is."""
-    if kind in METHODS:
-        return ""
-    named = f": {OTHERS[kind]}" if kind in OTHERS else ""
-    return f"{METHOD}{named}; pack it again as a usual zip"
 
 
 @dataclass(frozen=True, eq=False)

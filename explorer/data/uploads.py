@@ -46,14 +46,14 @@ def collect(files: Sequence[Path], listed: Sequence[str], out: Path) -> Collecte
     """
     lines = [line.strip() for line in listed if line.strip()]
     tables = [path for path in files if path.name.lower().endswith(TABLES)]
-    packed = [path for path in files if path.name.lower().endswith(UPLOADS)]
+    sets = [path for path in files if path.name.lower().endswith(UPLOADS)]
     if len(files) == len(tables):
         raise InputError("choose pictures first: a zip, a parquet file, or several photos")
     if len(files) > MOST_FILES:
         raise InputError(f"at most {MOST_FILES:,} files are taken one by one: put them in a zip")
-    if not packed:
+    if not sets:
         return _loose([path for path in files if path not in tables], tables, lines, out)
-    (first, *more), name = packed, printable(packed[0].name)
+    (first, *more), name = sets, printable(sets[0].name)
     if more or len(files) > len(tables) + 1:
         raise InputError("give one archive or parquet file alone, or pictures one by one")
     if not lines and not tables:
@@ -64,6 +64,11 @@ def collect(files: Sequence[Path], listed: Sequence[str], out: Path) -> Collecte
         raise InputError("a parquet file says itself what its pictures show: leave the "
                          f"{'lines' if lines else 'CSV'} out")
     return _told_of(open_archive(first, UPLOAD), name, tables, lines, out)
+
+
+def packed(path: Path) -> bool:
+    """Whether a file is a set or a table, by its ending, and no single picture."""
+    return path.name.lower().endswith((*UPLOADS, *TABLES))
 
 
 def _ending(path: Path) -> str:

@@ -148,11 +148,17 @@ class DualEncoder:
         fresh = [c for c in dict.fromkeys(captions) if c not in known]
         if fresh:
             tokens = self.tokenize(fresh)
+            alike: dict[bytes, list[int]] = {}  # as those that differ beyond the last token
+            for k, row in enumerate(tokens.cpu().numpy()):
+                alike.setdefault(row.tobytes(), []).append(k)
+            rows = list(alike.values())
+            tokens = tokens[[same[0] for same in rows]]
             lengths = (tokens != (-1 if self._pad is None else self._pad)).sum(1)
             for part in lengths.argsort(stable=True).split(batch):  # of like length, less padding
                 for row, feature in zip(part.tolist(), self._text_features(tokens[part], fast),
                                         strict=True):
-                    known[fresh[row]] = self._texts[fresh[row], fast] = feature
+                    for k in rows[row]:
+                        known[fresh[k]] = self._texts[fresh[k], fast] = feature
         while len(self._texts) > TEXT_CACHE:
             self._texts.popitem(last=False)
         return torch.stack([known[c] for c in captions])

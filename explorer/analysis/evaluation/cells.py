@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from explorer.analysis import metrics, retrieval
+from explorer.analysis.evaluation.behind import Batch
 from explorer.analysis.evaluation.keep import Parts, Store
 from explorer.analysis.evaluation.plan import Asked, EvaluationPlan
 from explorer.analysis.evaluation.rows import ACCURACY, Row, Score, retrieval_row
@@ -86,8 +87,14 @@ class Cells:
         """What a person should know of how the model reads the captions."""
         name, data = model.card.id, one.data
         found = caption_notes(name, model.tokenize, data.captions)
-        same = twins(model.tokenize, data.captions) if isinstance(data, Examples) else {}
-        own = sum(label in same for label in data.labels) if isinstance(data, Examples) else 0
+        if isinstance(data, RetrievalSet):
+            try:
+                said = retrieval.told_apart(model, data)[1]
+            except InputError:  # said where it was to be measured
+                said = ""
+            return [*found, said] if said else found
+        same = twins(model.tokenize, data.captions)
+        own = sum(label in same for label in data.labels)
         return [*found, unjudged(name, own)] if own else found
 
     def steps(self) -> Iterator[Event]:
@@ -159,24 +166,21 @@ class Cells:
         assert isinstance(self.one.data, Examples)
         began = time.perf_counter()
         labels = torch.tensor([self.one.data.labels[place] for place in places], dtype=torch.long)
-        batch = metrics.judged(Pairs(images, self.one.data.captions, labels), self.same)
-        pairs = batch if len(batch) else None
-        correct = metrics.right(self.model, pairs) if pairs is not None else torch.empty(0).bool()
+        pairs = metrics.judged(Pairs(images, self.one.data.captions, labels), self.same)
+        read = Batch(self.model, pairs, self.plan.seed, [cell.asked for cell in self.pending])
         for cell in self.pending:
             if number in parts[cell.key] or cell.key in self.refused:
                 continue
-            hits = correct
-            if pairs is not None and cell.asked.attack is not None:
-                try:
-                    for event in metrics.still_right(self.model, cell.asked.attack, pairs, correct,
-                                                     self.plan.seed):
-                        if isinstance(event, Step):
-                            yield Tick(0, self._doing(cell, number, event), kept=False)
-                        else:
-                            hits = event
-                except InputError as error:
-                    self.refused[cell.key] = f"the attack {cell.asked.name}: {error}"
-                    continue
+            hits = torch.empty(0).bool()
+            try:
+                for event in read.still_right(cell.asked) if len(pairs) else ():
+                    if isinstance(event, Step):
+                        yield Tick(0, self._doing(cell, number, event), kept=False)
+                    else:
+                        hits = event
+            except InputError as error:
+                self.refused[cell.key] = f"the attack {cell.asked.name}: {error}"
+                continue
             said = "".join("1" if hit else "0" for hit in hits.tolist())
             parts[cell.key][number] = (said, time.perf_counter() - began)
             self.store.add([(self._part(cell), number, *parts[cell.key][number])])
@@ -199,7 +203,7 @@ class Cells:
     def _named(self, asked: Asked) -> dict[str, Any]:
         return {"data": self.one.title, "model": self.model.card.id, "attack": asked.name,
                 "kind": asked.kind, "eps": asked.eps, "norm": asked.norm,
-                "drawn": len(self.one.data)}
+                "drawn": len(self.one.data), "defence": asked.behind, "aware": asked.aware}
 
     # -- retrieval -------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ import torch
 from explorer.analysis import metrics
 from explorer.analysis.evaluation.plan import Asked, EvaluationPlan
 from explorer.analysis.evaluation.sets import Opened, open_all
-from explorer.attacks.run import stream
+from explorer.attacks.defences.guard import stream_against
+from explorer.attacks.defences.model import Defended
 from explorer.base.errors import InputError
 from explorer.base.framing import Size
 from explorer.data.catalogue import RETRIEVAL
@@ -23,6 +24,7 @@ from explorer.models.library import Library
 
 SOME = 4  # images that are measured
 PATIENCE = 30.0  # seconds of measuring; what is left by then is taken from what is known
+Each = dict[tuple[str, str, tuple[str, str, bool]], float]  # (model, set, column) -> seconds
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,10 @@ def estimate(plan: EvaluationPlan, library: Library, root: str | Path | None = N
     measured at the first. Raises InputError when nothing can be measured."""
     yield "Measuring the cost: opening the image sets …"
     sets, left_out = open_all(plan, root, work)
-    firsts: dict[str, Asked] = {}
+    firsts: dict[tuple[str, str, bool], Asked] = {}
     for asked in plan.asked:
-        firsts.setdefault(asked.name, asked)
-    each: dict[tuple[str, str, str], float] = {}
+        firsts.setdefault(_column(asked), asked)
+    each: Each = {}
     spent = 0.0
     for name in plan.models:
         yield f"Measuring the cost: opening {name} …"
@@ -79,21 +81,27 @@ def estimate(plan: EvaluationPlan, library: Library, root: str | Path | None = N
                 if spent < PATIENCE:
                     yield f"Measuring the cost: {name} on {one.title}, {asked.name} …"
                     took = yield from _timed(model, pairs, asked, plan)
-                    each[name, one.name, asked.name] = took
+                    each[name, one.name, _column(asked)] = took
                     spent += took * len(pairs)
     if not each:
         raise InputError("; ".join(left_out) or sets[0].data.unreadable)
     yield _total(plan, sets, each, tuple(left_out))
 
 
-def _total(plan: EvaluationPlan, sets: list[Opened], each: dict[tuple[str, str, str], float],
+def _column(asked: Asked) -> tuple[str, str, bool]:
+    """What is measured once for all budgets."""
+    return asked.name, asked.behind, asked.aware
+
+
+def _total(plan: EvaluationPlan, sets: list[Opened], each: Each,
            left_out: tuple[str, ...]) -> Cost:
     def guess(asked: Asked) -> float:
-        known = [s for (_, _, name), s in each.items() if name == asked.name] or list(each.values())
+        own = [s for (_, _, column), s in each.items() if column == _column(asked)]
+        known = own or list(each.values())
         return sum(known) / len(known)
 
     models = [m for m in plan.models if not any(s.startswith(f"{m}: ") for s in left_out)]
-    seconds = sum(len(one.data) * each.get((model, one.name, asked.name), guess(asked))
+    seconds = sum(len(one.data) * each.get((model, one.name, _column(asked)), guess(asked))
                   for model in models for one in sets for asked in plan.asked)
     return Cost(seconds, sum(len(one.data) for one in sets),
                 len(models) * len(sets) * len(plan.asked), len(each), left_out)
@@ -117,12 +125,15 @@ def _timed(model: DualEncoder, pairs: Pairs, asked: Asked, plan: EvaluationPlan,
            ) -> Generator[str, None, float]:
     """Seconds an image, after a clean pass that warms up. Yields at each step of an attack, so
     that it can be ended."""
+    if asked.defence is not None:
+        model = Defended(model, asked.defence, plan.seed)
     metrics.right(model, pairs)
     began = time.perf_counter()
     metrics.right(model, pairs)
     if asked.attack is not None:
         try:
-            for _ in stream(asked.attack, model, pairs, _goal(plan), seed=plan.seed):
+            for _ in stream_against(asked.attack, model, pairs, _goal(plan), seed=plan.seed,
+                                    aware=asked.aware):
                 yield f"Measuring the cost: {model.card.id}, {asked.name} …"
         except InputError:
             pass  # told when it is run

@@ -11,6 +11,7 @@ from typing import Any
 
 from explorer.analysis.evaluation.plan import CLEAN
 from explorer.analysis.evaluation.rows import ACCURACY, Row, Score, Table
+from explorer.attacks.budgets import NORMS
 
 # Okabe and Ito's palette, (on light, on dark ground); first the two model colours of the app.
 INKS = (("#b34700", "#ff9d5c"), ("#0063a3", "#62b8f5"), ("#00795a", "#35c9a1"),
@@ -37,14 +38,15 @@ def curves(tables: Sequence[Table]) -> dict[tuple[str, str], Lines]:
     measure = measure_of(tables)
     for table in tables:
         title = table.title if len(tables) > 1 else ""
-        clean = {(r.data, r.model): r.scores[measure] for r in table.rows
+        clean = {(r.data, r.model, r.defence): r.scores[measure] for r in table.rows
                  if r.kind == CLEAN and measure in r.scores}
         for row in table.rows:
-            if not row.norm or measure not in row.scores:
+            if row.norm not in NORMS or measure not in row.scores:
                 continue
             panel = found.setdefault((row.data, row.norm), {})
-            line = panel.setdefault((title, row.model, row.attack), [])
-            if not line and (start := clean.get((row.data, row.model))) and row.eps > 0:
+            line = panel.setdefault((title, row.model, row.line), [])
+            start = clean.get((row.data, row.model, row.defence))
+            if not line and start and row.eps > 0:
                 line.append((0.0, start))
             line.append((row.eps, row.scores[measure]))
     return {panel: {name: sorted(line, key=lambda point: point[0]) for name, line in lines.items()}
@@ -58,7 +60,7 @@ def figure(tables: Sequence[Table]) -> Figure | None:
         return None
     models = list(dict.fromkeys((t.title if len(tables) > 1 else "", r.model)
                                 for t in tables for r in t.rows))
-    attacks = list(dict.fromkeys(r.attack for t in tables for r in t.rows if r.norm))
+    attacks = list(dict.fromkeys(r.line for t in tables for r in t.rows if r.norm in NORMS))
     wide = min(2, len(panels))
     rows = -(-len(panels) // wide)
     data, layout = [], _layout(rows)
@@ -132,7 +134,8 @@ def summary(table: Table) -> str:
     said = []
     data = rows[0].data
     for model in dict.fromkeys(row.model for row in rows if row.data == data):
-        own = [row for row in rows if (row.data, row.model) == (data, model)]
+        own = [row for row in rows if (row.data, row.model, row.defence) == (data, model, "")]
+        own = own or [row for row in rows if (row.data, row.model) == (data, model)]
         clean = next((row for row in own if row.kind == CLEAN), None)
         worst = min((row for row in own if row.kind != CLEAN), default=None,
                     key=lambda row: (row.scores[measure].share, -row.eps))

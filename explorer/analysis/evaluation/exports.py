@@ -115,9 +115,20 @@ def notes(tables: Sequence[Table]) -> list[str]:
                          f"{one['captions']:,} captions)" for one in table.sets)
         told = dict.fromkeys(f"{name.split(' ')[0]} is {describe(settings)}" for name, settings in
                              table.about.get("attacks", {}).items() if settings)
+        guards = "; ".join(f"{label} is {_guard(own)}" for label, own in
+                           table.about.get("defences", {}).items())
+        known = any(row.aware for row in table.rows)
         said.append(f"{start}{sets}." + f" Attacks: {'; '.join(told)}." * bool(told)
+                    + f" Defences: {guards}." * bool(guards) + " Known: the attacker knows of the "
+                    "defence and has the same budget." * known
                     + f" Seed {table.about.get('seed', 0)}.")
     return said
+
+
+def _guard(settings: dict[str, Any]) -> str:
+    """A defence's settings in a few words: quality 75."""
+    return ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in settings.items()
+                     if key != "name")
 
 
 def left_out(tables: Sequence[Table]) -> list[str]:
@@ -139,12 +150,14 @@ def as_csv(tables: Sequence[Table]) -> bytes:
     out, names = io.StringIO(), measures(tables)
     writer = csv.writer(out, lineterminator="\n")
     columns = [f"{name}{part}" for name in names for part in ("", " low", " high", " n")]
-    writer.writerow(["evaluation", "data", "model", "attack", "kind", "norm", "eps_255", "n",
-                     "drawn", *columns, "seconds"])
+    guarded = any(row.defence for table in tables for row in table.rows)
+    writer.writerow(["evaluation", "data", "model", "attack", *["defence", "aware"] * guarded,
+                     "kind", "norm", "eps_255", "n", "drawn", *columns, "seconds"])
     for table in tables:
         for row in table.rows:
+            behind = [safe(row.defence), int(row.aware)] * guarded
             writer.writerow([safe(table.title), safe(row.data), safe(row.model), safe(row.attack),
-                             row.kind, row.norm, round(row.eps * 255, 6), row.n, row.drawn,
+                             *behind, row.kind, row.norm, round(row.eps * 255, 6), row.n, row.drawn,
                              *(cell for name in names for cell in _cells(row, name)),
                              round(row.seconds, 3)])
     return out.getvalue().encode()

@@ -9,7 +9,11 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from explorer.analysis.metrics import eps_of
-from explorer.attacks.budgets import parse_eps
+from explorer.attacks.budgets import NORMS, parse_eps
+from explorer.attacks.defences.base import Defence
+from explorer.attacks.defences.guard import check
+from explorer.attacks.defences.registry import behind_words, defence_of, label_of
+from explorer.attacks.defences.registry import settings_of as defence_settings
 from explorer.attacks.image.classic import ImageAttack
 from explorer.attacks.joint import JointAttack
 from explorer.attacks.registry import Attack, attack_of, kind_of, name_of, settings_of
@@ -18,15 +22,35 @@ from explorer.data.catalogue import CLASSES, RETRIEVAL
 
 CLEAN = "clean"
 MOST_BUDGETS, MOST_CELLS = 20, 2_000
+APART = 2  # recall of which captions: 1 judged those that a model cannot tell apart
 FORMAT = 1  # of kept cells: another number for numbers that would come out differently
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One column of the table. name: as it was asked for; attack: None is no attack."""
+    """One column of the table. name: as it was asked for; attack: None is no attack; defence: what
+    the model is read behind; aware: the attacker knows of it."""
 
     name: str
     attack: Attack | None = None
+    defence: Defence | None = None
+    aware: bool = False
+
+    def __post_init__(self) -> None:
+        if self.attack is not None and self.defence is not None:
+            check(self.attack, self.defence)
+        if self.aware and (self.defence is None or self.attack is None):
+            raise InputError("an attacker can only know of a defence where there is one")
+
+    @property
+    def line(self) -> str:
+        """The attack and what it has to get through: "image behind jpeg (known)"."""
+        return self.name + behind_words(self.behind, self.aware)
+
+    @property
+    def behind(self) -> str:
+        """The defence in a few words, "" for none."""
+        return label_of(self.defence)
 
     @property
     def kind(self) -> str:
@@ -50,14 +74,25 @@ class Asked:
         return {"name": name_of(self.attack), **settings_of(self.attack)}
 
     def as_dict(self) -> dict[str, Any]:
-        return {"name": self.name, "kind": self.kind, "settings": self.settings}
+        about = {"name": self.name, "kind": self.kind, "settings": self.settings}
+        return {**about, **self.guard}
+
+    @property
+    def guard(self) -> dict[str, Any]:
+        """What is between the picture and the model, as plain data; empty for nothing."""
+        if self.defence is None:
+            return {}
+        return {"defence": defence_settings(self.defence), "aware": self.aware}
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> Asked:
+        told = dict(raw.get("defence") or {})
+        defence = defence_of(told.pop("name"), told) if told else None
         if raw["kind"] == CLEAN:
-            return cls(str(raw["name"]))
+            return cls(str(raw["name"]), None, defence)
         settings = dict(raw["settings"])
-        return cls(str(raw["name"]), attack_of(raw["kind"], settings.pop("name"), settings))
+        attack = attack_of(raw["kind"], settings.pop("name"), settings)
+        return cls(str(raw["name"]), attack, defence, bool(raw.get("aware", False)))
 
 
 @dataclass(frozen=True)
@@ -89,6 +124,9 @@ class EvaluationPlan:
                              f"not {self.limit}")
         if self.batch < 1:
             raise InputError(f"a batch must have at least 1 image, not {self.batch}")
+        if self.task == RETRIEVAL and any(one.defence for one in self.asked):
+            raise InputError("defences are measured in classification: leave them out for "
+                             "retrieval")
         cells = len(self.sets) * len(self.models) * len(self.asked)
         if cells > MOST_CELLS:
             raise InputError(f"that makes {cells:,} numbers, and at most {MOST_CELLS:,} are "
@@ -108,7 +146,9 @@ class EvaluationPlan:
         """The name of one cell, from all that its number depends on: the model's weights, the
         set's content, the attack and the draw."""
         about = [FORMAT, self.task, self.seed, asked.kind, asked.settings,
-                 fingerprint, digest]
+                 fingerprint, digest, *([asked.guard] if asked.guard else [])]
+        if self.task == RETRIEVAL:
+            about.append(APART)
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -131,7 +171,8 @@ def with_eps(attack: Attack, eps: float) -> Attack:
 
 def spread(name: str, attack: Attack | None, budgets: Sequence[float]) -> list[Asked]:
     """One column for each budget, or one alone where there are no pixels to change."""
-    if attack is None or pixel_half(attack) is None:
+    half = pixel_half(attack)
+    if attack is None or half is None or half.norm not in NORMS:
         return [Asked(name, attack)]
     return [Asked(name, with_eps(attack, eps)) for eps in budgets]
 

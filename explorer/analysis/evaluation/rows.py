@@ -13,6 +13,7 @@ from typing import Any
 from explorer.analysis.evaluation.plan import CLEAN, EvaluationPlan
 from explorer.analysis.metrics import wilson
 from explorer.analysis.retrieval import KS, Retrieval
+from explorer.attacks.defences.registry import behind_words
 from explorer.base.errors import InputError
 from explorer.data.catalogue import CLASSES, RETRIEVAL
 from explorer.data.json_lists import parse_json
@@ -42,7 +43,8 @@ class Row:
     """One model on one set under one attack. attack: the name it was asked for by; kind: clean,
     image, text or joint; eps: in [0, 1]; norm: "" where pixels stay; n: images measured of those
     drawn; seconds: of computing, over all processes; detail: all of a Retrieval; whole: whether
-    all images are in."""
+    all images are in; defence: behind which it was read, in a few words, and aware: whether the
+    attacker knew of it."""
 
     data: str
     model: str
@@ -56,11 +58,18 @@ class Row:
     seconds: float
     detail: Mapping[str, Any] = field(default_factory=dict)
     whole: bool = True
+    defence: str = ""
+    aware: bool = False
 
     @property
     def place(self) -> tuple[str, str, str, float]:
         """Which cell of its table it is."""
-        return self.data, self.model, self.attack, self.eps
+        return self.data, self.model, self.line, self.eps
+
+    @property
+    def line(self) -> str:
+        """The attack and what it had to get through: "image behind jpeg (known)"."""
+        return self.attack + behind_words(self.defence, self.aware)
 
     @property
     def budget(self) -> str:
@@ -72,12 +81,13 @@ class Row:
     @property
     def column(self) -> str:
         """The attack with its budget, as in the head of a table."""
-        return f"{self.attack} {self.budget}".rstrip()
+        return f"{self.attack} {self.budget}".rstrip() + behind_words(self.defence, self.aware)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, from which `read_row` makes the row again."""
         base = {"data": self.data, "model": self.model, "attack": self.attack, "kind": self.kind,
-                "norm": self.norm, "eps_255": round(self.eps * 255, 6), "drawn": self.drawn}
+                "norm": self.norm, "eps_255": round(self.eps * 255, 6), "drawn": self.drawn,
+                **({"defence": self.defence, "aware": self.aware} if self.defence else {})}
         if self.detail:
             return {**base, **self.detail}
         score = self.scores[ACCURACY]
@@ -121,7 +131,8 @@ def read_row(raw: Mapping[str, Any]) -> Row:
     if not 0 <= score.hits <= score.n:
         raise ValueError(score)
     return Row(**words, eps=eps, n=score.n, drawn=drawn, scores={ACCURACY: score},
-               seconds=float(raw["seconds"]), whole=bool(raw.get("whole", True)))
+               seconds=float(raw["seconds"]), whole=bool(raw.get("whole", True)),
+               defence=str(raw.get("defence", "")), aware=bool(raw.get("aware", False)))
 
 
 @dataclass
@@ -141,12 +152,15 @@ class Table:
     def of(cls, plan: EvaluationPlan, title: str = "") -> Table:
         from explorer.attacks.result import versions
 
-        several = {a.name for a in plan.asked if sum(b.name == a.name for b in plan.asked) > 1}
+        sizes = {(a.name, a.eps) for a in plan.asked}
+        several = {name for name, _ in sizes if sum(name == other for other, _ in sizes) > 1}
         attacks = {f"{a.name} {round(a.eps * 255, 4):g}/255" if a.name in several and
                    a.norm == "linf" else f"{a.name} {a.eps:.4g}" if a.name in several else a.name:
                    a.settings for a in plan.asked}
+        guards = {a.behind: a.guard["defence"] for a in plan.asked if a.guard}
         return cls(plan.task, title=title, about={
-            "attacks": attacks, "models": list(plan.models), "seed": plan.seed,
+            "attacks": attacks, **({"defences": guards} if guards else {}),
+            "models": list(plan.models), "seed": plan.seed,
             "limit": plan.limit, "made": time.strftime("%Y-%m-%d"), "versions": versions()})
 
     def put(self, row: Row) -> None:
@@ -160,10 +174,10 @@ class Table:
     def sort(self, plan: EvaluationPlan) -> None:
         """Sets, models and attacks as the plan has them."""
         titles = [one["data"] for one in self.sets]
-        columns = [(a.name, round(a.eps, 9)) for a in plan.asked]
+        columns = [(a.name, round(a.eps, 9), a.behind, a.aware) for a in plan.asked]
 
         def key(row: Row) -> tuple[int, int, int]:
-            column = (row.attack, round(row.eps, 9))
+            column = (row.attack, round(row.eps, 9), row.defence, row.aware)
             return (_at(titles, row.data), _at(plan.models, row.model), _at(columns, column))
 
         self.rows.sort(key=key)
@@ -222,6 +236,6 @@ def load_table(path: Path) -> Table:
 
 
 def clean_of(rows: Sequence[Row], row: Row) -> Row | None:
-    """The clean number of the same model and set."""
-    return next((r for r in rows if r.kind == CLEAN and (r.data, r.model) == (
-        row.data, row.model)), None)
+    """The clean number of the same model and set, behind the same defence."""
+    return next((r for r in rows if r.kind == CLEAN and (r.data, r.model, r.defence) == (
+        row.data, row.model, row.defence)), None)

@@ -31,6 +31,8 @@ from explorer.data.registry import open_place
 from explorer.data.sets import Examples
 from explorer.data.sources import Boxed, Files
 from explorer.jobs.job import write_text
+from explorer.models.encoder import DualEncoder
+from explorer.models.fast.padding import caption_notes, twins, unjudged
 from explorer.models.library import Library
 
 MOST_IMAGES = 2_000
@@ -87,10 +89,12 @@ def hunt(wish: HuntPlan, folder: Path, library: Library, root: str | None = None
     _describe(folder, examples, captions)
     yield Progress("Opening the models …", len(done), total, kept=False)
     models = [library.load(name) for name in wish.models]
+    same, notes = _unjudged(models, captions, examples)
+    _describe(folder, examples, captions, notes)
     for name in ("pictures", "thumbs"):
         (folder / name).mkdir(exist_ok=True)
     count, clock = len(done), Clock(len(done))
-    for places, images in _decoded(examples, done):
+    for places, images in _decoded(examples, done, same):
         results: list[Result] = []
         kept = [place for place in places if place in images]
         asked = Request(tuple(images.values()), captions, tuple(examples.labels[p] for p in kept),
@@ -104,10 +108,26 @@ def hunt(wish: HuntPlan, folder: Path, library: Library, root: str | None = None
                 else:
                     results.append(event)
         _room(folder)
-        _keep(folder, places, kept, results)
+        _keep(folder, places, kept, results, same)
         count += len(places)
         yield Progress("", count, total)
-    _describe(folder, examples, captions)  # once more: reading pictures finds damaged ones
+    _describe(folder, examples, captions, notes)  # once more: reading pictures finds damaged ones
+
+
+def _unjudged(models: Sequence[DualEncoder], captions: Sequence[str], examples: Examples,
+              ) -> tuple[set[int], list[str]]:
+    """The places of pictures whose true caption is another one too to either model, which are not
+    attacked, and what is to be said of the captions. Raises InputError where that is all."""
+    places, notes = set[int](), list[str]()
+    for model in {model.card.id: model for model in models}.values():
+        notes += caption_notes(model.card.id, model.tokenize, captions)
+        same = twins(model.tokenize, captions)
+        own = {place for place, label in enumerate(examples.labels) if label in same}
+        notes += [unjudged(model.card.id, len(own))] if own else []
+        places |= own
+    if len(places) == len(examples):
+        raise InputError(" ".join(["no picture can be judged.", *notes]).removesuffix("."))
+    return places, notes
 
 
 def _room(folder: Path) -> None:
@@ -117,9 +137,9 @@ def _room(folder: Path) -> None:
                          "studies that are not needed, then let this one go on")
 
 
-def _decoded(examples: Examples, done: set[int],
+def _decoded(examples: Examples, done: set[int], same: set[int],
              ) -> Iterator[tuple[list[int], dict[int, Image.Image]]]:
-    """(places, place -> picture) of a batch; what cannot be read has none."""
+    """(places, place -> picture) of a batch; what cannot be read or is in `same` has none."""
     left = [place for place in range(len(examples)) if place not in done]
     raws = examples.source.pictures([examples.chosen[place] for place in left])
     places: list[int] = []
@@ -127,7 +147,8 @@ def _decoded(examples: Examples, done: set[int],
     for place, raw in zip(left, raws, strict=True):
         places.append(place)
         try:
-            images[place] = open_image(raw)
+            if place not in same:
+                images[place] = open_image(raw)
         except InputError as error:
             examples.report.add(f"cannot be read: {error}"[:120], name_of_picture(examples, place))
         if len(places) == BATCH:
@@ -145,21 +166,24 @@ def name_of_picture(examples: Examples, place: int) -> str:
     return printable(source.paths[at].name) if isinstance(source, Files) else f"picture {at + 1}"
 
 
-def _describe(folder: Path, examples: Examples, captions: Sequence[str]) -> None:
+def _describe(folder: Path, examples: Examples, captions: Sequence[str],
+              notes: Sequence[str] = ()) -> None:
+    """notes: on how the models read the captions."""
     write_text(folder / "set.json", json.dumps({
         "name": examples.name, "captions": list(captions), "labels": list(examples.labels),
         "names": [name_of_picture(examples, place) for place in range(len(examples))],
-        "left_out": examples.report.sentences(),
+        "left_out": [*examples.report.sentences(), *notes],
         "names_left_out": examples.report.names}, ensure_ascii=False) + "\n")
 
 
 def _keep(folder: Path, places: Sequence[int], kept: Sequence[int], results: Sequence[Result],
-          ) -> None:
-    """Pictures first, then their lines: a line says that its pictures are there."""
+          same: set[int]) -> None:
+    """Pictures first, then their lines: a line says that its pictures are there. same: places that
+    are not judged."""
     lines = []
     for place in places:
         if place not in kept:
-            lines.append(json.dumps({"i": place, "bad": True}))
+            lines.append(json.dumps({"i": place, "unjudged" if place in same else "bad": True}))
             continue
         row = kept.index(place)
         _pictures(folder, place, row, results)

@@ -120,6 +120,8 @@ def read_hunt(folder: Path) -> Found:
         if line.get("bad"):
             bad += 1
             continue
+        if line.get("unjudged"):
+            continue
         sides = [Side(**raw, flip=flips.get((place, k))) for k, raw in enumerate(line["sides"])]
         cases.append(Example(place, told["names"][place], told["labels"][place],
                           (sides[0], sides[1])))

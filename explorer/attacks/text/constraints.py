@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from explorer.attacks.edits import Edits
 from explorer.base.words import spans
@@ -29,6 +30,7 @@ class SimilarSentence:
     for the Universal Sentence Encoder of TextFooler (Jin et al. 2020, arXiv 1907.11932)."""
 
     floor: float
+    costly: ClassVar[bool] = True  # a model reads each candidate
 
     def allows(self, candidates: Sequence[str], clean: Sequence[str]) -> list[bool]:
         from explorer.attacks.language.encoder import sentence_encoder

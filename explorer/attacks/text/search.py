@@ -16,6 +16,9 @@ from torch import Tensor
 Encode = Callable[[Sequence[str]], Tensor]
 FEW, CHECKED = 12, 2
 """Of more than FEW candidates, the best CHECKED at a rough look are read in full precision."""
+LONG = 400
+"""Characters of a caption above which a constraint that has to read candidates is asked of the
+best at the rough look alone, until CHECKED are allowed: reading hundreds of words takes longest."""
 
 TextLoss = Callable[[Tensor], Tensor]
 """(C, D) unit features of candidates -> (C,), larger is better for the attacker."""
@@ -139,41 +142,61 @@ def _answer_gains(asking: list[_Running], slopes: Slopes | None) -> None:
 def _answer_scores(asking: list[_Running], encode: Encode, constraints: Sequence[Constraint],
                    rough: Encode | None) -> None:
     wanted = [r.wants for r in asking if isinstance(r.wants, (Probe, Try))]
-    allowed = [torch.tensor(ok, dtype=torch.bool).nonzero()[:, 0]
-               for ok in _allowed(asking, wanted, constraints)]
-    chosen = allowed if rough is None else _promising(asking, wanted, allowed, rough)
+    late = [rough is not None and len(r.found.clean) > LONG for r in asking]
+    everything = [list(range(len(w.texts))) for w in wanted]
+    fits = _allowed(asking, wanted, everything, [c for c in constraints if not _costly(c)])
+    costly = [c for c in constraints if _costly(c)]
+    early = _allowed(asking, wanted, [[] if wait else fit for wait, fit in zip(
+        late, fits, strict=True)], costly)
+    allowed = [fit if wait else few for wait, fit, few in zip(late, fits, early, strict=True)]
+    chosen = allowed if rough is None else _promising(asking, wanted, allowed, rough, late, costly)
     for one, want, fine, rows, scores in zip(asking, wanted, allowed, chosen, _scores(
             asking, wanted, chosen, encode), strict=True):
         values = torch.full((len(want.texts),), -torch.inf)
-        if len(rows):
+        if rows:
             values[fine] = scores.min() - 1
             values[rows] = scores
         one.found.queries += len(fine)
         if isinstance(want, Try):
             one.found.tried += len(want.texts)
-            one.found.refused += len(want.texts) - len(fine)
-            if len(rows):
+            one.found.refused += len(want.texts) - (len(fine) if rows else 0)
+            if rows:
                 best = int(values.argmax())
                 one.found.offer(want.texts[best], float(values[best]))
         one.wants = None
         one.advance(values)
 
 
-def _promising(asking: list[_Running], wanted: Sequence[Probe | Try], allowed: Sequence[Tensor],
-               rough: Encode) -> list[Tensor]:
-    """All texts of a Probe and of a short Try, and of a long one the best at a rough look."""
-    many = [rows if isinstance(want, Try) and len(rows) > FEW else rows[:0]
+def _costly(constraint: Constraint) -> bool:
+    return bool(getattr(constraint, "costly", False))
+
+
+def _promising(asking: list[_Running], wanted: Sequence[Probe | Try], allowed: Sequence[list[int]],
+               rough: Encode, late: Sequence[bool], costly: Sequence[Constraint],
+               ) -> list[list[int]]:
+    """All texts of a Probe and of a short Try, and of a long one the best at a rough look. late:
+    for which questions the `costly` constraints are asked only now, best candidates first."""
+    many = [rows if isinstance(want, Try) and len(rows) > FEW else []
             for want, rows in zip(wanted, allowed, strict=True)]
-    return [skimmed[scores.topk(CHECKED).indices] if len(skimmed) else rows
-            for rows, skimmed, scores in zip(
-                allowed, many, _scores(asking, wanted, many, rough), strict=True)]
+    ranked = [[skimmed[k] for k in scores.argsort(descending=True, stable=True).tolist()]
+              if skimmed else rows for rows, skimmed, scores in zip(
+                  allowed, many, _scores(asking, wanted, many, rough), strict=True)]
+    most = [CHECKED if skimmed else len(rows) for skimmed, rows in zip(many, ranked, strict=True)]
+    chosen = [[] if wait else rows[:n] for rows, n, wait in zip(ranked, most, late, strict=True)]
+    left = [rows if wait else [] for rows, wait in zip(ranked, late, strict=True)]
+    while any(left):
+        asked = [rows[:n - len(got)] for rows, n, got in zip(left, most, chosen, strict=True)]
+        for got, new in zip(chosen, _allowed(asking, wanted, asked, costly), strict=True):
+            got += new
+        left = [rows[len(now):] if len(got) < n else [] for rows, now, got, n in zip(
+            left, asked, chosen, most, strict=True)]
+    return chosen
 
 
-def _scores(asking: list[_Running], wanted: Sequence[Probe | Try], rows: Sequence[Tensor],
+def _scores(asking: list[_Running], wanted: Sequence[Probe | Try], rows: Sequence[list[int]],
             encode: Encode) -> list[Tensor]:
     """The scores of these texts of each question; all are encoded at once, each once."""
-    picked = [[want.texts[i] for i in few.tolist()]
-              for want, few in zip(wanted, rows, strict=True)]
+    picked = [[want.texts[i] for i in few] for want, few in zip(wanted, rows, strict=True)]
     texts = sorted({text for few in picked for text in few})
     place = {text: i for i, text in enumerate(texts)}
     features = encode(texts) if texts else torch.empty(0)
@@ -181,17 +204,17 @@ def _scores(asking: list[_Running], wanted: Sequence[Probe | Try], rows: Sequenc
             else torch.empty(0) for one, few in zip(asking, picked, strict=True)]
 
 
-def _allowed(asking: list[_Running], wanted: Sequence[Probe | Try],
-             constraints: Sequence[Constraint]) -> list[list[bool]]:
-    """Which texts of each question may be scored; all constraints see one flat batch."""
-    verdicts = [[True] * len(w.texts) for w in wanted]
+def _allowed(asking: list[_Running], wanted: Sequence[Probe | Try], rows: Sequence[list[int]],
+             constraints: Sequence[Constraint]) -> list[list[int]]:
+    """Those of the rows of each question that may be scored, in their order; all constraints see
+    one flat batch, and a Probe is none of theirs."""
+    kept = [list(own) for own in rows]
     for constraint in constraints:
-        flat = [(i, j) for i, w in enumerate(wanted) if isinstance(w, Try)
-                for j in range(len(w.texts)) if verdicts[i][j]]
+        flat = [(i, j) for i, w in enumerate(wanted) if isinstance(w, Try) for j in kept[i]]
         if not flat:
             continue
         good = constraint.allows([wanted[i].texts[j] for i, j in flat],
                                  [asking[i].found.clean for i, _ in flat])
-        for (i, j), fine in zip(flat, good, strict=True):
-            verdicts[i][j] = fine
-    return verdicts
+        bad = {at for at, fine in zip(flat, good, strict=True) if not fine}
+        kept = [[j for j in own if (i, j) not in bad] for i, own in enumerate(kept)]
+    return kept

@@ -89,6 +89,25 @@ def twins(tokenize: Callable[[list[str]], Tensor], captions: Sequence[str]) -> d
             for same in rows.values() if len(same) > 1 for k in same}
 
 
+def confused(tokenize: Callable[[list[str]], Tensor], captions: Sequence[str],
+             owner: Sequence[int]) -> list[int]:
+    """Places of the captions whose tokens are those of another image's caption that reads
+    differently; owner: the image of each. Captions that are the same but for capitals and spaces
+    are not among them: these are the same to a reader too."""
+    rows: dict[bytes, list[int]] = {}
+    for k, row in enumerate(tokenize(list(captions)) if captions else []):
+        rows.setdefault(row.cpu().numpy().tobytes(), []).append(k)
+    found = []
+    for same in rows.values():
+        if len({owner[k] for k in same}) > 1 and len({_plain(captions[k]) for k in same}) > 1:
+            found += same
+    return sorted(found)
+
+
+def _plain(caption: str) -> str:
+    return "".join(caption.casefold().split())
+
+
 def check_captions(name: str, tokenize: Any, captions: Sequence[str], judged: Sequence[int],
                    ) -> None:
     """Raises InputError where one of the `judged` captions is another one to the model: nothing
@@ -98,9 +117,9 @@ def check_captions(name: str, tokenize: Any, captions: Sequence[str], judged: Se
         if k in same:
             a, b = sorted((k, same[k]))
             cut, most = too_long(tokenize, [captions[a], captions[b]])
-            plain = ["".join(captions[n].casefold().split()) for n in (a, b)]
+            alike = _plain(captions[a]) == _plain(captions[b])
             why = (f"which reads only the first {most} tokens" if cut else
-                   "which takes no note of capitals and spaces" if plain[0] == plain[1] else
+                   "which takes no note of capitals and spaces" if alike else
                    "which does not know their signs")
             raise InputError(f"captions {a + 1} and {b + 1} are the same to {name}, {why}: change "
                              "one of them where it reads")
@@ -123,3 +142,11 @@ def unjudged(name: str, count: int) -> str:
     """Of pictures whose caption is the same as another's to the model."""
     return (f"{count:,} picture{'s are' if count > 1 else ' is'} not judged by {name}: to it "
             f"{'their captions are' if count > 1 else 'its caption is'} the same as another one.")
+
+
+def left_apart(name: str, captions: int, images: int) -> str:
+    """Of a retrieval: captions that are left out, and images that have none left then."""
+    lost = f", and with them {images:,} image{'s' * (images > 1)}" if images else ""
+    return (f"{captions:,} caption{'s are' if captions > 1 else ' is'} left out for {name}{lost}: "
+            f"to it {'they are' if captions > 1 else 'it is'} the same as other captions that read "
+            "differently.")

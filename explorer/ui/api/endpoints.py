@@ -142,7 +142,9 @@ class Api:
     @returns_data
     def evaluate(self, request: gr.Request, data: FileData | str = SAMPLES,
                  models: list[str] | None = None, attacks: list[str] | None = None,
-                 settings: dict[str, Any] | None = None, limit: int = 12, seed: int = 0) -> Shown:
+                 settings: dict[str, Any] | None = None, limit: int = 12, seed: int = 0,
+                 defences: list[str] | None = None,
+                 attacker: Literal["unaware", "aware", "both"] = "unaware") -> Shown:
         """Measures accuracy on a small set of pictures, clean and under attacks.
 
         Args:
@@ -153,9 +155,11 @@ class Api:
             settings: for those attacks that have them, such as {"eps": "2/255"}
             limit: how many pictures to draw, at most 200
             seed: of the draw and the attacks
+            defences: such as none and jpeg:quality=50, each measured in turn; none if left out
+            attacker: whether the attacker knows of the defences
         """
         values = {"data": data, "models": models, "attacks": attacks, "settings": settings,
-                  "limit": limit, "seed": seed}
+                  "limit": limit, "seed": seed, "defences": defences, "attacker": attacker}
         yield from self._told(request, self.service.evaluate, values)
 
     @returns_data

@@ -79,6 +79,8 @@ EVALUATE: Schema = {
                       "out"),
     "settings": SETTINGS, "limit": _whole("how many pictures to draw, at most 200", 12),
     "seed": SEED,
+    "defences": _texts("such as none and jpeg:quality=50, each measured in turn; none if left out"),
+    "attacker": _text("whether the attacker knows of the defences", "unaware", "aware", "both"),
 }
 OFFERED: dict[str, tuple[str, Schema]] = {
     "attack": ("Attacks one photo, its captions, or both; returns each model's probabilities "

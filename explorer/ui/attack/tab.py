@@ -10,7 +10,7 @@ import gradio as gr
 from explorer.actions.attack import attack_both, reopen
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.request import Request
-from explorer.base.errors import InputError
+from explorer.base.errors import InputError, sentence
 from explorer.base.progress import Progress
 from explorer.base.settings import Settings
 from explorer.base.store import Store
@@ -27,7 +27,7 @@ from explorer.ui.attack.masking import check_signs, draw_signs
 from explorer.ui.shared.address import link
 from explorer.ui.shared.choice import AttackChoice
 from explorer.ui.shared.desk import ANY_WRONG, Desk, aim
-from explorer.ui.shared.photo import Photo
+from explorer.ui.shared.photo import LOOK, Photo, look_at
 from explorer.ui.shared.runs import (
     DEVICE,
     DONE,
@@ -36,16 +36,23 @@ from explorer.ui.shared.runs import (
     PLAIN,
     STOPPED,
     Tickets,
+    error_line,
     heavy,
     in_turn,
     lines,
     status,
+    told,
 )
 
 FIRST = "cat"
 GOALS = [("classification: another caption wins", "classification"),
          ("similarity: tear photo and caption apart", "similarity"),
          ("embedding: move away from the clean place", "embedding")]
+LOOKING = told("Looking at your photo …")
+ARRIVED = told("Your photo is here. Write what it may show, mark the true caption, and press "
+               "Attack.")
+
+
 STRONGER = """
 element.addEventListener('click', (event) => {
   if (event.target.closest('[data-strong]')) trigger('click', {});
@@ -139,7 +146,9 @@ class AttackTab:
         self.captions.change(self._relist, [self.captions, self.listed, self.true, self.target],
                              [self.listed, self.true, self.target], trigger_mode="always_last",
                              **LIGHT)
-        self.photo.input(lambda: "your photo", None, self.alt, **LIGHT)
+        self.photo.input(self._arrived, None, [self.ticket, self.alt, self.status, self.stage],
+                         **LIGHT).then(self._looked, [self.ticket, self.photo],
+                                       [self.photo, self.status, self.stage, self.signs], **LOOK)
         self.pair.input(lambda both: both.split("|"), self.pair, [self.standard, self.robust],
                         **LIGHT)
         self.go.click(self.tickets.take, None, self.ticket, **LIGHT).then(
@@ -176,6 +185,22 @@ class AttackTab:
         kept = kept if kept in captions else (captions[0] if captions else None)
         return (captions, gr.update(choices=captions, value=kept),
                 gr.update(choices=[ANY_WRONG, *captions], value=follow(target) or ANY_WRONG))
+
+    def _arrived(self, request: gr.Request) -> tuple[Any, ...]:
+        """A photo is given, or taken away: the run of the one before ends, its result goes."""
+        return self.tickets.take(request), "your photo", LOOKING, ""
+
+    def _looked(self, request: gr.Request, ticket: int, photo: str | None) -> tuple[Any, ...]:
+        """Says what a photo is that cannot be read, and takes it away; a kind that browsers do not
+        know is shown as it is read. Whoever has pressed Attack by now sees that run."""
+        shown, said = gr.skip(), IDLE
+        if photo:
+            try:
+                shown, said = look_at(photo) or gr.skip(), ARRIVED
+            except InputError as error:
+                shown, said = None, error_line(f"{sentence(error)} Choose another photo.")
+        rest = (said, "", "") if self.tickets.holds(request, ticket) else (gr.skip(),) * 3
+        return shown, *rest
 
     def _pick(self, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
         example = self.examples.get(str(event._data.get("id")), self.examples[FIRST])

@@ -8,8 +8,10 @@ from typing import Any
 
 import gradio as gr
 
+from explorer.analysis.evaluation.guards import Guards
 from explorer.analysis.evaluation.plan import CLEAN, Asked, EvaluationPlan, read_budgets, spread
 from explorer.analysis.evaluation.sets import Known, known_sets
+from explorer.attacks.defences.registry import DEFENCES, NONE
 from explorer.attacks.image.classic import ImageAttack
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
 from explorer.attacks.registry import USUAL
@@ -21,6 +23,7 @@ from explorer.data.uploads import collect
 from explorer.models.library import Library
 from explorer.results.views import esc
 from explorer.ui.shared.forms import AttackForm, Choices, Slider, TextForm, number
+from explorer.ui.shared.photo import LOOK, files_line
 from explorer.ui.shared.runs import LIGHT, PLAIN, lines
 
 MOST_IMAGES = 5_000  # of each set
@@ -28,6 +31,7 @@ PICTURES = [".zip", ".tar", ".gz", ".tgz", ".parquet", ".csv", ".tsv", "image"]
 TASKS = [("which caption fits", CLASSES), ("retrieval, both ways", RETRIEVAL)]
 KINDS = [("nothing", CLEAN), ("photo", "image"), ("caption", "text"), ("both", "joint")]
 BUDGETS = {"linf": ("Budgets ε, in n/255", "1, 2, 4"), "l2": ("Budgets ε, in L2", "0.5, 1")}
+ATTACKERS = [("not", "unaware"), ("yes", "aware"), ("once not, once yes", "both")]
 HINT = ("A zip or parquet file, or several photos. What they show is told by a CSV with the "
         "columns image and caption (or label), by one folder a class, by the lines below, or by "
         "the file names.")
@@ -73,6 +77,11 @@ def whole_seed(value: Any) -> int:
     return int(seed)
 
 
+def guards(defences: Sequence[Any], attacker: str) -> Guards:
+    """What was ticked, beside no defence."""
+    return Guards.named([NONE, *map(str, defences)], attacker if defences else "unaware")
+
+
 class EvaluateForm:
     """The controls, in the order of `components`."""
 
@@ -103,11 +112,18 @@ class EvaluateForm:
                                       elem_id="ev-budgets", min_width=120)
             self.limit = gr.Number(100, label="Images of a set, at most", elem_id="ev-limit",
                                    min_width=120)
+        with gr.Accordion("Defences when a picture is read", open=False, elem_id="ev-defend"):
+            self.defences = gr.CheckboxGroup(
+                [(kind.title, name) for name, kind in DEFENCES.items()], value=[],
+                label="Each beside no defence, in its usual settings", elem_id="ev-defences")
+            self.attacker = gr.Radio(ATTACKERS, value="both", elem_id="ev-attacker",
+                                     label="Does the attacker know of them?")
         with gr.Row():
             self.start = gr.Button("Start", variant="primary", elem_id="ev-start", min_width=80)
             self.cost = gr.Button("How long?", elem_id="ev-cost", min_width=100)
             self.stop = gr.Button("Stop", elem_id="ev-stop", min_width=60)
         self.said = gr.HTML("", elem_id="ev-said", **PLAIN)
+        self.files.upload(files_line, self.files, self.said, **LOOK)
         with gr.Accordion("More settings", open=False, elem_id="ev-more"):
             self._more()
 
@@ -132,20 +148,23 @@ class EvaluateForm:
 
     def components(self) -> list[gr.components.Component]:
         return [self.task, self.shipped, self.here, self.files, self.answers, self.models,
-                self.kinds, self.budgets, self.limit, self.seed, self.edits,
+                self.kinds, self.budgets, self.limit, self.seed, self.defences, self.attacker,
+                self.edits,
                 *self.image.components(), *self.text.components(), *self.joint.components()]
 
     def read(self, values: Sequence[Any], folder: Path) -> tuple[EvaluationPlan, str, list[str]]:
         """(plan, name of the upload or "", what was understood of it and left out); an upload is
         put into `folder`. Raises InputError for values outside the rules."""
-        task, first, more, files, answers, models, kinds, budgets, limit, seed, *rest = values
+        (task, first, more, files, answers, models, kinds, budgets, limit, seed, defences, attacker,
+         *rest) = values
         sets = [str(name) for name in [*(first or []), *(more or [])]]
         if not set(sets) <= set(self.known):
             raise InputError("one of the image sets is not here any more: open the page again")
         many = number(limit, "the number of images must be a number")
         if not 1 <= many <= MOST_IMAGES or many != int(many):
             raise InputError(f"choose 1 to {MOST_IMAGES:,} images of each set, as a whole number")
-        asked = self.asked([str(kind) for kind in kinds or []], str(budgets or ""), list(rest))
+        columns = self.asked([str(kind) for kind in kinds or []], str(budgets or ""), list(rest))
+        asked = guards(defences or [], str(attacker)).columns(columns)
         upload, said = "", list[str]()
         if not sets and not files:
             raise InputError("choose an image set first, or give pictures of your own")
@@ -153,7 +172,7 @@ class EvaluateForm:
             got = collect([Path(str(path)) for path in files], lines(answers), folder)
             sets.append(UPLOAD)
             upload, said = got.name, got.report.sentences()
-        plan = EvaluationPlan(tuple(sets), tuple(str(name) for name in models or []), tuple(asked),
+        plan = EvaluationPlan(tuple(sets), tuple(str(name) for name in models or []), asked,
                     str(task), int(many), whole_seed(seed))
         for name in sets:
             if name == UPLOAD or name.startswith(SERVER):  # what is wrong is said now

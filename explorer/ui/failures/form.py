@@ -15,6 +15,7 @@ from explorer.data.uploads import collect
 from explorer.models.library import Library
 from explorer.ui.shared.choice import AttackChoice
 from explorer.ui.shared.forms import Slider, number
+from explorer.ui.shared.photo import LOOK, files_line
 from explorer.ui.shared.runs import PLAIN, lines
 
 PICTURES = [".zip", ".tar", ".gz", ".tgz", ".parquet", ".csv", ".tsv", "image"]
@@ -57,6 +58,7 @@ class FailuresForm:
             self.seed = gr.Number(0, label="Seed", precision=0, minimum=0)
         self.place.change(lambda name: gr.update(visible=name == UPLOAD), self.place, self.own,
                           queue=False, show_progress="hidden", api_visibility="private")
+        self.files.upload(files_line, self.files, self.said, **LOOK)
 
     def components(self) -> list[gr.components.Component]:
         return [self.place, self.files, self.answers, self.limit, self.extra, self.left,

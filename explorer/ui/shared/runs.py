@@ -112,6 +112,10 @@ class Tickets:
     def holds(self, request: gr.Request, number: int) -> bool:
         return self._newest.get(str(request.session_hash)) == number
 
+    def replaced(self, request: gr.Request, number: int) -> bool:
+        """Whether a newer one was taken, and not this one given back."""
+        return self._newest.get(str(request.session_hash), number) != number
+
     def held(self, request: gr.Request, number: int, events: Iterator[T],
              stopped: Callable[[], T]) -> Iterator[T]:
         """The events to their end, or until the ticket is gone, and then what `stopped` says."""
@@ -124,7 +128,8 @@ class Tickets:
                         yield event
                     else:
                         return
-            yield stopped()
+            if not self.replaced(request, number):  # else the newer one is seen
+                yield stopped()
         finally:
             self.done(request, number)
 
