@@ -23,15 +23,23 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from explorer.analysis.embedding.landmarks import concepts, landmark_name, picture_name
 from explorer.analysis.embedding.state import Spaces, drain
 from explorer.analysis.embedding.umaps import UmapSettings, fit_umap, layout_name
+from explorer.attacks.image.perturbation import bytes_of, shipped_name
+from explorer.attacks.image.universal import Fit, Photos, fit
 from explorer.base import diskcache
 from explorer.base.diskcache import SHIPPED
 from explorer.data.examples import load_examples
+from explorer.data.sets import read_examples
 from explorer.models.library import Library
 
 MODELS = ("pocket", "pocket-robust")
+PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "photos_train.parquet"
+LEARNT = Fit()  # the changes for all photos, from so many of PHOTOS
+MANY = 200
 MOST = 5_000_000  # bytes of all files together: everybody downloads them
 NOTICE = "NOTICE.md"
 
@@ -45,10 +53,25 @@ class Shipped:
     make: Callable[[], bytes]
 
 
-def things(library: Library) -> list[Shipped]:
-    """Everything that is shipped. Opens the embedded models, to hash their weights."""
-    return [thing for name in MODELS for thing in [*_features(library, name),
-                                                   *_maps(library, name)]]
+def things(library: Library, photos: Path = PHOTOS) -> list[Shipped]:
+    """Everything that is shipped. Opens the embedded models, to hash their weights. photos: what
+    changes for all photos are learnt from, which needs to be there only to make them."""
+    return [thing for name in MODELS for thing in [
+        *_features(library, name), *_maps(library, name), _universal(library, name, photos)]]
+
+
+def _universal(library: Library, name: str, photos: Path) -> Shipped:
+    """One change for all photos, learnt on a model. Minutes."""
+    model = library.load(name)
+
+    def make() -> bytes:
+        data = read_examples(photos, MANY, LEARNT.seed)
+        images = torch.cat([images for _, images in data.pixels(model.frame, 50)])
+        *_, state = fit([model], Photos([images]), LEARNT)
+        return bytes_of(state.change, ".png")
+
+    return Shipped(f"one change for all photos, learnt on {name}",
+                   shipped_name(name, model.fingerprint, (LEARNT, MANY)), make)
 
 
 def _spaces(library: Library, name: str) -> Spaces:
@@ -129,10 +152,12 @@ def _own_cache() -> Iterator[None]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Makes what comes with the app.")
     parser.add_argument("--check", action="store_true", help="say what is stale, make nothing")
+    parser.add_argument("--photos", type=Path, default=PHOTOS, metavar="FILE", help="photographs "
+                        f"from which changes for all photos are learnt (default {PHOTOS})")
     args = parser.parse_args()
     library = Library()
     with _own_cache():
-        asked = things(library)
+        asked = things(library, args.photos)
         if not args.check:
             for line in ship(asked):
                 print(line, flush=True)

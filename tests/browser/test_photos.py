@@ -44,8 +44,9 @@ UNKNOWN = {"phone.heic": made("HEIF"), "scan.tif": made("TIFF"), "old.tga": made
 
 
 def give(page: Page, field: str, *files: tuple[str, bytes]) -> None:
-    page.set_input_files(field, [FilePayload(name=name, mimeType="image/jpeg", buffer=raw)
-                                 for name, raw in files])
+    given: list[FilePayload] = [{"name": name, "mimeType": "image/jpeg", "buffer": raw}
+                                for name, raw in files]
+    page.set_input_files(field, given)
 
 
 def widths(page: Page) -> list[int]:

@@ -22,6 +22,8 @@ from explorer.results.stage import draw
 from explorer.results.views import inline
 from explorer.server.gate import Gate
 from explorer.server.kept import Kept
+from explorer.ui.attack.defend import offer
+from explorer.ui.attack.defend_strip import DefendStrip
 from explorer.ui.attack.examples import PICK, strip
 from explorer.ui.attack.masking import check_signs, draw_signs
 from explorer.ui.shared.address import link
@@ -51,8 +53,6 @@ GOALS = [("classification: another caption wins", "classification"),
 LOOKING = told("Looking at your photo …")
 ARRIVED = told("Your photo is here. Write what it may show, mark the true caption, and press "
                "Attack.")
-
-
 STRONGER = """
 element.addEventListener('click', (event) => {
   if (event.target.closest('[data-strong]')) trigger('click', {});
@@ -88,10 +88,12 @@ class AttackTab:
                 self.status = gr.HTML(status(Progress("Opening the models …")), **PLAIN)
                 self.stage = gr.HTML("", elem_id="rx-stage", js_on_load=STRONGER, **PLAIN)
                 self.signs = gr.HTML("", elem_id="rx-signs", **PLAIN)
+                self.defend = DefendStrip()
         self.tickets = Tickets()
         self.welcome: str | None = None
         self.welcome_outcome: Outcome | None = None
         self._wire(demo)
+        self.defend.wire(self)
 
     @property
     def desk(self) -> Desk:
@@ -141,8 +143,8 @@ class AttackTab:
                   self.standard, self.robust, self.seed, self.alt, *self.choice.components()]
         late = {"inputs": inputs, "outputs": [self.status, self.stage], **heavy(DEVICE),
                 "trigger_mode": "multiple"}
-        count: dict[str, Any] = {"fn": lambda n: n + 1, "inputs": self.finished,
-                                 "outputs": self.finished, **LIGHT}
+        count: dict[str, Any] = {"fn": lambda n: (n + 1, offer()), "inputs": self.finished,
+                                 "outputs": [self.finished, self.defend.page], **LIGHT}
         self.captions.change(self._relist, [self.captions, self.listed, self.true, self.target],
                              [self.listed, self.true, self.target], trigger_mode="always_last",
                              **LIGHT)
@@ -159,6 +161,8 @@ class AttackTab:
             self._run, **late).then(**count)
         self.stage.click(self._stronger, None, [self.ticket, *self.choice.strength],
                          **LIGHT).then(self._run, **late).then(**count)
+        self.defend.page.select(self._universal, None, [self.ticket, *self.choice.universal],
+                                **LIGHT).then(self._run, **late).then(**count)
         self.stage.select(self.tickets.take, None, self.ticket, **LIGHT).then(
             self._signs, **{**late, "inputs": self.ticket, "outputs": [self.status, self.signs]})
         self.finished.change(lambda: "", None, self.signs, **LIGHT)
@@ -213,6 +217,10 @@ class AttackTab:
         """The strong preset for the photo, at the budget as it is."""
         return self.tickets.take(request), "strong"
 
+    def _universal(self, request: gr.Request) -> tuple[Any, ...]:
+        """One change for all photos, at the size it was learnt for."""
+        return self.tickets.take(request), "image", "universal", "linf", 8
+
     def _signs(self, request: gr.Request, ticket: int) -> Drawn:
         """Signs of gradient masking for the visitor's last case."""
         def signs() -> Iterator[Any]:
@@ -228,11 +236,7 @@ class AttackTab:
             return status(Progress(f"Looking for signs of gradient masking in {model}",
                                    step.index, step.total), "step "), gr.skip()
 
-        def row(line: str) -> tuple[Any, Any]:
-            return line, gr.skip()
-
-        yield from self.tickets.held(request, ticket, in_turn(
-            self.gate, request, signs, drawn, row), lambda: row(STOPPED))
+        yield from self.while_held(request, ticket, signs, drawn)
 
     def _open(self, file: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """A saved bundle: its result as it was, and the controls as they were set."""
@@ -292,6 +296,17 @@ class AttackTab:
 
         yield from self._attacked(request, ticket, asked)
 
+    def while_held(self, request: gr.Request, ticket: int, work: Callable[[], Iterator[Any]],
+                   drawn: Callable[[Any], tuple[Any, Any]], left: Callable[[], Any] = gr.skip,
+                   told_by: Callable[[Any, Any], bool] | None = None) -> Drawn:
+        """What `work` finds in the visitor's turn on the device, drawn, until the ticket is gone.
+        left: what is to be seen of a run that did not come to its end."""
+        def row(line: str) -> tuple[Any, Any]:
+            return line, left()
+
+        yield from self.tickets.held(request, ticket, in_turn(
+            self.gate, request, work, drawn, row, told_by), lambda: row(STOPPED))
+
     def _attacked(self, request: gr.Request, ticket: int, asked: Callable[[], Request]) -> Drawn:
         """The status line and the page after each step of a run."""
         last: Outcome | None = None
@@ -314,8 +329,6 @@ class AttackTab:
             self.store.put(str(request.session_hash), last.light())
             return said, draw(last if last.bundle else last.sketch(), self.keep)
 
-        def row(line: str) -> tuple[Any, Any]:  # what was found of a run that failed stays in view
-            return line, gr.skip() if last is None else draw(last, self.keep)
-
-        yield from self.tickets.held(request, ticket, in_turn(
-            self.gate, request, work, drawn, row, _told_by), lambda: row(STOPPED))
+        yield from self.while_held(
+            request, ticket, work, drawn,
+            lambda: gr.skip() if last is None else draw(last, self.keep), _told_by)

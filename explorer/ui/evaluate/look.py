@@ -55,7 +55,8 @@ class EvaluateLook:
         def only(name: str, value: Any) -> Any:
             return value if shown.get(name) != now[name] else gr.skip()
 
-        return (*(only(name, drawn[name]) for name in ("list", "said", "table", "curve")),
+        return (*(only(name, drawn[name]) for name in (
+            "list", "said", "table", "curve", "found", "roc")),
                 only("timer", gr.Timer(active=bool(now["timer"]))), now)
 
     def _drawn(self, works: list[Job], work: Job | None, tables: list[Table], beside: list[str],
@@ -71,7 +72,8 @@ class EvaluateLook:
         return {"list": views.listing(works, work.id if work else "", letters),
                 "said": views.state(work, tables[0] if tables else Table(), ahead, said),
                 "table": views.table(tables) if tables else "",
-                "curve": views.curve(tables) if tables else ""}
+                "curve": views.curve(tables) if tables else "",
+                "found": views.found(tables), "roc": views.roc(tables)}
 
 
 def digest(text: str) -> str:

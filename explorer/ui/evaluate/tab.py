@@ -57,14 +57,16 @@ class EvaluateTab:
                 self.list = gr.HTML("", elem_id="ev-works", js_on_load=script, **PLAIN)
                 self.state = gr.HTML(views.NONE, elem_id="ev-state", js_on_load=script, **PLAIN)
                 self.table = gr.HTML("", elem_id="ev-table", **PLAIN)
-                page = (HERE / "evaluate.html").read_text("utf-8")
-                self.curve = gr.HTML("", html_template=page.replace("@PLOTLY@", plotly.as_posix()),
-                                     js_on_load=(HERE / "curve.js").read_text("utf-8"),
-                                     elem_id="ev-curve", **PLAIN)
+                self.curve = curves(plotly, "ev-curve", "Against the budget", "robustness-curve",
+                                    "Curves of the numbers against the budget")
+                self.found = gr.HTML("", elem_id="ev-found", **PLAIN)
+                self.roc = curves(plotly, "ev-roc", "Detectors", "detectors-curve",
+                                  "Curves of photos found against false alarms")
 
     def _wire(self, demo: gr.Blocks) -> None:
         seen = [self.asked, self.open, self.shown, self.ticked]
-        view = [self.list, self.state, self.table, self.curve, self.timer, self.shown]
+        view = [self.list, self.state, self.table, self.curve, self.found, self.roc, self.timer,
+                self.shown]
         self.redraw: dict[str, Any] = {"fn": self.look.draw, "inputs": seen, "outputs": view,
                                        **LIGHT}
         demo.load(self.look.arrive, None, view, **LIGHT)
@@ -105,15 +107,13 @@ class EvaluateTab:
     def _cost(self, request: gr.Request, *values: Any) -> Iterator[str]:
         """Measures on a few images in this visitor's turn."""
 
-        def work() -> Iterator[str | Cost]:
+        def work() -> Iterator[str]:
             with tempfile.TemporaryDirectory(prefix="explorer-cost-") as folder:
-                plan, _, _ = self.form.read(values, Path(folder))
-                yield from estimate(plan, self.library, self.data or None, Path(folder))
+                plan, _, said = self.form.read(values, Path(folder))
+                for item in estimate(plan, self.library, self.data or None, Path(folder)):
+                    yield " ".join([*said, item.sentence()]) if isinstance(item, Cost) else item
 
-        def drawn(item: str | Cost) -> str:
-            return told(item.sentence() if isinstance(item, Cost) else item)
-
-        yield from in_turn(self.gate, request, work, drawn, str)
+        yield from in_turn(self.gate, request, work, told, str)
 
     def _stop(self, shown: Shown, request: gr.Request) -> str:
         return self.orders.stop(request, str(shown.get("work", "")))
@@ -131,6 +131,16 @@ class EvaluateTab:
             kept = [one for one in ticked if one != name]
             return gr.skip(), kept + [name] * bool(event._data.get("on"))
         return name, gr.skip()
+
+
+def curves(plotly: Path, name: str, title: str, file: str, about: str) -> gr.HTML:
+    """A place for Plotly's curves, which fetches Plotly once there are some."""
+    page = (HERE / "evaluate.html").read_text("utf-8")
+    for mark, said in (("@PLOTLY@", plotly.as_posix()), ("@TITLE@", title), ("@FILE@", file),
+                       ("@ABOUT@", about)):
+        page = page.replace(mark, said)
+    return gr.HTML("", html_template=page, elem_id=name, **PLAIN,
+                   js_on_load=(HERE / "curve.js").read_text("utf-8"))
 
 
 def _opened() -> bool:

@@ -6,7 +6,9 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 
+from explorer.analysis.evaluation import detectors
 from explorer.analysis.evaluation.curve import Lines, curves, figure, measure_of, summary
+from explorer.analysis.evaluation.detection import Detection
 from explorer.analysis.evaluation.exports import FORMATS, MIMES, export, grid, left_out, notes
 from explorer.analysis.evaluation.rows import Score, Table
 from explorer.base.errors import InputError, sentence
@@ -135,6 +137,47 @@ def curve(tables: Sequence[Table]) -> str:
     if drawn is None:
         return ""
     return json.dumps({**drawn, "words": words(tables)})
+
+
+def found(tables: Sequence[Table]) -> str:
+    """What detectors did, as a table with its file; "" for none."""
+    told = detectors.found_in(tables)
+    if not told:
+        return ""
+    head = "".join(f'<th scope="col">{esc(_upper(word))}</th>' for word in detectors.HEAD)
+    body = "".join("<tr>" + "".join(f"<td>{esc(cell)}</td>" for cell in line) + "</tr>"
+                   for line in detectors.lines(told, "–"))
+    raw = base64.b64encode(detectors.as_csv(told)).decode()
+    return ('<div class="ev-scroll" tabindex="0" role="region" aria-label="Table of the detectors">'
+            f'<table class="ev-table ev-detectors"><caption>{esc(detectors.ABOUT)}</caption><thead>'
+            f'<tr>{head}</tr></thead><tbody>{body}</tbody></table></div><p class="rx-files '
+            'ev-files">Save this table: <a download="detectors.csv" data-format="detectors-csv" '
+            f'href="data:text/csv;base64,{raw}">CSV</a> (JSON, Markdown and LaTeX above hold both)'
+            "</p>")
+
+
+def roc(tables: Sequence[Table]) -> str:
+    """JSON for the detectors' curves: the figure, and the same in words; "" for none."""
+    told = detectors.found_in(tables)
+    drawn = detectors.figure(told)
+    if drawn is None:
+        return ""
+    rows = "".join(f"<tr><td>{esc(detectors.name_of(one))}</td><td>{esc(_alarms(one))}</td></tr>"
+                   for one in told if one.attacked)
+    return json.dumps({**drawn, "words": (
+        '<table class="ev-table"><caption>The points of the curves</caption><thead><tr><th '
+        'scope="col">curve</th><th scope="col">false alarms: found</th></tr></thead><tbody>'
+        f"{rows}</tbody></table>")})
+
+
+def _alarms(one: Detection) -> str:
+    """The most that is found at a few shares of false alarms."""
+    return "; ".join(f"{limit} %: " + f"{max(h for a, h in one.curve if a <= limit / 100):.0%}"
+                     for limit in (1, 5, 10, 20, 50))
+
+
+def _upper(word: str) -> str:
+    return f"{word[:1].upper()}{word[1:]}"
 
 
 def words(tables: Sequence[Table]) -> str:

@@ -80,6 +80,11 @@ class AttackChoice:
         """What the strong preset sets for the photo."""
         return [self.image.attack]
 
+    @property
+    def universal(self) -> list[gr.components.Component]:
+        """What sets one change for all photos: kind, attack, norm and budget."""
+        return [self.kind, self.image.attack, self.image.norm, self.eps]
+
     def components(self) -> list[gr.components.Component]:
         """Inputs in the order that `build` takes their values."""
         return [self.kind, self.eps, self.edits, *self.image.components(),
