@@ -55,7 +55,7 @@ def asked_once() -> Iterator[None]:
     """For code of others that fetches models: what is stored is found, and where the hub does not
     answer nothing else is waited for."""
     from huggingface_hub import constants
-    from huggingface_hub.utils import reset_sessions
+    from huggingface_hub.utils import reset_sessions  # type: ignore[attr-defined]
 
     if constants.HF_HUB_OFFLINE or silence() is None:
         yield

@@ -121,11 +121,12 @@ class DualEncoder:
         way = getattr(self.encode_image, "__func__", self.encode_image)
         weights = sum(p._version for p in self.clip.parameters())
         raw = pixels.detach().cpu().contiguous().numpy()
-        key = hashlib.blake2b(memoryview(raw).cast("B"), digest_size=16).digest()
+        key = hashlib.blake2b(raw.tobytes(), digest_size=16).digest()
         if seen := self._seen.get(key):
-            owner, *kept, features = seen
+            owner, *kept, known = seen
             if owner() is self and kept == [way, weights, pixels.shape]:
-                return features.clone()
+                features: Tensor = known.clone()
+                return features
         with torch.no_grad():
             features = self.encode_image(pixels)
         self._seen[key] = (weakref.ref(self), way, weights, pixels.shape, features.clone())
