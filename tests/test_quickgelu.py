@@ -30,7 +30,7 @@ TAGS = {("Net", "openai"): True, ("Net", "laion"): False, ("Net-quickgelu", "ope
 @pytest.fixture(autouse=True)
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny architectures among open_clip's own, with tags whose weights are in a file."""
-    model_cfg = {k: v for k, v in TINY.items()}
+    model_cfg = dict(TINY)
     place = tmp_path / "configs"
     place.mkdir()
     for name, quick in QUICK.items():
