@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import grid_images
 from training_helpers import tiny_model
 
 from bench import before, start, versions
@@ -61,7 +62,7 @@ def test_the_work_of_a_step_is_counted_and_the_roof_is_its_quotient() -> None:
     model = tiny_model()
     counts = []
     for n in (1, 2):
-        pairs = Pairs(torch.rand(n, 3, 32, 32), ("a", "b"), torch.zeros(n, dtype=torch.long))
+        pairs = Pairs(grid_images(n, 32), ("a", "b"), torch.zeros(n, dtype=torch.long))
         job = step(model, pairs)
         with FlopCounterMode(display=False) as counted:
             assert job().shape == pairs.images.shape

@@ -10,10 +10,13 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import gradio.blocks
 import gradio.queueing
 import gradio.routes
 from fastapi import FastAPI
@@ -82,6 +85,18 @@ def header() -> str:
             f'<p class="rx-device">{esc(describe_device())}</p></header>')
 
 
+@contextmanager
+def _app_later() -> Iterator[None]:
+    """Gradio makes a web app of a page when it is begun, when it is finished, and again by `queue`:
+    only the last one is ever asked."""
+    made = gradio.blocks.App.create_app
+    gradio.blocks.App.create_app = staticmethod(lambda *_, **__: None)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        gradio.blocks.App.create_app = staticmethod(made)  # type: ignore[method-assign]
+
+
 def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | None = None,
           gate: Gate | None = None, jobs: ProcessJobs | None = None, why_off: str = "",
           works: ThreadJobs | None = None, service: Service | None = None,
@@ -94,8 +109,8 @@ def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | N
     works = works or open_works(library, gate, settings)
     settings = settings or Settings()
     demo: gr.Blocks
-    with gr.Blocks(title="CLIP robustness explorer", analytics_enabled=False,
-                   delete_cache=(60, settings.keep_seconds)) as demo:
+    with _app_later(), gr.Blocks(title="CLIP robustness explorer", analytics_enabled=False,
+                                 delete_cache=(60, settings.keep_seconds)) as demo:
         if service is not None:
             Api(service, gate)  # first, so that no event of the page has the names
         gr.HTML(header(), **PLAIN)
