@@ -11,7 +11,7 @@ from training_helpers import tiny_model, write_tiny
 
 from bench import gpu
 from bench.gpu_checks import Check, attacks, defences, trainings
-from bench.gpu_times import WAYS, Time, grown, run_by
+from bench.gpu_times import ON_CUDA, WAYS, Time, grown, run_by
 from explorer.attacks.defences.registry import DEFENCES
 from explorer.attacks.registry import REGISTRIES
 from explorer.training.methods import METHODS
@@ -74,7 +74,7 @@ def test_a_tower_run_another_way_answers_the_same() -> None:
     images = gpu.pairs_of(model, 2).images
     torch.testing.assert_close(run_by(model, "traced").encode_image(images),
                                model.encode_image(images), rtol=1e-4, atol=1e-5)
-    assert model._compiled is None and set(gpu.ON_CUDA) <= set(WAYS)
+    assert model._compiled is None and set(ON_CUDA) <= set(WAYS)
 
 
 def test_without_a_gpu_it_says_so(capsys: pytest.CaptureFixture[str],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -128,7 +128,7 @@ def test_clean_points_are_kept_for_so_many_models() -> None:
     assert spaces.kept_bytes() == KEEP * 16
 
 
-def soak(levels: list[float], **values: Any) -> Soak:
+def soak(levels: Sequence[float], **values: Any) -> Soak:
     """A day of 10 minutes, a level each."""
     given: dict[str, Any] = {"visits": {"attack": 3}, "errors": {}, "kept": {"maps": 5.0}, **values}
     return Soak("m", 10, 3, [(60.0 * k + 30, level) for k, level in enumerate(levels)], **given)
@@ -168,7 +168,7 @@ def test_features_of_a_batch_are_remembered_to_the_bit_until_anything_changes() 
         other.look_again(images)
         assert asked == [2, 2, 3]  # another object, such as one behind a defence
         with torch.no_grad():
-            next(model.clip.visual.parameters()).add_(0.5)  # type: ignore[union-attr, operator]
+            next(model.clip.visual.parameters()).add_(0.5)  # type: ignore[union-attr]
         assert not torch.equal(model.look_again(images), first) and asked[3:] == [3]
         for k in range(SEEN + 5):
             model.look_again(grid_images(1, 32, k))

@@ -121,12 +121,13 @@ class DualEncoder:
                 return self.encode_image(pixels)
         way = getattr(self.encode_image, "__func__", self.encode_image)
         weights = sum(p._version for p in self.clip.parameters())
-        raw = pixels.detach().cpu().contiguous().numpy()
-        key = hashlib.blake2b(memoryview(raw).cast("B"), digest_size=16).digest()
+        raw: Any = pixels.detach().cpu().contiguous().numpy()
+        key = hashlib.blake2b(raw, digest_size=16).digest()
         if seen := self._seen.get(key):
-            owner, *kept, features = seen
+            owner, *kept, known = seen
             if owner() is self and kept == [way, weights, pixels.shape]:
-                return features.clone()
+                again: Tensor = known.clone()
+                return again
         with torch.no_grad():
             features = self.encode_image(pixels)
         self._seen[key] = (weakref.ref(self), way, weights, pixels.shape, features.clone())

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import gradio.blocks
 import gradio.queueing
 import gradio.routes
 from fastapi import FastAPI
@@ -89,12 +88,12 @@ def header() -> str:
 def _app_later() -> Iterator[None]:
     """Gradio makes a web app of a page when it is begun, when it is finished, and again by `queue`:
     only the last one is ever asked."""
-    made = gradio.blocks.App.create_app
-    gradio.blocks.App.create_app = staticmethod(lambda *_, **__: None)  # type: ignore[method-assign]
+    app: Any = gradio.routes.App
+    made, app.create_app = app.create_app, staticmethod(lambda *_, **__: None)
     try:
         yield
     finally:
-        gradio.blocks.App.create_app = staticmethod(made)  # type: ignore[method-assign]
+        app.create_app = staticmethod(made)
 
 
 def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | None = None,

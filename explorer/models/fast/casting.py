@@ -40,7 +40,7 @@ def _weights(tower: nn.Module) -> Iterator[tuple[nn.Module, str]]:
 
 def _twin(tower: nn.Module, dtype: torch.dtype) -> nn.Module:
     shared = {id(t): t for t in (*tower.parameters(), *tower.buffers())}
-    twin: nn.Module = copy.deepcopy(tower, shared)  # type: ignore[arg-type]
+    twin: nn.Module = copy.deepcopy(tower, shared)
     for part, name in list(_weights(twin)):
         cast = getattr(part, name).detach().to(dtype)
         setattr(part, name, nn.Parameter(cast, requires_grad=False))
