@@ -88,5 +88,6 @@ def test_two_versions_are_told_side_by_side() -> None:
     assert "| 0.40 GB | 0.20 GB | 0.50 | 2.5 GB |" in start._resident([(one, two)])
     task = versions.Task(1, True)
     bare = versions.Task(1, True, True, True)
-    row = versions._row(task, {task: (0.3, 0.21), bare: (0.2, 0.2)})
-    assert row == "| batch 1, fast, new pictures | 300 ms | 210 ms | 0.70 | 1.50 | 1.05 |"
+    row = versions._row(task, {task: ((0.3, 0.6), (0.21, 0.3)), bare: ((0.2, 0.3), (0.2, 0.3))})
+    assert row == ("| batch 1, fast, new pictures | 300 ms | 210 ms | 0.70 (0.50) | 1.50 (2.00) | "
+                   "1.05 (1.00) |")
