@@ -213,7 +213,8 @@ class AttackForm:
             settings.pop("norm")
         if norm == "l2" and "step" in settings:
             settings["step"] = number(step_l2 or 0, "the step size must be a number") or None
-        return PIXELS[name](**settings)
+        made: ImageAttack = PIXELS[name](**settings)
+        return made
 
 
 class Choices:
