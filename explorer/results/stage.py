@@ -8,7 +8,7 @@ import numpy as np
 
 from explorer.attacks.result import Result
 from explorer.models.cards import Card
-from explorer.results.compare import halves, transfer
+from explorer.results.compare import controls, halves, transfer
 from explorer.results.outcome import Outcome, Part
 from explorer.results.rewording import wording
 from explorer.results.saving import as_dict, file_stem, json_bytes, picture_files
@@ -39,7 +39,7 @@ def draw(outcome: Outcome, keep: Keep = inline) -> str:
     had; by default they are part of the page."""
     columns = "".join(_column(p, outcome.alt, keep) for p in outcome.parts)
     return (f'<div class="rx-stage"><div class="rx-columns">{columns}</div>'
-            f"{halves(outcome)}{transfer(outcome)}{_case(outcome, keep)}</div>")
+            f"{halves(outcome)}{transfer(outcome)}{controls(outcome)}{_case(outcome, keep)}</div>")
 
 
 def _case(outcome: Outcome, keep: Keep) -> str:
