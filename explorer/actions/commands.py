@@ -16,8 +16,9 @@ from explorer.attacks.defences.registry import parse_defence
 from explorer.attacks.image.perturbation import open_perturbation
 from explorer.attacks.image.universal import Universal
 from explorer.attacks.request import Request, answer
-from explorer.attacks.result import Result, versions
+from explorer.attacks.result import Result
 from explorer.base.errors import InputError
+from explorer.base.versions import versions
 from explorer.models.fast.convolution import keep_memory
 from explorer.models.library import Library
 from explorer.results import saving
