@@ -7,6 +7,7 @@ import math
 from explorer.base.errors import InputError
 
 NORMS = ("linf", "l2")
+AREA = "area"  # in the place of a norm
 
 
 def parse_eps(text: str | float) -> float:

@@ -93,16 +93,23 @@ def picture_files(result: Result, stem: str, index: int = 0) -> tuple[dict[str, 
                                                                      dict[str, bytes]]:
     """The names for `as_dict` and the contents of one image's files, called after `stem`.
 
-    The perturbation is adversarial - clean, (3, S, S) float32 in [-1, 1].
+    The perturbation is adversarial - clean, (3, S, S) float32 in [-1, 1]. A patch comes as a PNG to
+    print, too.
     """
     clean, adversarial = result.images[index], result.adversarial_images[index]
     names = {"clean": f"{stem}-clean.png", "adversarial": f"{stem}-adversarial.png",
              "perturbation": f"{stem}-perturbation.npy"}
-    return names, {
+    contents = {
         names["clean"]: png_bytes(clean),
         names["adversarial"]: png_bytes(adversarial),
         names["perturbation"]: npy_bytes(adversarial - clean),
     }
+    if result.attack == "patch" and bool(result.covered[index]):
+        names["print"] = f"{stem}-patch-300dpi.png"
+        from explorer.attacks.image.patch import printable  # torch, which a page needs not
+
+        contents[names["print"]] = printable(clean, adversarial)
+    return names, contents
 
 
 def file_stem(model: str) -> str:

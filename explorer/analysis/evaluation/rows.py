@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explorer.analysis.evaluation.detection import Detection
-from explorer.attacks.amounts import behind_words
+from explorer.attacks.amounts import AREA, behind_words
 from explorer.base.errors import InputError
 from explorer.base.intervals import wilson
 from explorer.data.json_lists import parse_json
@@ -81,6 +81,8 @@ class Row:
         """"2/255" (L-inf), "0.5" (L2), or "" where pixels stay."""
         if not self.norm:
             return ""
+        if self.norm == AREA:
+            return f"{self.eps:.1%} of the area"
         return f"{round(self.eps * 255, 4):g}/255" if self.norm == "linf" else f"{self.eps:.4g}"
 
     @property
