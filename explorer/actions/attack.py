@@ -9,7 +9,7 @@ from pathlib import Path
 
 from explorer.analysis.controls import harmless
 from explorer.analysis.metrics import read_by, smallest_flip
-from explorer.attacks.budgets import NORMS
+from explorer.attacks.amounts import NORMS
 from explorer.attacks.engine import Step
 from explorer.attacks.image.classic import PGD, ImageAttack, Noise
 from explorer.attacks.joint import JointAttack

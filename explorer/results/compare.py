@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from explorer.attacks.result import Reading, Result
+from typing import TYPE_CHECKING
+
 from explorer.results.outcome import Outcome, Part
 from explorer.results.verdicts import verdict
 from explorer.results.views import esc, percent
+
+if TYPE_CHECKING:
+    from explorer.attacks.result import Reading, Result
 
 
 def halves(outcome: Outcome) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from explorer.attacks.result import Reading, Result
 from explorer.models.cards import Card
+
+if TYPE_CHECKING:
+    from explorer.attacks.result import Reading, Result
 
 
 @dataclass(frozen=True)

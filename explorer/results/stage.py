@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from explorer.attacks.result import Result
 from explorer.models.cards import Card
 from explorer.results.compare import controls, halves, transfer
 from explorer.results.outcome import Outcome, Part
@@ -29,6 +29,9 @@ from explorer.results.views import (
     signed,
     table,
 )
+
+if TYPE_CHECKING:
+    from explorer.attacks.result import Result
 
 PNG = "image/png"
 MARK = {"fooled": "✗", "held": "✓", "wrong": "!", "unchanged": "="}
