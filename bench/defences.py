@@ -17,12 +17,13 @@ from statistics import median
 import torch
 
 from bench.report import filled
-from explorer.analysis.evaluation.detection import Detection, watched
+from explorer.analysis.evaluation.detection import Detection
 from explorer.analysis.evaluation.guards import Guards
 from explorer.analysis.evaluation.keep import Store
-from explorer.analysis.evaluation.plan import CLEAN, Asked, EvaluationPlan, spread
-from explorer.analysis.evaluation.rows import ACCURACY, Row, Score, Table
+from explorer.analysis.evaluation.plan import Asked, EvaluationPlan, spread
+from explorer.analysis.evaluation.rows import ACCURACY, CLEAN, Row, Score, Table
 from explorer.analysis.evaluation.run import Evaluation
+from explorer.analysis.evaluation.watched import watched
 from explorer.attacks.defences.detect import DETECTORS
 from explorer.attacks.defences.model import Defended
 from explorer.attacks.defences.registry import DEFENCES

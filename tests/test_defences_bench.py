@@ -29,7 +29,7 @@ def timeless(line: str) -> list[str]:
 
 def test_defences_fill_their_page(models_dir: Path, tmp_path: Path,
                                   capsys: pytest.CaptureFixture[str]) -> None:
-    page = shutil.copy(defences.PAGE, tmp_path / "defences.md")
+    page = Path(shutil.copy(defences.PAGE, tmp_path / "defences.md"))
     flags = [f"--data={write_set(tmp_path / 'set')}", "--limit=6", "--models=one", "--seed=3",
              "--defences=jpeg,blur", f"--models-dir={models_dir}", f"--keep={tmp_path / 'keep'}",
              f"--page={page}"]
@@ -47,7 +47,7 @@ def test_defences_fill_their_page(models_dir: Path, tmp_path: Path,
 
 
 def test_universal_fills_its_page(models_dir: Path, tmp_path: Path) -> None:
-    page = shutil.copy(universal.PAGE, tmp_path / "universal.md")
+    page = Path(shutil.copy(universal.PAGE, tmp_path / "universal.md"))
     data = Path(write_set(tmp_path / "set"))
     flags = [f"--data={data.parent}", f"--learn={data.name}", f"--unseen={data.name}",
              "--growth=2,6", "--passes=2", "--limit=6", "--models=one,two",
