@@ -234,7 +234,8 @@ def test_pocket_is_made_once_in_its_stages(
     known = Known(tower, text, torch.tensor(3.0), c.words, torch.zeros(384), torch.tensor(1.0))
     heads = tuple(replace(SMALL, name=f"heads-{k}", steps=2) for k in range(2))
     monkeypatch.setattr(second, "HEADS", heads)
-    monkeypatch.setattr(second, "TOWERS", (replace(SMALL, name="speak", steps=1, hard=0.5, still=0),))
+    monkeypatch.setattr(second, "TOWERS", (
+        replace(SMALL, name="speak", steps=1, hard=0.5, still=0),))
     pooled = tuple([torch.randn(n, 1280).half() for _ in range(2)] for n in (12, 8, 10))
     made = second.speak(known, c, pooled, tmp_path)
     before = {f"image.{k}": v for k, v in tower.state_dict().items()}
