@@ -60,10 +60,10 @@ def test_an_evaluation_from_start_to_latex(page: Page, server: str) -> None:
     expect(rows).to_have_count(2)
     assert page.locator(".ev-table.ev-accuracy thead th").all_inner_texts() == [
         "Data", "Model", "Clean", "Image 1/255", "Image 2/255"]
-    expect(page.locator(".ev-curve")).to_have_attribute("data-drawn", "2")
-    assert page.locator(".ev-plot .scatterlayer .trace").count() == 2
+    expect(page.locator("#ev-curve .ev-curve")).to_have_attribute("data-drawn", "2")
+    assert page.locator("#ev-curve .ev-plot .scatterlayer .trace").count() == 2
     page.click("#ev-curve summary")
-    expect(page.locator(".ev-words tr")).to_have_count(3)
+    expect(page.locator("#ev-curve .ev-words tr")).to_have_count(3)
 
     clean = rows.first.locator("td b").first.inner_text()
     latex = saved(page, "tex")
@@ -155,7 +155,7 @@ def test_it_fits_the_screen(browser: Browser, server: str, width: int, height: i
     settle(page, 2, "1, 2")
     page.click("#ev-start")
     expect(page.locator(".ev-item .ev-finished")).to_be_visible(timeout=LONG)
-    expect(page.locator(".ev-curve")).to_have_attribute("data-drawn", "2")
+    expect(page.locator("#ev-curve .ev-curve")).to_have_attribute("data-drawn", "2")
     SHOTS.mkdir(exist_ok=True)
     page.evaluate("window.scrollTo(0, 0)")
     page.screenshot(path=SHOTS / f"evaluate-{width}-{theme}.png")
