@@ -81,9 +81,15 @@ def hunt(wish: HuntPlan, folder: Path, library: Library, root: str | None = None
     """Attacks all pictures that rows.jsonl does not have yet, and appends what it finds."""
     if not 1 <= wish.limit <= MOST_IMAGES:
         raise InputError(f"choose 1 to {MOST_IMAGES:,} pictures")
-    attack = attack_of(wish.kind, wish.attack, wish.settings)
     examples = open_place(wish.place, root, wish.limit, wish.seed, folder)
     assert isinstance(examples, Examples)
+    yield from attack_all(wish, examples, folder, library)
+
+
+def attack_all(wish: HuntPlan, examples: Examples, folder: Path, library: Library,
+               ) -> Iterator[Progress]:
+    """The same on pictures that are open already."""
+    attack = attack_of(wish.kind, wish.attack, wish.settings)
     captions, done = candidates(examples, wish.extra), _repair(folder / "rows.jsonl")
     total = len(examples)
     _describe(folder, examples, captions)
@@ -215,12 +221,18 @@ def _thumb(image: Image.Image, path: Path) -> None:
 
 def clean_path(folder: Path, place: int, side: int = 0) -> Path:
     """side: where the models differ in how pictures are cut for them, each has its own."""
-    own = folder / "pictures" / f"{place:05d}-clean-{side}.png"
-    return own if own.exists() else folder / "pictures" / f"{place:05d}-clean-0.png"
+    own = _exact(folder, f"{place:05d}-clean-{side}")
+    return own if own.exists() else _exact(folder, f"{place:05d}-clean-0")
 
 
 def attacked_path(folder: Path, place: int, side: int) -> Path:
-    return folder / "pictures" / f"{place:05d}-attacked-{side}.png"
+    return _exact(folder, f"{place:05d}-attacked-{side}")
+
+
+def _exact(folder: Path, stem: str) -> Path:
+    """A lossless picture: PNG as it is found, WebP in what comes with the app."""
+    small = folder / "pictures" / f"{stem}.webp"
+    return small if small.exists() else small.with_suffix(".png")
 
 
 def side(result: Result, row: int) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class EvaluateLook:
         """What has changed since `shown`. asked: the evaluation that was pressed; ticked: those to
         lay beside it."""
         owner = owner_of(request)
-        works = self.works.list(owner, KIND)
+        works = self.works.shown(owner, KIND)
         ids = [work.id for work in works]
         current = asked if asked in ids else ids[0] if ids else ""
         try:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 
 from explorer.base.errors import InputError
+from explorer.base.paths import EXAMPLES
 from explorer.jobs.job import BUSY, LIVE
 from explorer.jobs.processes import ProcessJobs, Run
 from explorer.models.library import Library
 from explorer.results.views import esc
 from explorer.server.rules import LOOPBACK
-from explorer.ui.shared.desk import ATTACK_ID, Desk
-from explorer.ui.shared.runs import PLAIN, error_line, sentence, told
+from explorer.training.comparison import FOLDER, compare, compared
+from explorer.ui.shared.desk import Desk
+from explorer.ui.shared.opening import components, values
+from explorer.ui.shared.runs import PLAIN, error_line, in_line, sentence, status, told
+from explorer.ui.train.compared import compared as compared_view
 from explorer.ui.train.form import TrainForm, base_choices
 from explorer.ui.train.start import Starter
 from explorer.ui.train.upload import BringModel
@@ -38,7 +43,7 @@ def open_jobs(library: Library, host: str, asked: bool, folder: Path,
         return None, ("This server can be reached from other machines, so anybody who opens the "
                       "page could use its processors for hours.")
     try:
-        jobs = ProcessJobs(folder)
+        jobs = ProcessJobs(folder, examples=EXAMPLES)
     except InputError as error:
         if asked:
             raise
@@ -90,6 +95,7 @@ class TrainTab:
                                              variant="primary", elem_id="tr-compare")
                 self.answer = gr.HTML("", elem_id="tr-answer", **PLAIN)
                 self.panel = gr.HTML("", elem_id="tr-panel", **PLAIN)
+                self.compared = gr.HTML("", elem_id="tr-compared", js_on_load=script, **PLAIN)
                 self.gallery = gr.HTML("", elem_id="tr-gallery", js_on_load=script, **PLAIN)
                 with gr.Accordion("What it printed", open=False, visible=False) as self.printed:
                     self.tail = gr.Button("Show the last lines", size="sm", elem_id="tr-tail")
@@ -102,7 +108,8 @@ class TrainTab:
                                  "api_visibility": "private"}
         seen = [self.chosen, self.open, self.shown]
         view = [self.runs, self.panel, self.gallery, self.orders, self.pause, self.resume,
-                self.stop, self.end, self.again, self.compare, self.printed, self.timer,
+                self.stop, self.end, self.again, self.compare, self.printed, self.compared,
+                self.timer,
                 self.form.base, self.desk.standard, self.desk.robust, self.shown]
         self.form.wire(light)
         if self.own is not None:
@@ -127,9 +134,10 @@ class TrainTab:
             button.click(self._order(order), self.shown, self.answer, **light).then(
                 self._look, seen, view, **light)
         self.tail.click(self._tail, self.shown, self.output, **light)
-        self.compare.click(
-            self._compare, self.shown,
-            [self.desk.standard, self.desk.robust, self.tabs, self.answer], **light,
+        self.compare.click(self._compare, self.shown, self.answer, **heavy).then(
+            self._look, seen, view, **light)
+        cast(Any, self.compared).opencase(
+            self._open, None, components(self.desk, self.tabs), **light,
         ).success(None, None, None, js=PRESS_ATTACK, api_visibility="private")
 
     # -- looking ---------------------------------------------------------------------------------
@@ -160,6 +168,7 @@ class TrainTab:
             "runs": run_list(jobs, queue, job.id if job else ""), "panel": panel(job, place),
             "moments": [job.id, len(job.story.probes)] if job else [],
             "state": [job.state, job.id] if job else [], "ready": ready,
+            "compared": [job.id, self._size(job)] if job else [],
             "timer": busy and is_open if is_open is not None else shown.get("timer"),
         }
         changed = {key for key, value in drawn.items() if shown.get(key) != value}
@@ -172,6 +181,7 @@ class TrainTab:
                 only("moments", lambda: gallery(job)),
                 *(gr.update(visible=b) if "state" in changed else gr.skip()
                   for b in _buttons(job)),
+                only("compared", lambda: self._compared(job)),
                 only("timer", lambda: gr.Timer(active=bool(drawn["timer"]))), *models,
                 drawn)
 
@@ -199,18 +209,50 @@ class TrainTab:
 
         return obey
 
-    def _compare(self, shown: dict[str, Any]) -> tuple[Any, ...]:
-        try:
+    def _compare(self, shown: dict[str, Any], request: gr.Request) -> Iterator[str]:
+        """Attacks held-out pictures on the model and its base, in this visitor's turn."""
+
+        def work() -> Iterator[str]:
             job = self.jobs.get(_id(shown))
+            for progress in compare(job.folder, job.title, self.library):
+                yield status(progress)
+            yield told("")
+
+        try:
+            pages = self.desk.gate.pages(request, work, in_line)
+            with closing(cast(Any, pages)):
+                yield from pages
+        except InputError as error:
+            yield error_line(sentence(error))
+
+    @staticmethod
+    def _size(job: Run) -> int:
+        """How many pictures are compared by now."""
+        found = compared(job.folder)
+        return len(found[1].cases) if found else 0
+
+    @staticmethod
+    def _compared(job: Run | None) -> str:
+        found = compared(job.folder) if job is not None else None
+        if job is None or found is None:
+            return ""
+        return compared_view(job.id, job.folder, *found, live=not job.is_example)
+
+    def _open(self, event: gr.EventData) -> list[Any]:
+        """A compared picture, with everything set as the run had it."""
+        try:
+            job = self.jobs.get(str(event._data.get("run")))
+            wish, found = compared(job.folder) or (None, None)
+            case = next((c for c in found.cases if str(c.place) == str(event._data.get("id"))),
+                        None) if found is not None else None
+            if wish is None or found is None or case is None:
+                raise InputError("this picture is not in the comparison any more")
+            for name in wish.models:
+                self.library.card(name)
+            shown = values(job.folder / FOLDER, wish, found, case, self.desk.choice)
         except InputError as error:
             raise gr.Error(html.escape(sentence(error))) from None
-        model, base = job.title, str(job.wish["about"].get("base", ""))
-        choices = base_choices(self.library)
-        known = {name for _, name in choices}
-        if not {model, base} <= known:
-            raise gr.Error("The model or its base is not in the list of models any more.")
-        return (gr.update(choices=choices, value=base), gr.update(choices=choices, value=model),
-                gr.Tabs(selected=ATTACK_ID), told(""))
+        return shown
 
 
 def _id(shown: dict[str, Any]) -> str:
@@ -226,7 +268,7 @@ def _chosen(jobs: list[Run], chosen: str) -> Run | None:
 
 def _buttons(job: Run | None) -> tuple[bool, ...]:
     """Which show: the row, pause, resume, stop, end, again, compare, what it printed."""
-    state = job.state if job else ""
+    state = job.state if job and not job.is_example else ""
     shown = (state == "running", state == "paused", state in ("running", "paused", "waiting"),
              state == "stopping", bool(job and job.can_go_on), state == "finished")
-    return (any(shown), *shown, job is not None)
+    return (any(shown), *shown, bool(job and not job.is_example))
