@@ -16,6 +16,12 @@ LONG = 120_000  # milliseconds
 IDLE, STOPPED = "Nothing is running.", "Stopped"
 
 
+def open_app(page: Page, server: str, theme: str = "light") -> None:
+    """The page, with its first attack finished."""
+    page.goto(f"{server}?__theme={theme}")
+    expect(page.locator(".rx-status")).to_have_text("Done.", timeout=LONG)
+
+
 def stop_a_run(page: Page, start: str, stop: str, status: str) -> None:
     """Presses `start`, and `stop` once the page tells of the run, until a run was stopped: on a
     busy machine one may be over before the browser has drawn its first step."""

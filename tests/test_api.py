@@ -85,6 +85,8 @@ def test_an_attack_by_gradio_client(client: Client) -> None:
     assert "Fooled" in found["sentences"][0]
     steps = [o for o in job.outputs() if "progress" in o]
     assert any(o["done"] == 2 and o["total"] == 3 for o in steps)
+    assert f"number 0 is the true one, “{WORDS[0]}”." in found["understood"]
+    assert found["understood"] in [o["progress"] for o in steps[:3]]
     again = client.predict(image=handle_file(str(DOG)), captions=WORDS, models=["pocket"],
                            settings={"eps": "4/255", "steps": 3}, api_name="/attack")
     assert again["runs"][0]["adversarial"] == run["adversarial"]  # the same seed, the same result
@@ -105,8 +107,14 @@ def test_a_set_is_evaluated(client: Client, tmp_path: Path) -> None:
         for name in ("cat", "dog", "bee"):
             archive.writestr(f"{name}/photo.jpg", (FOLDER / f"{name}.jpg").read_bytes())
         archive.writestr("bee/secret.txt", b"no picture")
-    found = client.predict(data=handle_file(str(file)), attacks=["clean", "pgd"], **QUICK,
-                           api_name="/evaluate")
+    job = client.submit(data=handle_file(str(file)), attacks=["clean", "pgd"], **QUICK,
+                        api_name="/evaluate")
+    found = job.result()
+    assert found["understood"].startswith("your upload: 3 pictures (one folder a class")
+    assert "3 different answers: “a photo of a bee”, “a photo of a cat”" in found["understood"]
+    assert found["set"]["pictures"] == 3 and found["set"]["answers_are"] == "classes"
+    news = [o["progress"] for o in job.outputs() if "progress" in o]
+    assert found["understood"] in news[:3]  # before anything is measured
     assert [(r["attack"], r["n"]) for r in found["rows"]] == [("clean", 3), ("pgd", 3)]
     assert found["rows"][0]["accuracy"] >= found["rows"][1]["accuracy"]
     assert found["rows"][0]["ci95"][0] < found["rows"][0]["accuracy"]
@@ -259,7 +267,9 @@ def test_the_tools_of_mcp(server: Running) -> None:
         pixels = Image.open(io.BytesIO(base64.b64decode(picture.data)))
         assert pixels.format == "PNG" and pixels.size[0] > 100 and run["linf_255"] <= 1
         one = await session.call_tool("evaluate", {"limit": 2, **QUICK})
-        assert "Of 2 pictures" in json.loads(one.content[0].text)["sentence"]  # type: ignore[union-attr]
+        made_of = json.loads(one.content[0].text)  # type: ignore[union-attr]
+        assert "Of 2 pictures" in made_of["sentence"]
+        assert made_of["understood"].startswith("12 example photos: 2 of 12 pictures.")
         for name, values, words in (
                 ("train", {}, "There is no tool 'train'"),
                 ("attack", {"image": "/etc/passwd"}, "no path and no address"),
@@ -274,6 +284,7 @@ def test_the_tools_of_mcp(server: Running) -> None:
 
     asked(server.address, work)
     assert any("Attacking the photo on pocket" in s for s in said)
+    assert any("number 0 is the true one, “a parrot”" in s for s in said[:3])
 
 
 def test_whoever_leaves_frees_the_device(server: Running) -> None:

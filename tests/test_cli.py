@@ -14,8 +14,9 @@ import torch
 from cli_fixtures import CAT, WORDS, assert_refused
 from PIL import Image
 
-from explorer.actions import cli, commands
+from explorer.actions import arguments, cli, commands
 from explorer.actions.flags import make_attack
+from explorer.attacks.defences.detect import DETECTORS
 from explorer.attacks.defences.registry import DEFENCES
 from explorer.attacks.image.classic import IMAGE_ATTACKS, default_step
 from explorer.attacks.joint import JOINT_ATTACKS
@@ -260,7 +261,7 @@ def test_evaluate_says_when_no_picture_is_readable(evaluate: Any, tmp_path: Path
 ])
 def test_settings_from_flags(command: Any, flags: Any, expected: Any) -> None:
     more = {"attack": ["--image=F", "--caption=a"], "evaluate": ["--data=D"]}[command]
-    args = cli.parser().parse_args([command, "--models=A", "--out=O", *more, *flags])
+    args = arguments.parser().parse_args([command, "--models=A", "--out=O", *more, *flags])
     made = settings_of(make_attack(args, "image", "pgd"))
     assert {name: made[name] for name in expected} == pytest.approx(expected)
 
@@ -274,10 +275,11 @@ def test_default_step(eps: Any, norm: Any, steps: Any, step: Any) -> None:
 
 
 def test_help_names_every_attack() -> None:
-    assert cli.IMAGE_NAMES.split(", ") == list(IMAGE_ATTACKS)
-    assert cli.TEXT_NAMES.split(", ") == [*TEXT_ATTACKS, "textattack:RECIPE"]
-    assert cli.JOINT_NAMES.split(", ") == list(JOINT_ATTACKS)
-    assert cli.DEFENCE_NAMES.split(", ") == list(DEFENCES)
+    assert arguments.IMAGE_NAMES.split(", ") == list(IMAGE_ATTACKS)
+    assert arguments.TEXT_NAMES.split(", ") == [*TEXT_ATTACKS, "textattack:RECIPE"]
+    assert arguments.JOINT_NAMES.split(", ") == list(JOINT_ATTACKS)
+    assert arguments.DEFENCE_NAMES.split(", ") == list(DEFENCES)
+    assert arguments.DETECTOR_NAMES.split(", ") == list(DETECTORS)
     assert USUAL == {"image": "pgd", "text": "bert", "joint": "alternating"}  # as its help says
 
 

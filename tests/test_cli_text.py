@@ -12,7 +12,7 @@ import torch
 from cli_fixtures import CAT, assert_refused
 from PIL import Image
 
-from explorer.actions import cli
+from explorer.actions import arguments
 from explorer.actions.flags import make_attack
 from explorer.attacks.joint import JOINT_ATTACKS, Alternating, JointAttack, Separate
 from explorer.attacks.registry import kind_named
@@ -93,7 +93,7 @@ def test_a_budget_of_zero_is_said(attack: Any) -> None:
 
 def parsed(command: str, *flags: str) -> Any:
     more = {"attack": ["--image=F", "--caption=a"], "evaluate": ["--data=D"]}[command]
-    return cli.parser().parse_args([command, "--models=A", "--out=O", *more, *flags])
+    return arguments.parser().parse_args([command, "--models=A", "--out=O", *more, *flags])
 
 
 @pytest.mark.parametrize(("flags", "expected"), [

@@ -183,7 +183,7 @@ def form(library: Library) -> EvaluateForm:
 def read(form: EvaluateForm, tmp_path: Path, **changes: Any,
          ) -> tuple[EvaluationPlan, str, list[str]]:
     names = ("task", "shipped", "here", "files", "answers", "models", "kinds", "budgets", "limit",
-             "seed", "defences", "attacker", "edits")
+             "seed", "defences", "attacker", "detectors", "edits")
     values: list[Any] = [c.value for c in form.components()]
     values[:len(names)] = [changes.pop(name, value) for name, value in
                            zip(names, values, strict=False)]
@@ -193,11 +193,26 @@ def read(form: EvaluateForm, tmp_path: Path, **changes: Any,
 
 def test_the_form_as_it_is_measures_the_example_photos(form: EvaluateForm, tmp_path: Path) -> None:
     wanted, upload, said = read(form, tmp_path)
-    assert (wanted.sets, wanted.models, upload, said) == ((PHOTOS,), ("one", "two"), "", [])
+    assert (wanted.sets, wanted.models, upload) == ((PHOTOS,), ("one", "two"), "")
+    assert said[0] == "12 example photos: 12 pictures."
+    assert said[1].startswith("12 different captions: “a photo of a cat”") and said[2:] == []
     assert [(one.name, round(one.eps * 255)) for one in wanted.asked] == [
         ("clean", 0), ("image", 1), ("image", 2), ("image", 4)]
     assert isinstance(wanted.asked[1].attack, PGD)
     assert EvaluationPlan.read(json.loads(json.dumps(wanted.as_dict()))) == wanted
+
+
+def test_each_set_is_understood_before_it_is_measured(form: EvaluateForm, library: Library,
+                                                       tmp_path: Path) -> None:
+    _, _, said = read(form, tmp_path, shipped=["sample:emoji-kinds", PHOTOS])
+    assert "1,513 emoji by kind: 100 of 1,513 pictures" in said[0] and "12 pictures" in said[2]
+    (tmp_path / "dtd" / "images").mkdir(parents=True)  # a published set, without its pictures
+    with gr.Blocks():
+        other = EvaluateForm(library, ("one", "two"), str(tmp_path))
+    _, _, said = read(other, tmp_path, here=["catalogue:dtd"])
+    assert any(s.startswith("Describable Textures cannot be used: ") for s in said)
+    with pytest.raises(InputError, match="damaged or incomplete"):
+        read(other, tmp_path, shipped=[], here=["catalogue:dtd"])
 
 
 def test_the_form_measures_captions_as_every_door_does(form: EvaluateForm, tmp_path: Path) -> None:

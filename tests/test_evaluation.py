@@ -23,6 +23,7 @@ from explorer.attacks.image.classic import FGSM, PGD
 from explorer.attacks.joint import Separate
 from explorer.attacks.text.classic import Typo
 from explorer.base.errors import InputError
+from explorer.base.progress import Progress
 from explorer.data.pairs import to_image
 from explorer.data.sets import read_examples, read_retrieval
 from explorer.models.library import Library
@@ -106,7 +107,7 @@ def test_unfinished_numbers_come_while_it_runs(library: Library, tmp_path: Path)
     firsts = [e for e in events if isinstance(e, Row) and e.attack == "clean"]
     assert [(row.n, row.whole) for row in firsts] == [
         (2, False), (4, False), (5, False), (6, False), (6, True)]
-    done = [e.done for e in events if not isinstance(e, Row)]
+    done = [e.done for e in events if isinstance(e, Progress)]
     assert done == sorted(done) and done[-1] == running.total == 7 * len(ATTACKS)
 
 

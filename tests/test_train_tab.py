@@ -15,7 +15,7 @@ import gradio as gr
 import pytest
 from helpers import grid_images
 
-from explorer.actions.cli import parser
+from explorer.actions.arguments import parser
 from explorer.base.errors import InputError
 from explorer.data.pairs import to_image
 from explorer.jobs.processes import ProcessJobs, Run
@@ -47,12 +47,16 @@ def test_the_form_starts_as_the_five_minute_preset(library: Library, tmp_path: P
     assert wish.recipe.eps == 1 / 255 and wish.budget == "5 minutes"
     assert wish.data == tmp_path / "emoji-kinds.parquet" and wish.data.is_file()
     assert not wish.copy and wish.model_name().startswith("pocket-tecoa-")
+    assert wish.understood.startswith("Emoji by kind: 1,513 pictures")
+    assert "8 different answers: “a picture of " in wish.understood
     assert wish.model_name() != wish.model_name()
 
 
 def test_the_plan_is_what_the_command_reads(tmp_path: Path) -> None:
     """What the form asks for arrives at the training command as it is, to the last digit."""
     wish = read(values(data="emoji", method="mmcoa+", eps=2, inner_steps=3), tmp_path)
+    assert wish.understood.startswith("Emoji by name: 1,513 pictures")
+    assert "Measured on another set: 100 pictures" in wish.understood
     asked = wish.within(wish.plan([tmp_path]), COST)
     file = tmp_path / "plan.json"
     file.write_text(json.dumps(asked.told()))
@@ -132,6 +136,7 @@ def test_an_upload_is_looked_into_before_anything_starts(tmp_path: Path) -> None
     good = own_zip(tmp_path / "good.zip", ("a cat", "a dog", "a cat"))
     wish = read(values(data=OWN, file=str(good)), tmp_path)
     assert wish.copy and wish.data == good and wish.eval_data is None
+    assert "good.zip: 3 pictures" in wish.understood and "“a cat”, “a dog”" in wish.understood
     same = own_zip(tmp_path / "same.zip", ("a cat", "a cat"))
     with pytest.raises(InputError, match="1 different caption"):
         read(values(data=OWN, file=str(same)), tmp_path)

@@ -22,8 +22,8 @@ from pathlib import Path
 from explorer.base.paths import ROOT
 
 FIRST = {  # what each tab opens on
-    "attack": "#rx-result img", "space": "#sp-map canvas, #sp-map svg", "failures": ".fx-cards li",
-    "evaluate": "#ev-table table", "train": ".tr-gallery img", "learn": ".ln-step"}
+    "attack": "#rx-stage img", "space": "#sp-stage canvas", "failures": ".fx-cards li",
+    "evaluate": "#ev-table table", "train": ".tr-gallery img", "learn": "#ln-ask"}
 SETTLE = 2.5  # seconds for pictures and curves to be drawn
 SIZES, THEMES = ("1366x768",), ("light",)
 
@@ -36,7 +36,7 @@ def running(port: int) -> Iterator[str]:
                                 "--runs-dir", runs], cwd=ROOT, stdout=subprocess.DEVNULL)
         try:
             address = f"http://127.0.0.1:{port}"
-            _wait(f"{address}/health/ready", app)
+            _wait(f"{address}/health", app)
             yield address
         finally:
             app.terminate()
@@ -65,8 +65,8 @@ def take(address: str, out: Path, sizes: list[str], themes: list[str], tabs: lis
         for size in sizes:
             width, height = map(int, size.split("x"))
             for theme in themes:
-                page = chromium.new_page(viewport={"width": width, "height": height})
                 for tab in tabs:
+                    page = chromium.new_page(viewport={"width": width, "height": height})
                     page.goto(f"{address}/?tab={tab}&__theme={theme}")
                     try:
                         page.locator(FIRST[tab]).first.wait_for(timeout=120_000)
@@ -75,8 +75,8 @@ def take(address: str, out: Path, sizes: list[str], themes: list[str], tabs: lis
                     page.wait_for_timeout(SETTLE * 1000)
                     path = out / f"{tab}-{width}-{theme}.png"
                     page.screenshot(path=path)
+                    page.close()
                     print(path)
-                page.close()
         chromium.close()
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from PIL import Image
+
 from explorer.actions.values import Answer
+from explorer.attacks.registry import name_of
 from explorer.attacks.request import Request
 from explorer.attacks.result import Result, versions
+from explorer.data.understood import FIRST
 from explorer.results.saving import as_dict, file_stem, picture_files
 from explorer.results.verdicts import behind, verdict
 
@@ -21,6 +25,25 @@ def sentence(result: Result) -> str:
     return " ".join([said, *(note[0].upper() + note[1:] for note in result.notes)])
 
 
+def understood(request: Request) -> str:
+    """What a checked request asks, said before it is carried out."""
+    (picture,), captions, true = request.pictures, request.captions, int(request.true[0])
+    size = (f"A picture of {picture.width} x {picture.height} pixels"
+            if isinstance(picture, Image.Image) else "A picture")
+    others = [text for k, text in enumerate(captions) if k != true]
+    said = [f"{size}; {len(captions)} caption{'s' * (len(captions) != 1)}, of which number {true} "
+            f"is the true one, “{captions[true]}”."]
+    if others:
+        more = f" and {len(others) - FIRST:,} more" if len(others) > FIRST else ""
+        said.append(f"The other{'s' * (len(others) > 1)}: "
+                    f"{', '.join(f'“{text}”' for text in others[:FIRST])}{more}.")
+    if request.target is not None:
+        said.append(f"The models are to say “{captions[int(request.target)]}”.")
+    said.append(f"Attack {name_of(request.attack)} on {', '.join(request.models)}, goal "
+                f"{request.goal}, seed {request.seed}.")
+    return " ".join(said)
+
+
 def plain(request: Request, results: Mapping[str, Result]) -> Answer:
     """Of a checked request. Everything but features: scores, success, distances, and the two PNGs
     of each model."""
@@ -30,7 +53,8 @@ def plain(request: Request, results: Mapping[str, Result]) -> Answer:
         kept = {k: names[k] for k in ("clean", "adversarial")}
         pictures |= {name: contents[name] for name in kept.values()}
         runs.append({**as_dict(result, files=kept), "sentence": sentence(result)})
-    return Answer({"sentences": [run["sentence"] for run in runs],
+    return Answer({"understood": understood(request),
+                   "sentences": [run["sentence"] for run in runs],
                    "captions": list(request.captions), "true": request.true[0],
                    "target": request.target, "seed": request.seed, "runs": runs,
                    "versions": versions()}, pictures)

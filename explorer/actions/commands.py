@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from explorer.actions.detect import detect
 from explorer.actions.evaluate_command import compare, evaluate
 from explorer.actions.flags import make_attack
 from explorer.actions.terminal import device_named, model_names, print_table
 from explorer.attacks.defences.registry import parse_defence
+from explorer.attacks.image.perturbation import open_perturbation
+from explorer.attacks.image.universal import Universal
 from explorer.attacks.request import Request, answer
 from explorer.attacks.result import Result, versions
 from explorer.base.errors import InputError
@@ -22,7 +25,8 @@ from explorer.results.bundle import bundle_bytes, read_bundle
 from explorer.results.replay import replay as replay_checks
 from explorer.results.verdicts import behind, verdict
 
-__all__ = ["attack", "compare", "convert", "evaluate", "models", "replay", "sentence", "train"]
+__all__ = ["attack", "compare", "convert", "detect", "evaluate", "models", "replay", "sentence",
+           "train"]
 
 PLAIN = str.maketrans({"“": "'", "”": "'", "→": "->", "∞": "inf"})
 
@@ -41,7 +45,17 @@ def models(args: argparse.Namespace) -> None:
 
 
 def attack(args: argparse.Namespace) -> None:
-    """Attacks one image for each model; writes result.json and the pictures."""
+    """Attacks one image for each model; writes result.json and the pictures. With --fit, learns one
+    change for all photos."""
+    if args.fit is not None:
+        from explorer.actions.fit import fit
+
+        fit(args)
+        return
+    missing = [flag for flag, given in (("--image", args.image), ("--caption", args.captions))
+               if not given]
+    if missing:
+        raise InputError(f"the following arguments are required: {', '.join(missing)}")
     setting = make_attack(args, args.kind, args.attack)
     if args.out.is_file():
         raise InputError(f"{args.out} is a file: --out must be a folder")
@@ -59,6 +73,10 @@ def attack(args: argparse.Namespace) -> None:
     for note in dict.fromkeys(note for model in loaded for note in model.notes):
         print(note, file=sys.stderr)
     marks = {model.card.id: model.fingerprint for model in loaded}
+    if isinstance(setting, Universal):
+        change = open_perturbation(setting.perturbation)
+        for note in dict.fromkeys(change.note(m.frame.height, m.frame.width) for m in loaded):
+            print(f"note: {note}" if note else "", end="\n" * bool(note))
     for result in answer(library, dataclasses.replace(asked, models=tuple(models)), device=device):
         if not isinstance(result, Result):
             continue

@@ -30,6 +30,7 @@ from explorer.attacks.result import versions
 from explorer.base.errors import InputError
 from explorer.base.progress import Progress
 from explorer.data.sets import Examples
+from explorer.data.understood import Understood
 from explorer.models.fast.padding import twins
 from explorer.models.library import Library
 from explorer.results.saving import json_bytes, write_files
@@ -72,7 +73,8 @@ def named_attacks(names: Sequence[str], settings: Mapping[str, Any] | None = Non
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """Rows, one a model and attack, and what they were measured on. captions: how many answers
-    there were to choose from; left_out: what of the set was not used, in sentences."""
+    there were to choose from; left_out: what of the set was not used, in sentences; understood:
+    what was understood of it before it was measured."""
 
     rows: tuple[Measured, ...]
     data: str
@@ -80,6 +82,7 @@ class Evaluation:
     left_out: tuple[str, ...]
     attacks: dict[str, dict[str, Any]]
     seed: int
+    understood: Understood
 
     def __getitem__(self, place: tuple[str, str]) -> Measured:
         """evaluation["pocket", "image"]; KeyError when it was not asked for."""
@@ -120,7 +123,8 @@ class Evaluation:
         return ", ".join(said) or "–"
 
     def plain(self) -> dict[str, Any]:
-        return {"sentence": self.sentence(), "rows": [asdict(row) for row in self.rows],
+        return {"understood": self.understood.paragraph(), "set": self.understood.plain(),
+                "sentence": self.sentence(), "rows": [asdict(row) for row in self.rows],
                 "data": self.data, "captions": self.captions, "left_out": list(self.left_out),
                 "attacks": self.attacks, "seed": self.seed, "versions": versions()}
 
@@ -161,8 +165,8 @@ def _clean(row: Measured) -> bool:
 def measure(library: Library, models: Sequence[str], attacks: Attacks, data: Examples,
             seed: int = 0, keep: Path | None = None, guards: Guards = UNGUARDED,
             ) -> Iterator[Progress | Evaluation]:
-    """Measures every model under every attack, and behind every defence, saying how far it is; at
-    last the Evaluation.
+    """Says what was understood of the set, then measures every model under every attack, and
+    behind every defence, saying how far it is; at last the Evaluation.
 
     keep: a folder of finished parts, from which the same question goes on where it was ended, and
     another one measures only what is new.
@@ -173,6 +177,8 @@ def measure(library: Library, models: Sequence[str], attacks: Attacks, data: Exa
                          f"{len(asked)}")
     plan = EvaluationPlan((data.name,), tuple(models), asked, seed=seed, batch=BATCH)
     store = Store(_place(plan, keep), keep) if keep is not None else Store()
+    understood = data.understood
+    yield Progress(understood.paragraph())
     running = Running(plan, library, store, given=(opened(data),))
     for event in running.steps():
         if isinstance(event, Progress) and event.text:
@@ -186,7 +192,7 @@ def measure(library: Library, models: Sequence[str], attacks: Attacks, data: Exa
     unread = (f"{lost} of {about['drawn']} pictures cannot be read.",) if lost > 0 else ()
     yield Evaluation(tuple(_line(row) for row in found.rows), data.name, len(data.captions),
                      (*data.report.sentences(), *unread, *about.get("notes", ())),
-                     {one.line: {**one.settings, **one.guard} for one in asked}, seed)
+                     {one.line: {**one.settings, **one.guard} for one in asked}, seed, understood)
 
 
 def _place(plan: EvaluationPlan, keep: Path) -> Path:

@@ -15,7 +15,7 @@ from explorer.analysis.evaluation.exports import FORMATS, export, measures
 from explorer.analysis.evaluation.guards import Guards
 from explorer.analysis.evaluation.keep import Store
 from explorer.analysis.evaluation.plan import Asked, EvaluationPlan, pixel_half, read_budgets
-from explorer.analysis.evaluation.rows import ACCURACY, Row, Score, Table, load_table
+from explorer.analysis.evaluation.rows import ACCURACY, Score, Table, load_table
 from explorer.analysis.evaluation.run import Evaluation
 from explorer.analysis.evaluation.sets import open_set, split_names
 from explorer.attacks.budgets import NORMS
@@ -23,6 +23,7 @@ from explorer.attacks.image.base import USUAL_EPS
 from explorer.attacks.registry import kind_named
 from explorer.base.errors import InputError
 from explorer.base.processes import ALONE, Processes, join
+from explorer.base.progress import Progress
 from explorer.data.catalogue import RETRIEVAL
 from explorer.data.columns import Given
 from explorer.data.understood import unreadable
@@ -97,7 +98,7 @@ def measure(plan: EvaluationPlan, library: Library, store: Store, args: argparse
                 for one in running.table.sets:
                     bar.write(" ".join(one["understood"]))
                 told = True
-            if not isinstance(event, Row):
+            if isinstance(event, Progress):
                 bar.total = event.total
                 bar.set_description(event.text[:60], refresh=False)
                 bar.update(event.done - bar.n)

@@ -18,7 +18,8 @@ many steps they take the command says."""
 PAPER_JOINT = "separate"
 FLAGS = {"eps": "eps", "norm": "norm", "steps": "steps", "step": "step", "words": "words",
          "characters": "chars", "similarity": "similarity", "objective": "objective",
-         "captions": "text_captions", "model": "masked_lm", "rounds": "rounds", "alpha": "alpha"}
+         "captions": "text_captions", "model": "masked_lm", "rounds": "rounds", "alpha": "alpha",
+         "perturbation": "perturbation"}
 
 
 def make_attack(args: argparse.Namespace, kind: str, name: str | None) -> Attack:
@@ -47,8 +48,8 @@ def make_attack(args: argparse.Namespace, kind: str, name: str | None) -> Attack
 def _given(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that the flags ask for, under the attacks' names."""
     found = {name: value for name, flag in FLAGS.items()
-             if (value := getattr(args, flag)) is not None}
-    if args.protect:
+             if (value := getattr(args, flag, None)) is not None}
+    if getattr(args, "protect", False):
         found["protect"] = True
     if args.preset:
         found = {"steps": args.paper_steps, **PAPER, **found}

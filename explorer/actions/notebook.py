@@ -1,4 +1,4 @@
-"""The library in a few lines, for notebooks and scripts: attack, evaluate, project, look, keep.
+"""The library in a few lines, for notebooks and scripts: attack, evaluate, detect, project, keep.
 
     import explorer
     case = explorer.attack("cat.jpg", ["a photo of a cat", "a photo of a dog"])
@@ -17,9 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from explorer.actions import detect as detecting
 from explorer.actions import evaluate as evaluating
 from explorer.actions import project as projecting
 from explorer.actions.answers import sentence
+from explorer.actions.detect import Detections
 from explorer.actions.evaluate import Evaluation
 from explorer.actions.project import Map
 from explorer.actions.values import choice, text, texts, truth, whole
@@ -201,6 +203,24 @@ def evaluate(data: Any = "sample:photos", models: Sequence[str] | str = PAIR,
     examples = open_data(data, most, start, Path(tempfile.gettempdir()))
     return _end(evaluating.measure(library(), names, chosen, examples, start,
                                    None if keep is None else Path(keep), guards))
+
+
+def detect(data: Any = "sample:photos", models: Sequence[str] | str = PAIR,
+           detectors: Sequence[str] | str = (), attack: str = "pgd", attacker: str = "both",
+           limit: Any = None, seed: Any = 0, **settings: Any) -> Detections:
+    """How well detectors tell attacked photos from clean ones: the area under the curve, with its
+    95 % interval, by an attacker who is "unaware" of the detector, "aware", or "both".
+
+    data, models, limit, seed: as for `evaluate`; detectors: of "stability" and "padding", both if
+    left out; settings: the attack's own, such as eps="4/255". Raises InputError.
+    """
+    chosen = make_attack("image", _name(attack), {k: plainly(v) for k, v in settings.items()})
+    names = _models(models)
+    most = None if limit is None else whole(plainly(limit), "limit", 1, 1_000_000_000)
+    start = whole(plainly(seed), "seed", 0, MOST_SEED)
+    examples = open_data(data, most, start, Path(tempfile.gettempdir()))
+    return _end(detecting.measure(library(), names, texts(plainly(detectors), "detectors"), chosen,
+                                  text(attacker, "attacker"), examples, start))
 
 
 def project(case: Case, projection: str = "plane", centre: bool = False, neighbours: int = 10,

@@ -15,7 +15,7 @@ from typing import Any
 
 from explorer.actions import evaluate as evaluating
 from explorer.actions import project as projecting
-from explorer.actions.answers import plain
+from explorer.actions.answers import plain, understood
 from explorer.actions.values import (
     Answer,
     choice,
@@ -32,6 +32,7 @@ from explorer.analysis.embedding.state import Spaces
 from explorer.analysis.evaluation.guards import Guards
 from explorer.attacks.defences.registry import parse_defence
 from explorer.attacks.goals import GOALS
+from explorer.attacks.image.perturbation import SHIPPED
 from explorer.attacks.language.masked import BERT, EMBEDDED
 from explorer.attacks.registry import USUAL, make_attack
 from explorer.attacks.request import MOST_SEED, Request, answer
@@ -77,13 +78,15 @@ class Service:
         k = whole(values.get("neighbours", 10), "neighbours", 1, projecting.MOST_NEIGHBOURS)
         background = truth(values.get("background", False), "background")
         results: dict[str, Result] = {}
-        for event in self._results(self._request(values)):
+        asked = self._request(values)
+        for event in self._results(asked):
             if isinstance(event, Progress):
                 yield event
             else:
                 results = event
         for step in projecting.lay(self.library, self.spaces, results, view, k):
-            yield step if isinstance(step, Progress) else Answer(step.plain(background), {})
+            yield step if isinstance(step, Progress) else Answer(
+                {"understood": understood(asked), **step.plain(background)}, {})
 
     def evaluate(self, values: Values) -> Told:
         """data, models, attacks, settings, limit, seed, defences, attacker."""
@@ -102,6 +105,7 @@ class Service:
 
     def _results(self, asked: Request) -> Iterator[Progress | dict[str, Result]]:
         """The progress of a request, and at last its results by model."""
+        yield Progress(understood(asked))
         found: list[Result] = []
         for event in answer(self.library, asked):
             if isinstance(event, Progress):
@@ -189,6 +193,8 @@ def _settings(given: Any) -> dict[str, Any]:
     for key, value in settings.items():
         if not isinstance(value, (str, int, float, bool)):
             raise InputError(f"the setting {shown(key)} must be a number, a text, or true or false")
+    if settings.get("perturbation", SHIPPED[0]) not in SHIPPED:
+        raise InputError(f"the setting perturbation must be one of {', '.join(SHIPPED)}")
     if settings.get("model", "") not in LANGUAGE_NAMES:
         raise InputError("the setting model must be one of "
                          f"{', '.join(name or 'empty' for name in LANGUAGE_NAMES)}")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from explorer.attacks.goals import Drift, Goal, Match, Unmatch
-from explorer.attacks.image.classic import ImageAttack, Noise
+from explorer.attacks.image.classic import ImageAttack
 from explorer.attacks.image.stepping import Climb, Log, Step
 from explorer.attacks.objective import Objective
 from explorer.attacks.text.base import TextAttack, drift_loss
@@ -143,7 +143,7 @@ class Engine:
             len(raw), lambda rows: attack.ball.quantise(raw[rows], on.clean[rows]))
         with torch.no_grad():
             features = on.model.encode_image(pixels)
-            if not isinstance(attack, Noise):
+            if not attack.blind:
                 worse = aim.score(features, text) < aim.score(on.clean_features, text)
                 worse &= ~aim.reached(features, text)  # a margin may win at a lower score
                 pixels[worse], features[worse] = on.clean[worse], on.clean_features[worse]

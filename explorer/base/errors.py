@@ -1,4 +1,6 @@
-"""The one error a person can act on."""
+"""The one error a person can act on, and what is said of all others."""
+
+OURS = "Something failed on our side; the server's log has the details."
 
 
 class InputError(ValueError):
@@ -11,3 +13,9 @@ class InputError(ValueError):
     def __init__(self, sentence: str) -> None:
         words = " ".join(sentence.split())
         super().__init__("".join(sign for sign in words if sign.isprintable()))
+
+
+def sentence(error: InputError) -> str:
+    """Its message as a sentence of its own."""
+    said = str(error)
+    return f"{said[:1].upper()}{said[1:]}."

@@ -127,7 +127,7 @@ class Queue(Generic[J]):
                 found += [job] if kind in (None, job.kind) else []
         return sorted(found, key=lambda job: (job.created, job.id), reverse=True)
 
-    def shown(self, owner: str | None, kind: str) -> list[J]:
+    def shown(self, owner: str | None, kind: str) -> Sequence[J]:
         """What a tab lists: the owner's jobs, newest first, then those that came with the app."""
         found = self.list(owner, kind)
         for path in sorted(self.examples.glob("*/job.json")) if self.examples else ():

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from explorer.base.errors import InputError
+from explorer.base.errors import OURS, InputError, sentence
 from explorer.base.progress import Progress
 from explorer.jobs.job import (
     BUSY,
@@ -114,12 +114,10 @@ class ThreadJobs(Queue[Job]):
                     return replace(job, state=STOPPED, text="")
             return replace(job, state=FINISHED, text="")
         except InputError as error:
-            said = str(error)
-            return replace(job, state=FAILED, text=f"{said[:1].upper()}{said[1:]}.")
+            return replace(job, state=FAILED, text=sentence(error))
         except Exception:
             LOG.exception("background work failed")
-            return replace(job, state=FAILED, text="Something failed on our side; the server's "
-                           "log has the details.")
+            return replace(job, state=FAILED, text=OURS)
 
     def _steps(self, job: Job) -> Iterator[Progress]:
         steps = self.runners[job.kind](job)

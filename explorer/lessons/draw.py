@@ -8,7 +8,15 @@ from typing import Any
 from explorer.lessons.quiz import right
 from explorer.lessons.record import Bars, Cell, Record, Table
 from explorer.lessons.texts import COUNT, Lesson, Question, Texts
-from explorer.results.views import caption_diff, esc, percent, png_uri, signed
+from explorer.results.views import (
+    caption_diff,
+    esc,
+    percent,
+    png_uri,
+    progress_bar,
+    signed,
+    status_line,
+)
 
 MINUTES = 4
 STEPS = ("idea", "predict", "look", "live", "keep")
@@ -137,11 +145,8 @@ def glossary(texts: Texts) -> str:
 
 def status(texts: Texts, text: str, done: int = 0, total: int = 0, error: bool = False) -> str:
     """The line under the live run's buttons; text is escaped here."""
-    bar = (f' <progress max="{total}" value="{done}" aria-label="{esc(text)}"></progress>'
-           if total else "")
-    role, kind = ("alert", " rx-error") if error else ("status", "")
-    return (f'<p class="rx-status{kind}" role="{role}" lang="{texts.language}">{esc(text)}{bar}'
-            "</p>")
+    bar = progress_bar(text, done, total) if total else ""
+    return status_line(text, bar, error, texts.language)
 
 
 def body(texts: Texts, record: Record) -> str:

@@ -29,6 +29,19 @@ def esc(text: object) -> str:
     return safe.replace("{", "&#123;").replace("}", "&#125;").replace("$", "&#36;")
 
 
+def progress_bar(label: str, done: int = 0, total: int = 0) -> str:
+    """How far something is; without a total, that it goes on. label: for who does not see it."""
+    reached = f'max="{total}" value="{done}" ' if total else ""
+    return f'<progress {reached}aria-label="{esc(label)}"></progress>'
+
+
+def status_line(text: str, after: str = "", error: bool = False, lang: str = "") -> str:
+    """One line that says how something stands, also to who does not see it. after: HTML."""
+    role, kind = ("alert", " rx-error") if error else ("status", "")
+    of = f' lang="{esc(lang)}"' if lang else ""
+    return f'<p class="rx-status{kind}" role="{role}"{of}>{esc(text)}{after and f" {after}"}</p>'
+
+
 def percent(p: float) -> str:
     """A probability for a person: 93 %, 0.4 %, <0.1 %."""
     if p >= 0.995:

@@ -16,7 +16,7 @@ from explorer.ui.learn.state import Standing, read
 from explorer.ui.learn.tab import STORAGE, LearnTab
 from explorer.ui.shared.address import OWN, Preset, from_file, from_query
 from explorer.ui.shared.desk import ANY_WRONG, Desk
-from explorer.ui.shared.runs import PLAIN
+from explorer.ui.shared.runs import LIGHT, PLAIN
 
 PRESS = """() => { setTimeout(() => {
   if (document.querySelector('#ln-press [data-go]')) document.querySelector('#rx-go')?.click();
@@ -34,11 +34,9 @@ class Arrival:
         self.tabs = [str(tab.id) for tab in tabs.children if isinstance(tab, gr.Tab)]
         press = gr.HTML("", elem_id="ln-press", **PLAIN)  # a gr.State stays on the server
         learn.wire(gr.BrowserState(Standing().plain(), storage_key=STORAGE, secret=STORAGE))
-        light: dict[str, Any] = {"queue": False, "show_progress": "hidden",
-                                 "api_visibility": "private"}
-        learn.arrive(demo.load(self._learn, learn.progress, [learn.progress, learn.pair], **light))
-        demo.load(self._hide, None, gr.HTML("", elem_id="ln-hide", **PLAIN), **light).then(
-            self._turn, None, tabs, **light)
+        learn.arrive(demo.load(self._learn, learn.progress, [learn.progress, learn.pair], **LIGHT))
+        demo.load(self._hide, None, gr.HTML("", elem_id="ln-hide", **PLAIN), **LIGHT).then(
+            self._turn, None, tabs, **LIGHT)
         demo.load(
             self._attack, None, [
                 desk.photo, desk.captions, desk.listed, desk.true, desk.target, desk.standard,

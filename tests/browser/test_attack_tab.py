@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 
 import numpy as np
 import pytest
-from pages import SCREENS, stop_a_run
+from pages import SCREENS, open_app, stop_a_run
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
@@ -23,11 +23,6 @@ ROLES = {"light": {"standard": (0xB3, 0x47, 0x00), "robust": (0x00, 0x63, 0xA3)}
          "dark": {"standard": (0xFF, 0x9D, 0x5C), "robust": (0x62, 0xB8, 0xF5)}}
 
 pytestmark = pytest.mark.browser
-
-
-def open_app(page: Page, server: str, theme: str = "light") -> None:
-    page.goto(f"{server}?__theme={theme}")
-    expect(page.locator(".rx-status")).to_have_text("Done.", timeout=120_000)
 
 
 def attack(page: Page) -> None:

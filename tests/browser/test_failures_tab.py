@@ -194,7 +194,7 @@ def test_a_study_stops_goes_on_outlives_the_page_and_is_deleted(
     expect(page.locator(".fx-doing")).to_contain_text("Stopped after", timeout=LONG)
     reached = number(page.locator(".fx-doing"))
     assert 0 < reached < 100
-    page.click("#fx-again")
+    page.click("#fx-go_on")
     expect(page.locator(".fx-study")).to_contain_text("running")
     page.click("#fx-stop")
     expect(page.locator(".fx-doing")).to_contain_text("Stopped after", timeout=LONG)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
 from explorer.data.formats import know_heif
 
@@ -44,8 +44,9 @@ UNKNOWN = {"phone.heic": made("HEIF"), "scan.tif": made("TIFF"), "old.tga": made
 
 
 def give(page: Page, field: str, *files: tuple[str, bytes]) -> None:
-    page.set_input_files(field, [{"name": name, "mimeType": "image/jpeg", "buffer": raw}
-                                 for name, raw in files])
+    given: list[FilePayload] = [{"name": name, "mimeType": "image/jpeg", "buffer": raw}
+                                for name, raw in files]
+    page.set_input_files(field, given)
 
 
 def widths(page: Page) -> list[int]:

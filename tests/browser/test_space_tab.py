@@ -132,7 +132,7 @@ def test_the_tab_shows_the_attack_of_the_attack_tab(page: Page, server: str) -> 
     """In the whole app: the example that is attacked on the first screen, then another one."""
     page.set_default_timeout(WAIT)
     page.goto(server)
-    expect(page.locator(".rx-status")).to_have_text("Done.", timeout=WAIT)
+    expect(page.locator(".rx-status").first).to_have_text("Done.", timeout=WAIT)
     page.get_by_role("tab", name="Embedding space").click()
     page.wait_for_selector(".sp[data-drawn]")
     expect(page.locator("#sp-list")).to_contain_text("a photo of a cat (caption)")
@@ -142,7 +142,7 @@ def test_the_tab_shows_the_attack_of_the_attack_tab(page: Page, server: str) -> 
     page.get_by_role("tab", name="Attack").click()
     page.click("[data-example=penguin]")
     expect(page.locator(".rx-say").first).to_contain_text("penguin", timeout=WAIT)
-    expect(page.locator(".rx-status")).to_have_text("Done.", timeout=WAIT)
+    expect(page.locator(".rx-status").first).to_have_text("Done.", timeout=WAIT)
     page.get_by_role("tab", name="Embedding space").click()
     expect(page.locator("#sp-list")).to_contain_text("a photo of a penguin (caption)",
                                                      timeout=WAIT)
@@ -308,7 +308,8 @@ def test_own_pictures_by_a_zip_and_an_attack_on_them(
     count = drawn(page)
     page.click("text=Many at once")
     page.click("#sp-attack")
-    expect(page.locator(".sp-error")).to_contain_text("Put pictures of your own on the map first")
+    expect(page.locator("#sp-status .rx-error")).to_contain_text(
+        "Put pictures of your own on the map first")
     page.set_input_files("#sp-file input[type=file]", tmp_path / "set.zip")
     page.wait_for_timeout(1500)
     page.click("#sp-put")

@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from explorer.base.diskcache import SHIPPED
+from explorer.base.paths import ROOT, SHIPPED
 from explorer.models.library import Library
 
 MODELS = ("pocket", "pocket-robust")
+PICTURES = ROOT.parent / "shared" / "data" / "photos_train.parquet"
 MOST = 16_000_000  # bytes of all together: everybody downloads them
 NOTICE = "NOTICE.md"
 
@@ -34,11 +35,12 @@ class Shipped:
     make: Callable[[Path], None]
 
 
-def things(library: Library) -> list[Shipped]:
-    """Everything that is shipped. Opens the embedded models, to hash their weights."""
-    from tools.shipping import features, jobs
+def things(library: Library, photos: Path = PICTURES) -> list[Shipped]:
+    """Everything that is shipped. Opens the embedded models, to hash their weights. photos: what
+    changes for all photos are learnt from, which needs to be there only to make them."""
+    from tools.shipping import changes, features, jobs
 
-    return [*features.things(library), *jobs.things(library)]
+    return [*features.things(library), *changes.things(library, photos), *jobs.things(library)]
 
 
 def _held(folder: Path) -> set[str]:

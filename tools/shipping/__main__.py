@@ -8,9 +8,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from explorer.models.library import Library
-from tools.shipping import ship, stale, things
+from tools.shipping import PICTURES, ship, stale, things
 
 
 @contextmanager
@@ -30,10 +31,12 @@ def _own_cache() -> Iterator[None]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Makes what comes with the app.")
     parser.add_argument("--check", action="store_true", help="say what is stale, make nothing")
+    parser.add_argument("--photos", type=Path, default=PICTURES, metavar="FILE", help="photographs "
+                        f"from which changes for all photos are learnt (default {PICTURES})")
     args = parser.parse_args()
     library = Library()
     with _own_cache():
-        asked = things(library)
+        asked = things(library, args.photos)
         if not args.check:
             for line in ship(asked):
                 print(line, flush=True)

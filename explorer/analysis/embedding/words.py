@@ -17,23 +17,9 @@ from explorer.analysis.embedding.shift import (
 )
 from explorer.analysis.embedding.state import SetAttack
 from explorer.analysis.metrics import wilson
-from explorer.base.progress import Progress
-from explorer.results.views import esc, signed, table
+from explorer.results.views import signed, table
 
 Side = tuple[str, Anchors, Attacked | None]
-
-
-def status(said: Progress) -> str:
-    bar = ""
-    if said.total:
-        bar = (f' <progress max="{said.total}" value="{said.done}" aria-label="{esc(said.text)}">'
-               f"</progress> {said.done:,} of {said.total:,}")
-    return f'<p class="sp-status" role="status">{esc(said.text)}{bar}</p>'
-
-
-def failure(sentence: str) -> str:
-    text = f"{sentence[0].upper()}{sentence[1:]}"
-    return f'<p class="sp-status sp-error" role="alert">{esc(text.rstrip("."))}.</p>'
 
 
 def degrees(value: float | None) -> str:

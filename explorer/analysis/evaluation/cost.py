@@ -10,10 +10,14 @@ from pathlib import Path
 import torch
 
 from explorer.analysis import metrics
+from explorer.analysis.evaluation.detection import Watched
 from explorer.analysis.evaluation.plan import Asked, EvaluationPlan
 from explorer.analysis.evaluation.sets import Opened, open_all
+from explorer.attacks.defences.detect import evade, scores
 from explorer.attacks.defences.guard import stream_against
 from explorer.attacks.defences.model import Defended
+from explorer.attacks.registry import name_of
+from explorer.attacks.run import stream
 from explorer.base.errors import InputError
 from explorer.base.framing import Size
 from explorer.data.catalogue import RETRIEVAL
@@ -25,6 +29,7 @@ from explorer.models.library import Library
 SOME = 4  # images that are measured
 PATIENCE = 30.0  # seconds of measuring; what is left by then is taken from what is known
 Each = dict[tuple[str, str, tuple[str, str, bool]], float]  # (model, set, column) -> seconds
+Column = Asked | Watched
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,9 @@ def estimate(plan: EvaluationPlan, library: Library, root: str | Path | None = N
     measured at the first. Raises InputError when nothing can be measured."""
     yield "Measuring the cost: opening the image sets …"
     sets, left_out = open_all(plan, root, work)
-    firsts: dict[tuple[str, str, bool], Asked] = {}
-    for asked in plan.asked:
+    firsts: dict[tuple[str, str, bool], Column] = {}
+    columns: list[Column] = [*plan.asked, *plan.watched]
+    for asked in columns:
         firsts.setdefault(_column(asked), asked)
     each: Each = {}
     spent = 0.0
@@ -88,23 +94,27 @@ def estimate(plan: EvaluationPlan, library: Library, root: str | Path | None = N
     yield _total(plan, sets, each, tuple(left_out))
 
 
-def _column(asked: Asked) -> tuple[str, str, bool]:
+def _column(asked: Column) -> tuple[str, str, bool]:
     """What is measured once for all budgets."""
+    if isinstance(asked, Watched):
+        return name_of(asked.attack), f"detector {asked.name}", asked.aware
     return asked.name, asked.behind, asked.aware
 
 
 def _total(plan: EvaluationPlan, sets: list[Opened], each: Each,
            left_out: tuple[str, ...]) -> Cost:
-    def guess(asked: Asked) -> float:
+    columns: list[Column] = [*plan.asked, *plan.watched]
+
+    def guess(asked: Column) -> float:
         own = [s for (_, _, column), s in each.items() if column == _column(asked)]
         known = own or list(each.values())
         return sum(known) / len(known)
 
     models = [m for m in plan.models if not any(s.startswith(f"{m}: ") for s in left_out)]
     seconds = sum(len(one.data) * each.get((model, one.name, _column(asked)), guess(asked))
-                  for model in models for one in sets for asked in plan.asked)
+                  for model in models for one in sets for asked in columns)
     return Cost(seconds, sum(len(one.data) for one in sets),
-                len(models) * len(sets) * len(plan.asked), len(each), left_out)
+                len(models) * len(sets) * len(columns), len(each), left_out)
 
 
 def _few(one: Opened, size: Size) -> Pairs | None:
@@ -121,10 +131,12 @@ def _few(one: Opened, size: Size) -> Pairs | None:
     return Pairs(images, tuple(text for texts in own for text in texts), torch.tensor(starts), sets)
 
 
-def _timed(model: DualEncoder, pairs: Pairs, asked: Asked, plan: EvaluationPlan,
+def _timed(model: DualEncoder, pairs: Pairs, asked: Column, plan: EvaluationPlan,
            ) -> Generator[str, None, float]:
     """Seconds an image, after a clean pass that warms up. Yields at each step of an attack, so
     that it can be ended."""
+    if isinstance(asked, Watched):
+        return (yield from _watched(model, pairs, asked, plan))
     if asked.defence is not None:
         model = Defended(model, asked.defence, plan.seed)
     metrics.right(model, pairs)
@@ -137,6 +149,18 @@ def _timed(model: DualEncoder, pairs: Pairs, asked: Asked, plan: EvaluationPlan,
                 yield f"Measuring the cost: {model.card.id}, {asked.name} …"
         except InputError:
             pass  # told when it is run
+    return (time.perf_counter() - began) / len(pairs)
+
+
+def _watched(model: DualEncoder, pairs: Pairs, asked: Watched, plan: EvaluationPlan,
+             ) -> Generator[str, None, float]:
+    """The same for a detector and the attack that it is to find."""
+    scores(asked.detector, model, pairs.images)
+    began = time.perf_counter()
+    for _ in (evade(asked.detector, asked.attack, model, pairs, plan.seed) if asked.aware else
+              stream(asked.attack, model, pairs, seed=plan.seed)):
+        yield f"Measuring the cost: {model.card.id}, detector {asked.name} …"
+    scores(asked.detector, model, torch.cat([pairs.images] * 2))
     return (time.perf_counter() - began) / len(pairs)
 
 

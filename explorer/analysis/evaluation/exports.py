@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from explorer.analysis.evaluation import detectors
 from explorer.analysis.evaluation.rows import ACCURACY, Row, Score, Table
 from explorer.analysis.failures.slices import safe
 from explorer.base.errors import InputError
@@ -175,8 +176,15 @@ def as_markdown(tables: Sequence[Table]) -> bytes:
     lines = [shown.head, ["---"] * shown.labels + ["---:"] * (len(shown.head) - shown.labels)]
     lines += [[cell if isinstance(cell, str) else score_words(cell) for cell in line]
               for line in shown.lines]
-    table = "\n".join(f"| {' | '.join(_pipe(cell) for cell in line)} |" for line in lines)
-    return f"{table}\n\n{' '.join([*notes(tables), *left_out(tables)])}\n".encode()
+    said = f"{_piped(lines)}\n\n{' '.join([*notes(tables), *left_out(tables)])}\n"
+    if found := detectors.found_in(tables):
+        more = [list(detectors.HEAD), ["---"] * 6 + ["---:"] * 5, *detectors.lines(found, "–")]
+        said += f"\n{_piped(more)}\n\n{detectors.ABOUT}\n"
+    return said.encode()
+
+
+def _piped(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(_pipe(cell) for cell in line)} |" for line in lines)
 
 
 def _pipe(text: str) -> str:
@@ -204,7 +212,23 @@ def as_latex(tables: Sequence[Table]) -> bytes:
         r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"  \begin{{tabular}}{{{spec}}}", r"    \toprule",
         "    " + " & ".join(name.translate(TEX) for name in shown.head) + r" \\", r"    \midrule",
-        *body, r"    \bottomrule", r"  \end{tabular}}", r"\end{table}", ""]).encode()
+        *body, r"    \bottomrule", r"  \end{tabular}}", r"\end{table}", "",
+        *_detectors(tables)]).encode()
+
+
+def _detectors(tables: Sequence[Table]) -> list[str]:
+    """A second table, of what detectors did, if there were any."""
+    found = detectors.found_in(tables)
+    if not found:
+        return []
+    rows = [" & ".join(cell.translate(TEX) for cell in line) + r" \\" for line in
+            [list(detectors.HEAD), *detectors.lines(found, "–")]]
+    return [r"\begin{table}", r"  \centering", rf"  \caption{{{detectors.ABOUT.translate(TEX)}}}",
+            r"  \label{tab:detectors}",
+            r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            r"  \begin{tabular}{llllllrrrrr}", r"    \toprule", f"    {rows[0]}", r"    \midrule",
+            *(f"    {row}" for row in rows[1:]), r"    \bottomrule", r"  \end{tabular}}",
+            r"\end{table}", ""]
 
 
 def _tex(cell: str | Score | None) -> str:

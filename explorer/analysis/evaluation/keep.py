@@ -7,15 +7,17 @@ never computed twice; FOLDER/parts-R.jsonl what process R has found of cells tha
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from explorer.analysis.evaluation.detection import Detection
 from explorer.analysis.evaluation.rows import Row, read_row
 from explorer.base.errors import InputError
 from explorer.jobs.job import write_text
 
 MOST = 5_000  # cells kept in a folder; the oldest go first
+T = TypeVar("T")
 Parts = dict[int, tuple[str, float]]  # number of a batch -> "0" or "1" an image, and seconds
 
 
@@ -36,16 +38,30 @@ class Store:
 
     def get(self, key: str) -> Row | None:
         """A finished cell; None where there is none, or a damaged one."""
+        return self._read(key, lambda told: read_row(told["row"]))
+
+    def put(self, key: str, row: Row, about: dict[str, Any]) -> None:
+        """Keeps a finished cell; about: what it was measured on, for people."""
+        self._write(key, {"row": row.as_dict(), **about})
+
+    def detection(self, key: str) -> Detection | None:
+        """What a detector did; None where that is not known."""
+        return self._read(key, lambda told: Detection.read(told["detection"]))
+
+    def put_detection(self, key: str, found: Detection, about: dict[str, Any]) -> None:
+        """Keeps what a detector did."""
+        self._write(key, {"detection": found.as_dict(), **about})
+
+    def _read(self, key: str, make: Callable[[Any], T]) -> T | None:
         for home in self.homes:
             try:
-                return read_row(json.loads((home / f"{key}.json").read_text("utf-8"))["row"])
+                return make(json.loads((home / f"{key}.json").read_text("utf-8")))
             except (OSError, ValueError, KeyError, TypeError):
                 continue
         return None
 
-    def put(self, key: str, row: Row, about: dict[str, Any]) -> None:
-        """Keeps a finished cell; about: what it was measured on, for people."""
-        text = json.dumps({"row": row.as_dict(), **about}, ensure_ascii=False, indent=1) + "\n"
+    def _write(self, key: str, about: dict[str, Any]) -> None:
+        text = json.dumps(about, ensure_ascii=False, indent=1) + "\n"
         try:
             for home in self.homes:
                 write_text(home / f"{key}.json", text)

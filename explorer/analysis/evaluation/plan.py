@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from explorer.analysis.evaluation.detection import Watched
 from explorer.analysis.metrics import eps_of
 from explorer.attacks.budgets import NORMS, parse_eps
 from explorer.attacks.defences.base import Defence
@@ -99,7 +100,7 @@ class Asked:
 class EvaluationPlan:
     """sets: names as `sets.open_set` takes them; limit: images drawn of each, None for all;
     batch: images at a time, which changes no number but by rounding; columns: of the tables of
-    sets, as --columns takes them."""
+    sets, as --columns takes them; watched: what is asked of detectors."""
 
     sets: tuple[str, ...]
     models: tuple[str, ...]
@@ -109,6 +110,7 @@ class EvaluationPlan:
     seed: int = 0
     batch: int = 32
     columns: str = ""
+    watched: tuple[Watched, ...] = ()
 
     def __post_init__(self) -> None:
         for what, names in (("an image set", self.sets), ("a model", self.models),
@@ -124,23 +126,31 @@ class EvaluationPlan:
                              f"not {self.limit}")
         if self.batch < 1:
             raise InputError(f"a batch must have at least 1 image, not {self.batch}")
-        if self.task == RETRIEVAL and any(one.defence for one in self.asked):
-            raise InputError("defences are measured in classification: leave them out for "
-                             "retrieval")
-        cells = len(self.sets) * len(self.models) * len(self.asked)
+        if self.task == RETRIEVAL and (self.watched or any(one.defence for one in self.asked)):
+            raise InputError("defences and detectors are measured in classification: leave them "
+                             "out for retrieval")
+        cells = len(self.sets) * len(self.models) * (len(self.asked) + len(self.watched))
         if cells > MOST_CELLS:
             raise InputError(f"that makes {cells:,} numbers, and at most {MOST_CELLS:,} are "
                              "measured in one evaluation: leave sets, models or budgets out")
 
     def as_dict(self) -> dict[str, Any]:
         own = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {**own, "asked": [one.as_dict() for one in self.asked]}
+        watched = {"watched": [one.as_dict() for one in own.pop("watched")]}
+        return {**own, "asked": [one.as_dict() for one in self.asked],
+                **(watched if self.watched else {})}
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> EvaluationPlan:
         """The way back from `as_dict`, over JSON too."""
         return cls(**{**raw, "sets": tuple(raw["sets"]), "models": tuple(raw["models"]),
-                      "asked": tuple(Asked.read(one) for one in raw["asked"])})
+                      "asked": tuple(Asked.read(one) for one in raw["asked"]),
+                      "watched": tuple(Watched.read(one) for one in raw.get("watched", ()))})
+
+    def watch_key(self, asked: Watched, fingerprint: str, digest: str) -> str:
+        """The name of what a detector did, in the same way as `key`."""
+        about = [FORMAT, "watched", self.seed, asked.as_dict(), fingerprint, digest]
+        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
 
     def key(self, asked: Asked, fingerprint: str, digest: str) -> str:
         """The name of one cell, from all that its number depends on: the model's weights, the

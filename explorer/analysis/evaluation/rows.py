@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from explorer.analysis.evaluation.detection import Detection
 from explorer.analysis.evaluation.plan import CLEAN, EvaluationPlan
 from explorer.analysis.metrics import wilson
 from explorer.analysis.retrieval import KS, Retrieval
@@ -139,7 +140,7 @@ def read_row(raw: Mapping[str, Any]) -> Row:
 class Table:
     """All that an evaluation has found so far. sets: what was read of each, for a person and a
     script; left_out: a sentence for each set or model that could not be read; about: settings,
-    seed, versions; title: what it is called among others."""
+    seed, versions; title: what it is called among others; detections: what detectors did."""
 
     task: str = CLASSES
     rows: list[Row] = field(default_factory=list)
@@ -147,6 +148,7 @@ class Table:
     left_out: list[str] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
     title: str = ""
+    detections: list[Detection] = field(default_factory=list)
 
     @classmethod
     def of(cls, plan: EvaluationPlan, title: str = "") -> Table:
@@ -181,6 +183,7 @@ class Table:
             return (_at(titles, row.data), _at(plan.models, row.model), _at(columns, column))
 
         self.rows.sort(key=key)
+        self.detections.sort(key=lambda one: (_at(titles, one.data), _at(plan.models, one.model)))
 
     def note_set(self, title: str, drawn: int, captions: int, understood: Sequence[str] = (),
                  ) -> None:
@@ -203,7 +206,9 @@ class Table:
         return {"task": self.task, "title": self.title, "rows": [r.as_dict() for r in self.rows],
                 "data": ", ".join(one["data"] for one in sets),
                 **{key: sum(one[key] for one in sets) for key in ("drawn", "skipped", "captions")},
-                "sets": sets, "left_out": self.left_out, **self.about}
+                "sets": sets, "left_out": self.left_out, **self.about,
+                **({"detections": [one.as_dict() for one in self.detections]}
+                   if self.detections else {})}
 
 
 def _at(names: Sequence[Any], name: Any) -> int:
@@ -217,10 +222,12 @@ def read_table(raw: bytes, name: str) -> Table:
         if parsed["task"] not in (CLASSES, RETRIEVAL):
             raise ValueError
         about = {key: value for key, value in parsed.items() if key not in (
-            "task", "title", "rows", "data", "drawn", "skipped", "captions", "sets", "left_out")}
+            "task", "title", "rows", "data", "drawn", "skipped", "captions", "sets", "left_out",
+            "detections")}
         return Table(str(parsed["task"]), [read_row(one) for one in parsed["rows"]],
                      [dict(one) for one in parsed["sets"]],
-                     [str(one) for one in parsed["left_out"]], about, str(parsed["title"]))
+                     [str(one) for one in parsed["left_out"]], about, str(parsed["title"]),
+                     [Detection.read(one) for one in parsed.get("detections", ())])
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(f"{name} is not the JSON of an evaluation, as `evaluate` writes it"
                          ) from None

@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from explorer.analysis.evaluation.cells import Cell, Cells, Refused, share_of
+from explorer.analysis.evaluation.detection import Detection
 from explorer.analysis.evaluation.keep import Parts, Store
 from explorer.analysis.evaluation.plan import EvaluationPlan
 from explorer.analysis.evaluation.rows import Row, Table
 from explorer.analysis.evaluation.sets import Opened, open_all
+from explorer.analysis.evaluation.watching import Watching
 from explorer.base.errors import InputError
 from explorer.base.processes import ALONE, Processes
 from explorer.base.progress import Progress
@@ -38,8 +40,9 @@ class Evaluation:
         self.done = self.total = 0
         self.noticed: dict[str, list[str]] = {}  # of each set, how its captions are read
 
-    def steps(self) -> Iterator[Progress | Row]:
-        """Yields Rows, unfinished ones too (`whole`), and Progress in images times attacks.
+    def steps(self) -> Iterator[Progress | Row | Detection]:
+        """Yields Rows, unfinished ones too (`whole`), Detections, and Progress in images times
+        attacks.
 
         What cannot be read or run is told in table.left_out, and the rest goes on. Raises
         InputError when nothing can be measured.
@@ -70,11 +73,12 @@ class Evaluation:
         yield self._now("")
 
     def _model(self, model: DualEncoder, sets: list[Opened], lines: dict[str, Parts],
-               ) -> Iterator[Progress | Row]:
+               ) -> Iterator[Progress | Row | Detection]:
         """One model on all sets; a set that turns out to be unreadable leaves the list."""
         for one in list(sets):
             try:
                 yield from self._cells(model, one, lines)
+                yield from self._watched(model, one)
             except InputError as error:
                 self._leave_out(str(error))
                 sets.remove(one)
@@ -113,14 +117,41 @@ class Evaluation:
                 self.done += event.images
                 yield self._now(event.text, event.kept)
 
+    def _watched(self, model: DualEncoder, one: Opened) -> Iterator[Progress | Detection]:
+        """All detectors on one model and set: what is kept first."""
+        pending = {}
+        for asked in self.plan.watched:
+            key = self.plan.watch_key(asked, model.fingerprint, one.digest)
+            found = self.crew.from_first(self.store.detection(key))
+            if found is None:
+                pending[key] = asked
+                continue
+            self.table.detections.append(replace(found, data=one.title, model=model.card.id))
+            self.done += share_of(len(one.data), self.plan, self.crew)
+            yield self.table.detections[-1]
+        for event in Watching(self.plan, model, one, pending, self.crew).steps() if pending else ():
+            if isinstance(event, Refused):
+                self._leave_out(event.sentence)
+            elif isinstance(event, tuple):
+                key, found = event
+                if self.crew.first:
+                    self.store.put_detection(key, found, {
+                        "weights": model.fingerprint, "set": one.digest, "seed": self.plan.seed,
+                        "limit": self.plan.limit})
+                self.table.detections.append(found)
+                yield found
+            else:
+                self.done += event.images
+                yield self._now(event.text, event.kept)
+
     def _leave_out(self, sentence: str) -> None:
         if sentence not in self.table.left_out:
             self.table.left_out.append(sentence)
 
     def _images(self, sets: list[Opened]) -> int:
         """Images times attacks of one model, as far as they are this process's."""
-        return len(self.plan.asked) * sum(share_of(len(one.data), self.plan, self.crew)
-                                          for one in sets)
+        columns = len(self.plan.asked) + len(self.plan.watched)
+        return columns * sum(share_of(len(one.data), self.plan, self.crew) for one in sets)
 
     def _now(self, text: str, kept: bool = True) -> Progress:
         return Progress(text, self.done, self.total, kept)

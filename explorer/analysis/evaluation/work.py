@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.analysis.evaluation.cost import duration
+from explorer.analysis.evaluation.detection import Detection
 from explorer.analysis.evaluation.exports import as_json
 from explorer.analysis.evaluation.keep import Store
 from explorer.analysis.evaluation.plan import EvaluationPlan
@@ -40,8 +41,9 @@ def carry_out(work: Job, library: Library, root: str | None = None) -> Iterator[
     written, clock = 0.0, _Clock()
     try:
         for event in running.steps():
-            if isinstance(event, Row):
-                if event.whole or time.monotonic() - written > OFTEN:
+            if isinstance(event, Row | Detection):
+                whole = not isinstance(event, Row) or event.whole
+                if whole or time.monotonic() - written > OFTEN:
                     _write(work.folder, running.table)
                     written = time.monotonic()
             else:

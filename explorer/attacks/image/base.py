@@ -83,6 +83,7 @@ class ImageAttack:
 
     title: ClassVar[str]
     source: ClassVar[str]
+    blind: ClassVar[bool] = False  # asks the model nothing: what comes out stands, whatever it does
 
     eps: float = setting(None, "Budget ε", "largest change a pixel may have, in grey levels",
                          low=0, high=16 / 255, step=1 / 255, unit="/255")

@@ -28,12 +28,13 @@ from explorer.attacks.image.base import (
 from explorer.attacks.image.square import Square
 from explorer.attacks.image.strong import Strong
 from explorer.attacks.image.transfer import EOT, Transfer
+from explorer.attacks.image.universal import Universal
 from explorer.base.randomness import PerImage
 
 __all__ = [
     "APGD", "APGDDLR", "APGDT", "EOT", "FGSM", "IMAGE_ATTACKS", "MAX_STEPS", "MIFGSM", "PGD",
-    "ImageAttack", "Loss", "Noise", "Square", "Steps", "Strong", "Transfer", "apgd_checkpoints",
-    "default_step", "gradient", "setting",
+    "ImageAttack", "Loss", "Noise", "Square", "Steps", "Strong", "Transfer", "Universal",
+    "apgd_checkpoints", "default_step", "gradient", "setting",
 ]
 
 
@@ -46,6 +47,7 @@ class Noise(ImageAttack):
 
     title = "Random noise (control)"
     source = "no method: a fair coin for each pixel value"
+    blind = True
 
     def iterate(self, loss: Loss, x: Tensor, random: PerImage) -> Steps:
         noise = random.uniform() - 0.5 if self.norm == "linf" else random.normal()
@@ -134,5 +136,5 @@ class MIFGSM(ImageAttack):
 IMAGE_ATTACKS: dict[str, type[ImageAttack]] = {
     "pgd": PGD, "fgsm": FGSM, "mi-fgsm": MIFGSM, "apgd": APGD, "apgd-dlr": APGDDLR,
     "apgd-t": APGDT, "square": Square, "transfer": Transfer, "eot": EOT, "strong": Strong,
-    "noise": Noise,
+    "universal": Universal, "noise": Noise,
 }

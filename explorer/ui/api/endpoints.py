@@ -22,17 +22,16 @@ from gradio.utils import get_upload_folder
 
 from explorer.actions.service import SAMPLES, Service, Told, Values
 from explorer.actions.values import Answer
-from explorer.base.errors import InputError
+from explorer.base.errors import OURS, InputError, sentence
 from explorer.base.progress import Progress
 from explorer.base.settings import Settings
 from explorer.server.gate import ADDRESS, REQUEST_ID, VISITOR, Gate
 from explorer.server.rules import keeper_alone
 from explorer.server.scheduler import place_words
-from explorer.ui.shared.runs import DEVICE, WAIT, sentence
+from explorer.ui.shared.runs import DEVICE, WAIT
 
 P = ParamSpec("P")
 LOG = logging.getLogger(__name__)
-FAILED = "Something failed on our side; the server's log has the details."
 Body = dict[str, Any]
 Shown = Iterator[Body]
 
@@ -57,7 +56,7 @@ def through(gate: Gate, headers: Any, work: Callable[[], Told]) -> Told:
         raise
     except Exception:
         LOG.exception("a call failed")
-        raise InputError(FAILED.rstrip(".")) from None
+        raise InputError(OURS.rstrip(".")) from None
 
 
 def told(progress: Progress) -> Body:

@@ -19,13 +19,12 @@ from starlette.routing import BaseRoute, Route
 from explorer import __version__
 from explorer.actions.service import Service, Told, Values
 from explorer.actions.values import Answer
-from explorer.base.errors import InputError
+from explorer.base.errors import InputError, sentence
 from explorer.base.progress import Progress
 from explorer.base.settings import Settings
 from explorer.server.gate import Gate
 from explorer.server.rules import TOOLS
 from explorer.ui.api.endpoints import through
-from explorer.ui.shared.runs import sentence
 
 LOG = logging.getLogger(__name__)
 Schema = dict[str, Any]

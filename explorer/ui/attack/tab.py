@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import gradio as gr
 
 from explorer.actions.attack import attack_both, reopen
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.request import Request
-from explorer.base.errors import InputError
+from explorer.base.errors import InputError, sentence
 from explorer.base.progress import Progress
 from explorer.base.settings import Settings
 from explorer.base.store import Store
@@ -25,6 +22,8 @@ from explorer.results.stage import draw
 from explorer.results.views import inline
 from explorer.server.gate import Gate
 from explorer.server.kept import Kept
+from explorer.ui.attack.defend import offer
+from explorer.ui.attack.defend_strip import DefendStrip
 from explorer.ui.attack.examples import PICK, strip
 from explorer.ui.attack.masking import check_signs, draw_signs
 from explorer.ui.shared.address import link
@@ -35,15 +34,14 @@ from explorer.ui.shared.runs import (
     DEVICE,
     DONE,
     IDLE,
-    OURS,
+    LIGHT,
     PLAIN,
     STOPPED,
-    WAIT,
     Tickets,
     error_line,
-    in_line,
+    heavy,
+    in_turn,
     lines,
-    sentence,
     status,
     told,
 )
@@ -55,24 +53,13 @@ GOALS = [("classification: another caption wins", "classification"),
 LOOKING = told("Looking at your photo …")
 ARRIVED = told("Your photo is here. Write what it may show, mark the true caption, and press "
                "Attack.")
-LOG = logging.getLogger(__name__)
-
-
 STRONGER = """
 element.addEventListener('click', (event) => {
   if (event.target.closest('[data-strong]')) trigger('click', {});
   if (event.target.closest('[data-signs]')) trigger('select', {});
 });
 """
-T = TypeVar("T")
 Drawn = Iterator[tuple[Any, Any]]  # what the status line and the result page become
-
-
-@dataclass(frozen=True)
-class InLine:
-    """A visitor waits; before: runs before its own."""
-
-    before: int
 
 
 def _told_by(event: Any, newer: Any) -> bool:
@@ -101,10 +88,12 @@ class AttackTab:
                 self.status = gr.HTML(status(Progress("Opening the models …")), **PLAIN)
                 self.stage = gr.HTML("", elem_id="rx-stage", js_on_load=STRONGER, **PLAIN)
                 self.signs = gr.HTML("", elem_id="rx-signs", **PLAIN)
+                self.defend = DefendStrip()
         self.tickets = Tickets()
         self.welcome: str | None = None
         self.welcome_outcome: Outcome | None = None
         self._wire(demo)
+        self.defend.wire(self)
 
     @property
     def desk(self) -> Desk:
@@ -150,43 +139,40 @@ class AttackTab:
             self.pair = gr.Dropdown(bases, value="|".join(pair), label="Pairs that belong together")
 
     def _wire(self, demo: gr.Blocks) -> None:
-        light: dict[str, Any] = {"queue": False, "show_progress": "hidden",
-                                 "api_visibility": "private"}
         inputs = [self.ticket, self.photo, self.captions, self.true, self.target, self.goal,
                   self.standard, self.robust, self.seed, self.alt, *self.choice.components()]
-        heavy: dict[str, Any] = {"inputs": inputs, "outputs": [self.status, self.stage],
-                                 "concurrency_id": DEVICE, "concurrency_limit": WAIT,
-                                 "show_progress": "hidden", "api_visibility": "private",
-                                 "trigger_mode": "multiple"}
-        count: dict[str, Any] = {"fn": lambda n: n + 1, "inputs": self.finished,
-                                 "outputs": self.finished, **light}
+        late = {"inputs": inputs, "outputs": [self.status, self.stage], **heavy(DEVICE),
+                "trigger_mode": "multiple"}
+        count: dict[str, Any] = {"fn": lambda n: (n + 1, offer()), "inputs": self.finished,
+                                 "outputs": [self.finished, self.defend.page], **LIGHT}
         self.captions.change(self._relist, [self.captions, self.listed, self.true, self.target],
                              [self.listed, self.true, self.target], trigger_mode="always_last",
-                             **light)
+                             **LIGHT)
         self.photo.input(self._arrived, None, [self.ticket, self.alt, self.status, self.stage],
-                         **light).then(self._looked, [self.ticket, self.photo],
+                         **LIGHT).then(self._looked, [self.ticket, self.photo],
                                        [self.photo, self.status, self.stage, self.signs], **LOOK)
         self.pair.input(lambda both: both.split("|"), self.pair, [self.standard, self.robust],
-                        **light)
-        self.go.click(self.tickets.take, None, self.ticket, **light).then(
-            self._run, **heavy).then(**count)
+                        **LIGHT)
+        self.go.click(self.tickets.take, None, self.ticket, **LIGHT).then(
+            self._run, **late).then(**count)
         self.strip.click(
             self._pick, None, [self.ticket, self.photo, self.captions, self.listed, self.true,
-                               self.target, self.alt], **light).then(
-            self._run, **heavy).then(**count)
+                               self.target, self.alt], **LIGHT).then(
+            self._run, **late).then(**count)
         self.stage.click(self._stronger, None, [self.ticket, *self.choice.strength],
-                         **light).then(self._run, **heavy).then(**count)
-        self.stage.select(self.tickets.take, None, self.ticket, **light).then(
-            self._signs, **{**heavy, "inputs": self.ticket, "outputs": [self.status, self.signs]})
-        self.finished.change(lambda: "", None, self.signs, **light)
-        self.saved.upload(self._open, **{**heavy, "inputs": self.saved, "outputs": [
+                         **LIGHT).then(self._run, **late).then(**count)
+        self.defend.page.select(self._universal, None, [self.ticket, *self.choice.universal],
+                                **LIGHT).then(self._run, **late).then(**count)
+        self.stage.select(self.tickets.take, None, self.ticket, **LIGHT).then(
+            self._signs, **{**late, "inputs": self.ticket, "outputs": [self.status, self.signs]})
+        self.finished.change(lambda: "", None, self.signs, **LIGHT)
+        self.saved.upload(self._open, **{**late, "inputs": self.saved, "outputs": [
             self.status, self.stage, self.photo, self.captions, self.listed, self.true, self.target,
             self.goal, self.standard, self.robust, self.seed, self.alt,
             *self.choice.components()]}).then(**count)
-        self.stop.click(self._stop, None, self.status, **light)
-        demo.load(self._finished_example, None, [self.status, self.stage], concurrency_id=DEVICE,
-                  concurrency_limit=WAIT, show_progress="hidden",
-                  api_visibility="private").then(**count)
+        self.stop.click(self._stop, None, self.status, **LIGHT)
+        demo.load(self._finished_example, None, [self.status, self.stage], 
+                  **heavy(DEVICE)).then(**count)
 
     @staticmethod
     def _relist(text: str, listed: list[str], true: str, target: str) -> tuple[Any, Any, Any]:
@@ -231,6 +217,10 @@ class AttackTab:
         """The strong preset for the photo, at the budget as it is."""
         return self.tickets.take(request), "strong"
 
+    def _universal(self, request: gr.Request) -> tuple[Any, ...]:
+        """One change for all photos, at the size it was learnt for."""
+        return self.tickets.take(request), "image", "universal", "linf", 8
+
     def _signs(self, request: gr.Request, ticket: int) -> Drawn:
         """Signs of gradient masking for the visitor's last case."""
         def signs() -> Iterator[Any]:
@@ -244,23 +234,15 @@ class AttackTab:
                 return DONE, draw_signs(event)
             model, step = event
             return status(Progress(f"Looking for signs of gradient masking in {model}",
-                                   step.index, step.total)), gr.skip()
+                                   step.index, step.total), "step "), gr.skip()
 
-        yield from self._while_held(request, ticket, signs, drawn)
+        yield from self.while_held(request, ticket, signs, drawn)
 
     def _open(self, file: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """A saved bundle: its result as it was, and the controls as they were set."""
         skips = [gr.skip()] * (11 + len(self.choice.components()))
-        try:
-            with closing(cast(Any, self.gate.pages(
-                    request, lambda: iter([self._reopened(file, request)]),
-                    lambda before: (in_line(before), *skips)))) as pages:
-                yield from pages
-        except InputError as error:
-            yield error_line(sentence(error)), *skips
-        except Exception:
-            LOG.exception("opening a saved case failed")
-            yield error_line(OURS), *skips
+        yield from in_turn(self.gate, request, lambda: iter([self._reopened(file, request)]),
+                           tuple, lambda line: (line, *skips))
 
     def _reopened(self, file: str, request: gr.Request) -> tuple[Any, ...]:
         bundle, outcome = reopen(self.library, file)
@@ -314,31 +296,16 @@ class AttackTab:
 
         yield from self._attacked(request, ticket, asked)
 
-    def _while_held(self, request: gr.Request, ticket: int, work: Callable[[], Iterator[T]],
-                    draw: Callable[[T], tuple[Any, Any]],
-                    left: Callable[[], Any] = gr.skip) -> Drawn:
-        """What `work` finds in the visitor's turn on the device, drawn, until the ticket is gone;
-        mistakes as one sentence. left: what is to be seen of a run that did not come to its end."""
-        try:
-            if self.tickets.holds(request, ticket):
-                found = self.gate.pages(request, work, InLine, told_by=_told_by)
-                with closing(cast(Any, found)):
-                    for event in found:
-                        if not self.tickets.holds(request, ticket):
-                            break
-                        yield ((in_line(event.before), gr.skip()) if isinstance(event, InLine)
-                               else draw(event))
-                    else:
-                        return
-            if not self.tickets.replaced(request, ticket):  # else the newer one is seen
-                yield STOPPED, left()
-        except InputError as error:
-            yield error_line(sentence(error)), left()
-        except Exception:
-            LOG.exception("a run failed")
-            yield error_line(OURS), left()
-        finally:
-            self.tickets.done(request, ticket)
+    def while_held(self, request: gr.Request, ticket: int, work: Callable[[], Iterator[Any]],
+                   drawn: Callable[[Any], tuple[Any, Any]], left: Callable[[], Any] = gr.skip,
+                   told_by: Callable[[Any, Any], bool] | None = None) -> Drawn:
+        """What `work` finds in the visitor's turn on the device, drawn, until the ticket is gone.
+        left: what is to be seen of a run that did not come to its end."""
+        def row(line: str) -> tuple[Any, Any]:
+            return line, left()
+
+        yield from self.tickets.held(request, ticket, in_turn(
+            self.gate, request, work, drawn, row, told_by), lambda: row(STOPPED))
 
     def _attacked(self, request: gr.Request, ticket: int, asked: Callable[[], Request]) -> Drawn:
         """The status line and the page after each step of a run."""
@@ -353,15 +320,15 @@ class AttackTab:
 
         def drawn(progress: Progress) -> tuple[Any, Any]:
             nonlocal last
+            said = status(progress, "step ")
             if progress.outcome is None:
-                return status(progress), gr.skip()
+                return said, gr.skip()
             last = progress.outcome
             if last.bundle is not None:  # complete
                 last.link = address
             self.store.put(str(request.session_hash), last.light())
-            return status(progress), draw(last if last.bundle else last.sketch(),
-                                          self.keep)
+            return said, draw(last if last.bundle else last.sketch(), self.keep)
 
-        yield from self._while_held(
+        yield from self.while_held(
             request, ticket, work, drawn,
-            lambda: gr.skip() if last is None else draw(last, self.keep))
+            lambda: gr.skip() if last is None else draw(last, self.keep), _told_by)

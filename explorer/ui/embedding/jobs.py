@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from typing import Any, cast
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -18,9 +16,8 @@ from explorer.base.store import Store
 from explorer.server.gate import Gate
 from explorer.ui.embedding.saliency import saliency_job
 from explorer.ui.embedding.scene import Panels
-from explorer.ui.shared.runs import Tickets
+from explorer.ui.shared.runs import IDLE, Tickets, in_turn, status, told
 
-LOG = logging.getLogger(__name__)
 SAMPLE, LASSO = "a random sample", "what the lasso holds"
 
 
@@ -32,32 +29,12 @@ class SpaceJobs:
         self.tickets, self.lassos = Tickets(), Store[list[str]]()
 
     def stop(self, request: gr.Request) -> Any:
-        return gr.skip() if self.tickets.stop(request) else space_words.status(
-            Progress("Nothing is running."))
+        return gr.skip() if self.tickets.stop(request) else IDLE
 
     def job(self, request: gr.Request, ticket: int, work: Callable[[], Job]) -> Iterator[str]:
-        """The status line of a heavy job, in its turn; mistakes as one sentence."""
-        def waiting(before: int) -> Progress:
-            return Progress(f"Waiting for the device: {before} run{'s' * (before > 1)} before.")
-
-        try:
-            if self.tickets.holds(request, ticket):
-                with closing(cast(Any, self.gate.pages(request, work, waiting))) as pages:
-                    for said in pages:
-                        if not self.tickets.holds(request, ticket):
-                            break
-                        yield space_words.status(said)
-                    else:
-                        return
-            yield space_words.status(Progress("Stopped."))
-        except InputError as error:
-            yield space_words.failure(str(error))
-        except Exception:
-            LOG.exception("a job of the embedding space failed")
-            yield space_words.failure("something failed on our side; the server's log has the "
-                                      "details, and the next try can go ahead")
-        finally:
-            self.tickets.done(request, ticket)
+        """The status line of a heavy job, in its turn, until it is stopped."""
+        return self.tickets.held(request, ticket, in_turn(self.gate, request, work, status, str),
+                                 lambda: told("Stopped."))
 
     def prepare(self, request: gr.Request, ticket: int) -> Iterator[str]:
         session = str(request.session_hash)

@@ -13,13 +13,14 @@ from explorer.analysis.embedding.layout import Layout, View, lay_out, mirrored
 from explorer.analysis.embedding.shift import Anchors, Attacked, attacked
 from explorer.analysis.embedding.state import CELL, OwnSet, SetAttack, Spaces, columns
 from explorer.analysis.embedding.umaps import UmapSettings
-from explorer.base.errors import InputError
+from explorer.base.errors import InputError, sentence
 from explorer.base.store import Store
 from explorer.data.examples import load_examples
 from explorer.models.library import Library
 from explorer.results.outcome import Outcome
 from explorer.results.views import esc
 from explorer.ui.embedding.thumbs import example_thumbs, thumbs_of
+from explorer.ui.shared.runs import error_line
 
 Side = tuple[str, str, Anchors | None, Attacked | None]
 
@@ -73,7 +74,7 @@ class Panels:
                        for (_, _, anchors, found), made in zip(known, chosen, strict=True)]
             layouts = [layouts[0], *(mirrored(at, layouts[0]) for at in layouts[1:])]
         except (InputError, TypeError, ValueError, OverflowError) as error:
-            return gr.skip(), space_words.failure(str(error)), gr.skip(), menu
+            return gr.skip(), error_line(sentence(InputError(str(error)))), gr.skip(), menu
         plain = [(name, anchors, found) for name, _, anchors, found in known]
         return (self._payload(known, chosen, layouts, view, outcome, own),
                 f'<p class="sp-say">{esc(space_words.sentence(plain))}</p>',

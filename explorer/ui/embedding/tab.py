@@ -22,10 +22,9 @@ from explorer.ui.embedding import near as space_near
 from explorer.ui.embedding.jobs import LASSO, SAMPLE, SpaceJobs
 from explorer.ui.embedding.scene import Panels
 from explorer.ui.shared.plotly import plotly_js
-from explorer.ui.shared.runs import PLAIN
+from explorer.ui.shared.runs import LIGHT, PLAIN, heavy
 
 HERE = Path(__file__).parent
-WAIT = 64  # visitors who may wait for the device at once
 
 
 def read(name: str) -> str:
@@ -129,42 +128,37 @@ class SpaceTab:
             self.maps = gr.HTML("", elem_id="sp-maps", **PLAIN)
 
     def _wire(self) -> None:
-        light: dict[str, Any] = {"queue": False, "show_progress": "hidden",
-                                 "api_visibility": "private"}
-        heavy: dict[str, Any] = {"concurrency_id": "space", "concurrency_limit": WAIT,
-                                 "show_progress": "hidden", "api_visibility": "private",
-                                 "trigger_mode": "multiple"}
+        late = {**heavy("space"), "trigger_mode": "multiple"}
         self.ticket = gr.State(0)
         self.drawn = [self.stage, self.sentence, self.numbers, self.caption]
-        self._light = light
         stage = cast(Any, self.stage)
         show: dict[str, Any] = {"fn": self.scene.show, "inputs": self.view, "outputs": self.drawn,
-                                "trigger_mode": "always_last", **light}
+                                "trigger_mode": "always_last", **LIGHT}
         stage.opened(**show)
         for control in self.view:
             cast(Any, control).change(**show)
         self.projection.change(lambda chosen: gr.update(visible=chosen == "umap"), self.projection,
-                               self.umap, **light)
+                               self.umap, **LIGHT)
         again = {k: v for k, v in show.items() if k != "trigger_mode"}
-        ready = stage.prepare(self.jobs.tickets.take, None, self.ticket, **light)
-        ready.then(self.jobs.prepare, self.ticket, self.status, **heavy).then(**again)
-        stage.pick(self._pick, self.k, self.details, trigger_mode="always_last", **light)
-        stage.lasso(self._lasso, None, self.details, trigger_mode="always_last", **light)
-        put = self.put.click(self.jobs.tickets.take, None, self.ticket, **light)
-        put.then(self.jobs.put, [self.ticket, self.file], [self.status, self.sheet], **heavy).then(
+        ready = stage.prepare(self.jobs.tickets.take, None, self.ticket, **LIGHT)
+        ready.then(self.jobs.prepare, self.ticket, self.status, **late).then(**again)
+        stage.pick(self._pick, self.k, self.details, trigger_mode="always_last", **LIGHT)
+        stage.lasso(self._lasso, None, self.details, trigger_mode="always_last", **LIGHT)
+        put = self.put.click(self.jobs.tickets.take, None, self.ticket, **LIGHT)
+        put.then(self.jobs.put, [self.ticket, self.file], [self.status, self.sheet], **late).then(
             **again)
-        attack = self.attack.click(self.jobs.tickets.take, None, self.ticket, **light)
+        attack = self.attack.click(self.jobs.tickets.take, None, self.ticket, **LIGHT)
         slice_of = [self.ticket, self.which, self.contains, self.count, self.eps]
-        attack.then(self.jobs.attack, slice_of, [self.status, self.many], **heavy).then(**again)
-        draw = self.draw.click(self.jobs.tickets.take, None, self.ticket, **light)
+        attack.then(self.jobs.attack, slice_of, [self.status, self.many], **late).then(**again)
+        draw = self.draw.click(self.jobs.tickets.take, None, self.ticket, **LIGHT)
         draw.then(self.jobs.draw, [self.ticket, self.method, self.caption],
-                  [self.status, self.maps], **heavy)
+                  [self.status, self.maps], **late)
         for button in (self.stop, self.halt):
-            button.click(self.jobs.stop, None, self.status, **light)
+            button.click(self.jobs.stop, None, self.status, **LIGHT)
 
     def follow(self, event: Callable[..., Any]) -> None:
         """Draws the new arrows whenever `event` fires, such as `run.then` or a button's click."""
-        event(self.scene.show, self.view, self.drawn, **self._light)
+        event(self.scene.show, self.view, self.drawn, **LIGHT)
 
     def _pick(self, event: gr.EventData, request: gr.Request, k: float) -> str:
         known, attacks = self.scene.known(str(request.session_hash))

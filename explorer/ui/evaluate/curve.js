@@ -46,7 +46,7 @@ const take = () => {
 };
 root.querySelectorAll('[data-save]').forEach((button) => button.addEventListener('click', async () => {
   const library = await load();
-  library.downloadImage(plot, {format: button.dataset.save, filename: 'robustness-curve', width: 1000,
+  library.downloadImage(plot, {format: button.dataset.save, filename: root.dataset.file, width: 1000,
     height: plot.offsetHeight, scale: button.dataset.save === 'png' ? 2 : 1});
 }));
 new IntersectionObserver((seen) => { if (seen.some((one) => one.isIntersecting) && !root.dataset.drawn) draw(); })

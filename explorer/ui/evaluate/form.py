@@ -8,10 +8,12 @@ from typing import Any
 
 import gradio as gr
 
+from explorer.analysis.evaluation.detection import watched
 from explorer.analysis.evaluation.guards import Guards
 from explorer.analysis.evaluation.plan import CLEAN, Asked, EvaluationPlan, read_budgets, spread
 from explorer.analysis.evaluation.sets import Known, known_sets
-from explorer.attacks.defences.registry import DEFENCES, NONE
+from explorer.attacks.defences.detect import DETECTORS
+from explorer.attacks.defences.registry import DEFENCES, NONE, attackers_named
 from explorer.attacks.image.classic import ImageAttack
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
 from explorer.attacks.registry import USUAL
@@ -22,10 +24,9 @@ from explorer.data.registry import PHOTOS, SERVER, UPLOAD, listed, open_place, s
 from explorer.data.uploads import collect
 from explorer.models.library import Library
 from explorer.results.views import esc
-from explorer.ui.shared.choice import LIGHT
 from explorer.ui.shared.forms import AttackForm, Choices, Slider, TextForm, number
 from explorer.ui.shared.photo import LOOK, files_line
-from explorer.ui.shared.runs import PLAIN, lines
+from explorer.ui.shared.runs import LIGHT, PLAIN, lines
 
 MOST_IMAGES = 5_000  # of each set
 PICTURES = [".zip", ".tar", ".gz", ".tgz", ".parquet", ".csv", ".tsv", "image"]
@@ -113,10 +114,15 @@ class EvaluateForm:
                                       elem_id="ev-budgets", min_width=120)
             self.limit = gr.Number(100, label="Images of a set, at most", elem_id="ev-limit",
                                    min_width=120)
-        with gr.Accordion("Defences when a picture is read", open=False, elem_id="ev-defend"):
+        with gr.Accordion("Defences and detectors", open=False, elem_id="ev-defend"):
             self.defences = gr.CheckboxGroup(
                 [(kind.title, name) for name, kind in DEFENCES.items()], value=[],
-                label="Each beside no defence, in its usual settings", elem_id="ev-defences")
+                label="Defences when a picture is read: each beside none, in its usual settings",
+                elem_id="ev-defences")
+            self.detectors = gr.CheckboxGroup(
+                [(kind.title, name) for name, kind in DETECTORS.items()], value=[],
+                label="Detectors: a score that tells attacked photos from clean ones",
+                elem_id="ev-detectors")
             self.attacker = gr.Radio(ATTACKERS, value="both", elem_id="ev-attacker",
                                      label="Does the attacker know of them?")
         with gr.Row():
@@ -150,14 +156,14 @@ class EvaluateForm:
     def components(self) -> list[gr.components.Component]:
         return [self.task, self.shipped, self.here, self.files, self.answers, self.models,
                 self.kinds, self.budgets, self.limit, self.seed, self.defences, self.attacker,
-                self.edits,
+                self.detectors, self.edits,
                 *self.image.components(), *self.text.components(), *self.joint.components()]
 
     def read(self, values: Sequence[Any], folder: Path) -> tuple[EvaluationPlan, str, list[str]]:
         """(plan, name of the upload or "", what was understood of it and left out); an upload is
         put into `folder`. Raises InputError for values outside the rules."""
         (task, first, more, files, answers, models, kinds, budgets, limit, seed, defences, attacker,
-         *rest) = values
+         detectors, *rest) = values
         sets = [str(name) for name in [*(first or []), *(more or [])]]
         if not set(sets) <= set(self.known):
             raise InputError("one of the image sets is not here any more: open the page again")
@@ -174,13 +180,24 @@ class EvaluateForm:
             sets.append(UPLOAD)
             upload, said = got.name, got.report.sentences()
         plan = EvaluationPlan(tuple(sets), tuple(str(name) for name in models or []), asked,
-                    str(task), int(many), whole_seed(seed))
+                    str(task), int(many), whole_seed(seed),
+                    watched=watched(map(str, detectors or []), [one.attack for one in columns],
+                                    attackers_named(str(attacker))))
         for name in sets:
-            if name == UPLOAD or name.startswith(SERVER):  # what is wrong is said now
-                found = open_place(name, self.root, plan.limit, plan.seed, folder,
-                                   plan.task == RETRIEVAL)
-                said += found.understood.sentences()
+            said += self._understood(name, plan, folder)
         return plan, upload, list(dict.fromkeys(said))
+
+    def _understood(self, name: str, plan: EvaluationPlan, folder: Path) -> list[str]:
+        """What is understood of a set; what is wrong with the visitor's own, and with the only one,
+        is said now, and the others go on without one that cannot be read."""
+        try:
+            found = open_place(name, self.root, plan.limit, plan.seed, folder,
+                               plan.task == RETRIEVAL)
+        except InputError as error:
+            if len(plan.sets) == 1 or name == UPLOAD or name.startswith(SERVER):
+                raise
+            return [f"{self.title(name)} cannot be used: {error}."]
+        return found.understood.sentences()
 
     def asked(self, kinds: list[str], budgets: str, rest: list[Any]) -> list[Asked]:
         """The columns of the table."""

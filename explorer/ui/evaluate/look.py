@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -55,10 +56,11 @@ class EvaluateLook:
         def only(name: str, value: Any) -> Any:
             return value if shown.get(name) != now[name] else gr.skip()
 
-        return (*(only(name, drawn[name]) for name in ("list", "said", "table", "curve")),
+        return (*(only(name, drawn[name]) for name in (
+            "list", "said", "table", "curve", "found", "roc")),
                 only("timer", gr.Timer(active=bool(now["timer"]))), now)
 
-    def _drawn(self, works: list[Job], work: Job | None, tables: list[Table], beside: list[str],
+    def _drawn(self, works: Sequence[Job], work: Job | None, tables: list[Table], beside: list[str],
                ) -> dict[str, str]:
         ahead = self.works.ahead(work) if work and work.state == WAITING else 0
         said = tuple(work.wish.get("left_out", ())) if work else ()
@@ -71,7 +73,8 @@ class EvaluateLook:
         return {"list": views.listing(works, work.id if work else "", letters),
                 "said": views.state(work, tables[0] if tables else Table(), ahead, said),
                 "table": views.table(tables) if tables else "",
-                "curve": views.curve(tables) if tables else ""}
+                "curve": views.curve(tables) if tables else "",
+                "found": views.found(tables), "roc": views.roc(tables)}
 
 
 def digest(text: str) -> str:

@@ -6,15 +6,17 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 
+from explorer.analysis.evaluation import detectors
 from explorer.analysis.evaluation.curve import Lines, curves, figure, measure_of, summary
+from explorer.analysis.evaluation.detection import Detection
 from explorer.analysis.evaluation.exports import FORMATS, MIMES, export, grid, left_out, notes
 from explorer.analysis.evaluation.rows import Score, Table
-from explorer.base.errors import InputError
+from explorer.base.errors import InputError, sentence
 from explorer.data.catalogue import RETRIEVAL
 from explorer.jobs.job import BUSY, FAILED, FINISHED, RUNNING, STOPPED, STOPPING, WAITING, Job
 from explorer.results.saving import file_stem
-from explorer.results.views import esc
-from explorer.ui.shared.states import badge, when
+from explorer.results.views import esc, progress_bar, status_line
+from explorer.ui.shared.states import badge, job_button, job_list, truth, when
 
 FILES = {".csv": "CSV", ".json": "JSON", ".md": "Markdown", ".tex": "LaTeX"}
 NONE = """<section class="ev-empty"><h3>How robust is a model, in one table?</h3>
@@ -29,10 +31,10 @@ def listing(works: Sequence[Job], current: str, letters: Mapping[str, str]) -> s
     of those that lie side by side."""
     if not works:
         return ""
-    rows = "".join(_item(work, work.id == current, letters.get(work.id, "")) for work in works)
+    rows = (_item(work, work.id == current, letters.get(work.id, "")) for work in works)
     hint = ("" if len(works) < 2 else
             '<p class="ev-hint">Tick others to lay them beside the one that is open.</p>')
-    return (f'<div class="ev-list" role="group" aria-label="Your evaluations">{rows}</div>{hint}')
+    return job_list("ev-list", "Your evaluations", rows) + hint
 
 
 def _item(work: Job, current: bool, letter: str) -> str:
@@ -41,11 +43,10 @@ def _item(work: Job, current: bool, letter: str) -> str:
         f'<label class="ev-tick"><input type="checkbox" data-do="tick" data-id="{esc(work.id)}" '
         f'data-key="tick-{esc(work.id)}"{" checked" * bool(letter)} aria-label="Lay '
         f'{esc(work.title)} of {esc(when(work))} beside it"> beside</label>')
-    return (f'<div class="ev-item" data-current="{_bool(current)}"><button type="button" '
-            f'class="ev-open" data-do="open" data-id="{esc(work.id)}" '
-            f'data-key="open-{esc(work.id)}" aria-pressed="{_bool(current)}">'
-            f'<b>{mark}{esc(work.title)}</b><span class="ev-when">{esc(when(work))}</span>'
-            f'</button><span class="ev-foot">{badge(work, "ev")}{box}</span></div>')
+    said = f'<b>{mark}{esc(work.title)}</b><span class="ev-when">{esc(when(work))}</span>'
+    return (f'<div class="ev-item" data-current="{truth(current)}">'
+            f'{job_button(work, "ev-open", current, said)}'
+            f'<span class="ev-foot">{badge(work, "ev")}{box}</span></div>')
 
 
 def state(work: Job | None, table: Table, ahead: int, said: Sequence[str] = ()) -> str:
@@ -54,8 +55,7 @@ def state(work: Job | None, table: Table, ahead: int, said: Sequence[str] = ()) 
         return NONE
     bar = ""
     if work.state in BUSY and work.total:
-        bar = (f'<progress max="{work.total}" value="{work.done}" aria-label="Images read, over '
-               'all attacks"></progress>')
+        bar = progress_bar("Images read, over all attacks", work.done, work.total)
     lines = [*said, *left_out([table])]
     missing = "".join(f"<li>{esc(line)}</li>" for line in lines)
     told = f"<p>{esc(summary(table))}</p>" if table.rows else ""
@@ -97,7 +97,7 @@ def table(tables: Sequence[Table]) -> str:
         shown = grid(tables)
     except InputError as error:
         return "" if not any(one.rows for one in tables) else (
-            f'<p class="rx-status rx-error" role="alert">{esc(_sentence(error))}</p>')
+            status_line(sentence(error), error=True))
     open_rows = any(not row.whole for one in tables for row in one.rows)
     head = "".join(f'<th scope="col">{esc(word)}</th>' for word in shown.head)
     body = "".join(_line(line, shown.labels) for line in shown.lines)
@@ -142,6 +142,47 @@ def curve(tables: Sequence[Table]) -> str:
     return json.dumps({**drawn, "words": words(tables)})
 
 
+def found(tables: Sequence[Table]) -> str:
+    """What detectors did, as a table with its file; "" for none."""
+    told = detectors.found_in(tables)
+    if not told:
+        return ""
+    head = "".join(f'<th scope="col">{esc(_upper(word))}</th>' for word in detectors.HEAD)
+    body = "".join("<tr>" + "".join(f"<td>{esc(cell)}</td>" for cell in line) + "</tr>"
+                   for line in detectors.lines(told, "–"))
+    raw = base64.b64encode(detectors.as_csv(told)).decode()
+    return ('<div class="ev-scroll" tabindex="0" role="region" aria-label="Table of the detectors">'
+            f'<table class="ev-table ev-detectors"><caption>{esc(detectors.ABOUT)}</caption><thead>'
+            f'<tr>{head}</tr></thead><tbody>{body}</tbody></table></div><p class="rx-files '
+            'ev-files">Save this table: <a download="detectors.csv" data-format="detectors-csv" '
+            f'href="data:text/csv;base64,{raw}">CSV</a> (JSON, Markdown and LaTeX above hold both)'
+            "</p>")
+
+
+def roc(tables: Sequence[Table]) -> str:
+    """JSON for the detectors' curves: the figure, and the same in words; "" for none."""
+    told = detectors.found_in(tables)
+    drawn = detectors.figure(told)
+    if drawn is None:
+        return ""
+    rows = "".join(f"<tr><td>{esc(detectors.name_of(one))}</td><td>{esc(_alarms(one))}</td></tr>"
+                   for one in told if one.attacked)
+    return json.dumps({**drawn, "words": (
+        '<table class="ev-table"><caption>The points of the curves</caption><thead><tr><th '
+        'scope="col">curve</th><th scope="col">false alarms: found</th></tr></thead><tbody>'
+        f"{rows}</tbody></table>")})
+
+
+def _alarms(one: Detection) -> str:
+    """The most that is found at a few shares of false alarms."""
+    return "; ".join(f"{limit} %: " + f"{max(h for a, h in one.curve if a <= limit / 100):.0%}"
+                     for limit in (1, 5, 10, 20, 50))
+
+
+def _upper(word: str) -> str:
+    return f"{word[:1].upper()}{word[1:]}"
+
+
 def words(tables: Sequence[Table]) -> str:
     """The curves as a table of text, for those who do not see them."""
     rows = "".join(_curve_row(panel, name, line) for panel, lines in curves(tables).items()
@@ -164,12 +205,3 @@ def _curve_row(panel: tuple[str, str], name: str, line: list[tuple[float, Score]
         at = f"{round(eps * 255, 4):g}/255" if norm == "linf" else f"{eps:.4g}"
         points.append(f"{at}: {score.share * 100:.1f} ({low * 100:.1f} to {high * 100:.1f})")
     return f"<tr><td>{esc(title)}</td><td>{esc(name)}</td><td>{esc('; '.join(points))}</td></tr>"
-
-
-def _sentence(error: InputError) -> str:
-    text = str(error)
-    return f"{text[:1].upper()}{text[1:]}."
-
-
-def _bool(value: bool) -> str:
-    return "true" if value else "false"

@@ -79,8 +79,9 @@ class FailuresForm:
             found = open_place(UPLOAD, None, int(many), wish.seed, folder)  # what is wrong
             said = [*found.understood.sentences(), *got.report.sentences()]  # is said now
             return wish, got.name, list(dict.fromkeys(said))
+        found = open_place(str(place), self.root, int(many), wish.seed, folder)
+        said = found.understood.sentences()
         if str(place).startswith(SERVER):
-            found = open_place(str(place), self.root, int(many), wish.seed, folder)
-            return wish, found.name, found.understood.sentences()
+            return wish, found.name, said
         known = {name: title for title, name in self.place.choices}
-        return wish, str(known.get(str(place), place)).split(",")[0], []
+        return wish, str(known.get(str(place), place)).split(",")[0], said

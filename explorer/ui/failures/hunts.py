@@ -20,7 +20,7 @@ from explorer.analysis.failures.slices import (
     Found,
     read_hunt,
 )
-from explorer.base.errors import InputError
+from explorer.base.errors import InputError, sentence
 from explorer.jobs.job import Job
 from explorer.jobs.threads import ThreadJobs
 from explorer.models.library import Library
@@ -28,7 +28,6 @@ from explorer.server.gate import Gate
 from explorer.ui.failures.views import names
 from explorer.ui.shared.choice import AttackChoice
 from explorer.ui.shared.opening import values
-from explorer.ui.shared.runs import sentence
 from explorer.ui.shared.works import owner_of
 
 TOKEN = re.compile(r"[0-9a-f-]{0,40}")

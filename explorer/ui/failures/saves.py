@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import gradio as gr
 
@@ -25,24 +23,15 @@ from explorer.analysis.failures.slices import (
     chosen,
     named_answers,
 )
-from explorer.base.errors import InputError
+from explorer.base.errors import InputError, sentence
 from explorer.base.progress import Progress
 from explorer.jobs.job import Job
-from explorer.results.views import esc
-from explorer.server.scheduler import place_words
 from explorer.ui.failures.cards import Sheet
 from explorer.ui.failures.hunts import Hunts, shown_by
 from explorer.ui.failures.report import report
-from explorer.ui.shared.runs import error_line, sentence, told
+from explorer.ui.shared.runs import error_line, in_turn, status, told
 
-LOG = logging.getLogger(__name__)
 Said = tuple[Any, Any]
-
-
-def bar(progress: Progress) -> str:
-    return (f'<p class="rx-status" role="status">{esc(progress.text)} <progress '
-            f'max="{progress.total}" value="{progress.done}" aria-label="{esc(progress.text)}">'
-            f"</progress> {progress.done} of {progress.total}</p>")
 
 
 def ready(name: str, raw: bytes) -> Any:
@@ -89,46 +78,34 @@ class FailureSaves:
             raise InputError("there is no picture in this choice")
         return Picked(work, wish, found, cases, view, said)
 
-    def _guarded(self, request: gr.Request, work: Callable[[], Iterator[Any]]) -> Iterator[Any]:
-        """In this visitor's turn on the device; mistakes as one sentence."""
-        try:
-            pages = self.gate.pages(request, work, lambda n: told(place_words(n)))
-            with closing(cast(Any, pages)):
-                yield from pages
-        except InputError as error:
-            yield error_line(sentence(error))
-        except Exception:
-            LOG.exception("work on a study's pictures failed")
-            yield error_line("Something failed on our side; the server's log has the details.")
+    def _saved(self, request: gr.Request,
+               work: Callable[[], Iterator[Progress | tuple[str, bytes]]]) -> Iterator[Said]:
+        def drawn(item: Progress | tuple[str, bytes]) -> Said:
+            if isinstance(item, Progress):
+                return status(item), gr.skip()
+            return told(f"{item[0]} is ready: save it below."), ready(*item)
 
-    def _saved(self, request: gr.Request, work: Callable[[], Iterator[str | tuple[str, bytes]]],
-               ) -> Iterator[Said]:
-        for item in self._guarded(request, work):
-            yield ((item, gr.skip()) if isinstance(item, str) else
-                   (told(f"{item[0]} is ready: save it below."), ready(*item)))
+        return in_turn(self.gate, request, work, drawn, lambda line: (line, gr.skip()))
 
     def flips(self, request: gr.Request, *values: Any) -> Iterator[str]:
-        def work() -> Iterator[str]:
+        def work() -> Iterator[Progress]:
             on = self._picked(request, *values)
-            for progress in single.flips(on.work.folder, on.wish, on.found, on.cases,
-                                         self.library):
-                yield bar(progress)
-            yield told(f"Searched {len(on.cases)} pictures: each now says at which ε it flips.")
+            yield from single.flips(on.work.folder, on.wish, on.found, on.cases, self.library)
+            yield Progress(f"Searched {len(on.cases)} pictures: each now says at which ε it flips.")
 
-        yield from self._guarded(request, work)
+        yield from in_turn(self.gate, request, work, status, str)
 
     def bundles(self, request: gr.Request, *values: Any) -> Iterator[Said]:
-        def work() -> Iterator[str | tuple[str, bytes]]:
+        def work() -> Iterator[Progress | tuple[str, bytes]]:
             on = self._picked(request, *values)
-            for item in single.bundles(on.work.folder, on.wish, on.found, on.cases, self.library):
-                yield bar(item) if isinstance(item, Progress) else item
+            yield from single.bundles(on.work.folder, on.wish, on.found, on.cases, self.library)
 
         yield from self._saved(request, work)
 
     def report(self, request: gr.Request, *values: Any) -> Iterator[Said]:
-        def work() -> Iterator[str | tuple[str, bytes]]:
+        def work() -> Iterator[Progress | tuple[str, bytes]]:
             on = self._picked(request, *values)
-            yield told("Making the report …")
+            yield Progress("Making the report …")
             marks = {name: self.library.load(name).fingerprint for name in on.wish.models}
             roles = self.studies.roles(on.work)
             sheet = Sheet(on.work.folder, on.found, roles, live=False)

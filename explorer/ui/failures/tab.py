@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import gradio as gr
 
 from explorer.analysis.failures.slices import AXES, SLICES, SORTS
-from explorer.base.errors import InputError
-from explorer.jobs.job import BUSY
 from explorer.jobs.threads import ThreadJobs
 from explorer.models.library import Library
-from explorer.server.gate import Gate, visitor_of
+from explorer.server.gate import Gate
 from explorer.ui.failures import views
 from explorer.ui.failures.form import FailuresForm
 from explorer.ui.failures.hunts import Hunts, shown_by
@@ -23,17 +19,14 @@ from explorer.ui.failures.look import ANY, KIND, Look
 from explorer.ui.failures.saves import FailureSaves
 from explorer.ui.shared.desk import Desk
 from explorer.ui.shared.opening import components
-from explorer.ui.shared.runs import PLAIN, WAIT, error_line, sentence, told
-from explorer.ui.shared.works import owner_of
+from explorer.ui.shared.runs import LIGHT, PLAIN, heavy
+from explorer.ui.shared.works import Orders
 
 HERE = Path(__file__).parent
-LOG = logging.getLogger(__name__)
 EVERY = 2.0  # seconds between two looks at a study
 FIRST: dict[str, Any] = {"slice": "all", "cell": None, "page": 0}
 TO_ATTACK = "() => { window.scrollTo(0, 0); document.querySelector('#rx-go')?.click(); }"
-LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-HEAVY: dict[str, Any] = {"concurrency_id": KIND, "concurrency_limit": WAIT,
-                         "show_progress": "hidden", "api_visibility": "private"}
+HEAVY = heavy(KIND)
 
 
 class FailuresTab:
@@ -45,7 +38,7 @@ class FailuresTab:
         style = f"<style>{(HERE / 'failures.css').read_text('utf-8')}</style>"
         gr.HTML("", html_template=style, elem_id="fx-style", **PLAIN)
         self.library, self.desk, self.tabs = library, desk, tabs
-        self.works, self.gate, self.data = works, gate, data
+        self.data, self.orders = data, Orders(works, gate, KIND)
         self.studies = Hunts(library, works, gate, desk.choice)
         self.saves, self.look = FailureSaves(self.studies), Look(self.studies)
         self._build()
@@ -156,51 +149,20 @@ class FailuresTab:
     # -- starting and ending ----------------------------------------------------------------------
 
     def _start(self, request: gr.Request, *values: Any) -> tuple[Any, ...]:
-        said: list[str] = []
-
         def fill(folder: Path) -> tuple[str, dict[str, Any]]:
-            wish, name, told = self.form.read(values, folder)
-            said.extend(told)
-            return name, {"study": wish.as_dict(), "left_out": told}
+            plan, name, left_out = self.form.read(values, folder)
+            return name, {"study": plan.as_dict(), "left_out": left_out}
 
-        skipped = gr.skip(), gr.skip(), gr.skip()
-        try:
-            wait = self.gate.rate.take(visitor_of(request))
-            if wait:
-                raise InputError(f"too many runs in a minute: try again in {wait:.0f} s")
-            work = self.works.submit(KIND, owner_of(request), fill)
-        except InputError as error:
-            return error_line(sentence(error)), *skipped
-        except Exception:
-            LOG.exception("a study could not be started")
-            return (error_line("Something failed on our side; the server's log has the details."),
-                    *skipped)
-        return (told(" ".join(["Started. You may close this page: it goes on.", *said])), work.id,
-                FIRST, [])
+        said, study = self.orders.start(request, fill)
+        return (said, study, FIRST, []) if isinstance(study, str) else (said, *[gr.skip()] * 3)
 
     def _stop(self, mark: str, request: gr.Request) -> tuple[str, str]:
-        """Ends the study that is shown or, where that is over, the one that goes on."""
-        owner, shown = owner_of(request), shown_by(mark).get("study", "")
-        busy = [work.id for work in self.works.list(owner, KIND) if work.state in BUSY]
-        if not busy:
-            return told("Nothing is running."), fresh()
-        study = shown if shown in busy else busy[-1]
-        return self._obeyed(lambda: self.works.stop(study, owner))
+        return self.orders.stop(request, shown_by(mark).get("study", "")), fresh()
 
     def _order(self, mark: str, event: gr.EventData, request: gr.Request) -> tuple[Any, str]:
         """The buttons of the study that is shown."""
-        study, owner = shown_by(mark).get("study", ""), owner_of(request)
-        act = {"again": self.works.go_on, "delete": self.works.delete}.get(
-            str(event._data.get("do")))
-        return (gr.skip(), fresh()) if act is None else self._obeyed(lambda: act(study, owner))
-
-    @staticmethod
-    def _obeyed(act: Callable[[], None]) -> tuple[str, str]:
-        try:
-            act()
-        except InputError as error:
-            return error_line(sentence(error)), fresh()
-        return "", fresh()
+        does, study = str(event._data.get("do")), shown_by(mark).get("study", "")
+        return self.orders.obey(request, does, study), fresh()
 
     # -- moving about -----------------------------------------------------------------------------
 

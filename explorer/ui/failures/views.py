@@ -21,9 +21,9 @@ from explorer.analysis.failures.slices import (
 from explorer.analysis.metrics import wilson
 from explorer.data.containers import SHOWN
 from explorer.jobs.job import BUSY, FAILED, FINISHED, RUNNING, STOPPED, STOPPING, WAITING, Job
-from explorer.results.views import esc, percent
+from explorer.results.views import esc, percent, progress_bar
 from explorer.ui.failures.cards import Sheet, start_note
-from explorer.ui.shared.states import badge, when
+from explorer.ui.shared.states import badge, job_button, job_list, truth, when
 
 MOST_NAMES = 500
 NONE = """<section class="fx-empty"><h3>Which pictures break, and which hold?</h3>
@@ -43,13 +43,9 @@ def studies(works: Sequence[Job], current: str) -> str:
     """The visitor's studies as buttons, newest first."""
     if not works:
         return ""
-    rows = "".join(
-        f'<button type="button" class="fx-study" data-do="study" data-id="{esc(work.id)}" '
-        f'data-key="study-{esc(work.id)}" aria-pressed="{_bool(work.id == current)}">'
-        f'<b>{esc(work.title)}</b>{badge(work, "fx")}<span class="fx-when">{esc(when(work))}'
-        "</span></button>"
-        for work in works)
-    return f'<div class="fx-studies" role="group" aria-label="Your studies">{rows}</div>'
+    return job_list("fx-studies", "Your studies", (job_button(
+        work, "fx-study", work.id == current, f'<b>{esc(work.title)}</b>{badge(work, "fx")}'
+        f'<span class="fx-when">{esc(when(work))}</span>') for work in works))
 
 
 def state(work: Job | None, found: Found, ahead: int, left: str, right: str) -> str:
@@ -58,8 +54,7 @@ def state(work: Job | None, found: Found, ahead: int, left: str, right: str) -> 
         return NONE
     bar = ""
     if work.state in BUSY:
-        reached = f'max="{work.total}" value="{work.done}" ' if work.total else ""
-        bar = f'<progress {reached}aria-label="Pictures attacked"></progress>'
+        bar = progress_bar("Pictures attacked", work.done, work.total)
     some = "fx-some" if found.cases else "fx-none-yet"
     said = esc(doing(work, ahead, found.bad))
     return (f'<section class="fx-said {some}"><p class="fx-doing" role="status">{said}</p>{bar}'
@@ -70,7 +65,7 @@ def _orders(work: Job) -> str:
     """What can be done with a study that is over."""
     if work.state in BUSY or work.is_example:
         return ""
-    again = _order("again", "Go on") if work.state in (STOPPED, FAILED) else ""
+    again = _order("go_on", "Go on") if work.state in (STOPPED, FAILED) else ""
     return f'<p class="fx-orders">{again}{_order("delete", "Delete this study")}</p>'
 
 
@@ -147,7 +142,7 @@ def slices(found: Found, view: Filter, left: str, right: str) -> str:
     number = counts(found.cases)
     buttons = "".join(
         f'<button type="button" class="fx-slice" data-do="slice" data-id="{name}" '
-        f'data-key="slice-{name}" aria-pressed="{_bool(view.slice == name)}">'
+        f'data-key="slice-{name}" aria-pressed="{truth(view.slice == name)}">'
         f"{esc(text.format(left=left, right=right))} <b>{number[name]:,}</b></button>"
         for name, text in SLICES.items())
     return f'<div class="fx-slices" role="group" aria-label="Slices">{buttons}</div>'
@@ -189,9 +184,5 @@ def _cell(sheet: Sheet, count: int, cell: tuple[int, int], words: tuple[str, str
     said = (f"{count} picture{'s' * (count > 1)}: {axes[0]} says {words[0]}, {axes[1]} says "
             f"{words[1]}")
     return (f'<td{share}><button type="button" data-do="cell" data-id="{row},{column}" '
-            f'data-key="cell-{row},{column}" aria-pressed="{_bool(view.cell == cell)}" '
+            f'data-key="cell-{row},{column}" aria-pressed="{truth(view.cell == cell)}" '
             f'aria-label="{esc(said)}" title="{esc(said)}">{count}</button></td>')
-
-
-def _bool(value: bool) -> str:
-    return "true" if value else "false"

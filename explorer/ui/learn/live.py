@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any, cast
@@ -10,7 +9,7 @@ from typing import Any, cast
 import gradio as gr
 
 from explorer.attacks.engine import Step
-from explorer.base.errors import InputError
+from explorer.base.errors import OURS, InputError
 from explorer.jobs.processes import ProcessJobs
 from explorer.lessons import draw
 from explorer.lessons.bench import Asked, Bench, photo
@@ -21,9 +20,8 @@ from explorer.lessons.texts import Texts, texts
 from explorer.models.library import Library
 from explorer.server.gate import Gate
 from explorer.ui.learn.state import read
-from explorer.ui.shared.runs import Tickets
+from explorer.ui.shared.runs import Tickets, guarded
 
-LOG = logging.getLogger(__name__)
 Event = Step | Record | int  # int: runs that go before
 Drawn = Iterator[tuple[Any, Any]]
 
@@ -45,23 +43,20 @@ class LiveRuns:
         """The status line and the results of one press of the button."""
         state = read(raw)
         said = texts(state.lang)
-        try:
-            events = self._events(request, state.lesson, pair, Asked(name, option, own or ""))
+
+        def failed(why: str) -> tuple[Any, Any]:
+            why = said.ui["failed"] if why == OURS else why
+            return draw.status(said, why, error=True), gr.skip()
+
+        def drawn() -> Drawn:
             yield draw.status(said, said.ui["opening"]), gr.skip()
+            events = self._events(request, state.lesson, pair, Asked(name, option, own or ""))
             with closing(cast(Any, events)):
                 for event in events:
-                    if not self.tickets.holds(request, ticket):
-                        yield draw.status(said, said.ui["stopped"]), gr.skip()
-                        return
                     yield self._told(said, state.lesson, event)
-        except InputError as error:
-            yield draw.status(said, f"{str(error)[0].upper()}{str(error)[1:]}.", error=True), \
-                gr.skip()
-        except Exception:
-            LOG.exception("a lesson's live run failed")
-            yield draw.status(said, said.ui["failed"], error=True), gr.skip()
-        finally:
-            self.tickets.done(request, ticket)
+
+        yield from self.tickets.held(request, ticket, guarded(drawn(), failed), lambda: (
+            draw.status(said, said.ui["stopped"]), gr.skip()))
 
     def _events(self, request: gr.Request, lesson: int, pair: Any, asked: Asked,
                 ) -> Iterator[Event]:

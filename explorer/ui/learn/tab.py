@@ -16,7 +16,7 @@ from explorer.server.gate import Gate
 from explorer.ui.learn.live import LiveRuns
 from explorer.ui.learn.page import Page, lesson_list, lessons
 from explorer.ui.learn.state import Standing, answered, finished, read
-from explorer.ui.shared.runs import PLAIN
+from explorer.ui.shared.runs import LIGHT, PLAIN, heavy
 
 HERE = Path(__file__).parent
 LOG = logging.getLogger(__name__)
@@ -121,49 +121,45 @@ class LearnTab:
         """progress: where a visitor is. It has to stand outside the tabs: the browser reads it
         only when it is built, and a tab is built when it is first opened."""
         self.progress = progress
-        light: dict[str, Any] = {"queue": False, "show_progress": "hidden",
-                                 "api_visibility": "private"}
-        self.light = light
-        self.language.input(self._speak, [self.progress, self.language], self.progress, **light
-                            ).then(self.page.all, self.progress, self._all(), **light
-                            ).then(None, None, None, js=LABELS, **light)
+        self.language.input(self._speak, [self.progress, self.language], self.progress, **LIGHT
+                            ).then(self.page.all, self.progress, self._all(), **LIGHT
+                            ).then(None, None, None, js=LABELS, **LIGHT)
         self.follow(self.lesson.input(self._choose, [self.progress, self.lesson], self.progress,
-                                      **light))
+                                      **LIGHT))
         for number, (back, on) in enumerate(zip(self.back, self.next, strict=True), 1):
-            self._turn(back.click(self._step(number - 1), self.progress, self.progress, **light))
+            self._turn(back.click(self._step(number - 1), self.progress, self.progress, **LIGHT))
             if number == PREDICT:
                 self._turn(on.click(
                     self._predicted, [self.progress, self.guess],
-                    [self.progress, self.told, self.reveal, self.head, self.lesson], **light))
+                    [self.progress, self.told, self.reveal, self.head, self.lesson], **LIGHT))
             elif number == len(STEPS):
-                self.follow(on.click(self._onward, self.progress, self.progress, **light))
+                self.follow(on.click(self._onward, self.progress, self.progress, **LIGHT))
             else:
-                self._turn(on.click(self._step(number + 1), self.progress, self.progress, **light))
+                self._turn(on.click(self._step(number + 1), self.progress, self.progress, **LIGHT))
         for number, panel in enumerate(self.panels, 1):
-            panel.select(self._seen(number), [self.progress, self.ready], self.progress, **light)
+            panel.select(self._seen(number), [self.progress, self.ready], self.progress, **LIGHT)
         self.checked.click(self._answered, [self.progress, self.check],
-                           [self.progress, self.feedback, self.head, self.lesson], **light)
-        self.run.click(self.runs.tickets.take, None, self.ticket, **light).then(
+                           [self.progress, self.feedback, self.head, self.lesson], **LIGHT)
+        self.run.click(self.runs.tickets.take, None, self.ticket, **LIGHT).then(
             self.runs.go, [self.ticket, self.progress, self.pair, self.photo, self.option,
-                           self.own], [self.status, self.result], show_progress="hidden",
-            concurrency_id="learn", concurrency_limit=WAIT, api_visibility="private")
-        self.stop.click(self.runs.halt, self.progress, self.status, **light)
+                           self.own], [self.status, self.result], **heavy("learn"))
+        self.stop.click(self.runs.halt, self.progress, self.status, **LIGHT)
 
     def _turn(self, event: Any) -> None:
         """Shows the step that `progress` is at, and puts the keyboard there."""
-        event.then(self._move, self.progress, self.walk, **self.light).then(
-            None, None, None, js=TURNED, **self.light)
+        event.then(self._move, self.progress, self.walk, **LIGHT).then(
+            None, None, None, js=TURNED, **LIGHT)
 
     def follow(self, event: Any) -> None:
         """After a change of the lesson: draws it."""
-        self._turn(event.then(self.page.all, self.progress, self._all(), **self.light))
+        self._turn(event.then(self.page.all, self.progress, self._all(), **LIGHT))
 
     def arrive(self, event: Any) -> None:
         """After the page was opened and `progress` was read: draws where the visitor was."""
-        event.then(self.page.all, self.progress, self._all(), **self.light).then(
-            self._move, self.progress, self.walk, **self.light).then(
-            lambda: True, None, self.ready, **self.light).then(
-            None, None, None, js=LABELS, **self.light)
+        event.then(self.page.all, self.progress, self._all(), **LIGHT).then(
+            self._move, self.progress, self.walk, **LIGHT).then(
+            lambda: True, None, self.ready, **LIGHT).then(
+            None, None, None, js=LABELS, **LIGHT)
 
     def _all(self) -> list[Any]:
         return [self.language, self.lesson, self.glossary, self.head, self.idea, self.ask,

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from explorer.attacks.goals import GOALS
+from explorer.attacks.image.perturbation import SHIPPED
 from explorer.attacks.language.masked import BERT, EMBEDDED
 from explorer.attacks.registry import USUAL, Attack, attack_of, kind_of, name_of, settings_of
 from explorer.attacks.request import Request
@@ -97,6 +98,8 @@ def _attack(raw: Mapping[str, Any]) -> dict[str, Any]:
         isinstance(v, str | int | float | bool) for v in settings.values())
     if not plain:
         raise InputError("a preset's settings must be names with numbers, texts, true or false")
+    if settings.get("perturbation", SHIPPED[0]) not in SHIPPED:
+        raise InputError(f"a preset's perturbation must be one of {', '.join(SHIPPED)}")
     if settings.get("model", "") not in LANGUAGE_NAMES:
         raise InputError(f"a preset's language model must be {EMBEDDED} or {BERT}")
     kind, name = str(raw.get("kind") or ""), str(raw.get("attack") or "")

@@ -10,9 +10,9 @@ import gradio as gr
 from explorer.attacks.registry import USUAL, Attack
 from explorer.base.errors import InputError
 from explorer.ui.shared.forms import AttackForm, JointForm, Slider, TextForm
+from explorer.ui.shared.runs import LIGHT
 
 KINDS = [("the photo", "image"), ("the caption", "text"), ("both", "joint")]
-LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 class AttackChoice:
@@ -79,6 +79,11 @@ class AttackChoice:
     def strength(self) -> list[gr.components.Component]:
         """What the strong preset sets for the photo."""
         return [self.image.attack]
+
+    @property
+    def universal(self) -> list[gr.components.Component]:
+        """What sets one change for all photos: kind, attack, norm and budget."""
+        return [self.kind, self.image.attack, self.image.norm, self.eps]
 
     def components(self) -> list[gr.components.Component]:
         """Inputs in the order that `build` takes their values."""

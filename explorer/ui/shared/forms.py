@@ -82,6 +82,8 @@ def shown(field: Field[Any], settings: Mapping[str, Any]) -> Any:
     value = settings.get(field.name, _default(field))
     if value is None:
         return 0
+    if value not in field.metadata.get("choices", [value]):
+        return gr.skip()  # such as a file, on the machine where the case was saved
     return value * _factor(field) if isinstance(value, float) else value
 
 
@@ -93,6 +95,8 @@ def read(field: Field[Any], value: Any) -> Any:
     if isinstance(default, bool):
         return bool(value)
     if not isinstance(default, int | float | None):
+        if value and "choices" in meta and value not in meta["choices"]:
+            raise InputError(f"{meta['label']} must be one of {', '.join(meta['choices'])}")
         return value or default
     low, high = meta["low"] * factor, meta["high"] * factor
     refusal = f"{meta['label']} must be a number from {low:g} to {high:g}"

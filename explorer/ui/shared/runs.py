@@ -1,57 +1,93 @@
-"""What all tabs that start runs share: the status line, a mistake in words, tickets."""
+"""What all tabs that start runs share: the status line, the turn on the device, a mistake in
+words, tickets."""
 
 from __future__ import annotations
 
 import itertools
-from typing import Any
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import gradio as gr
 
-from explorer.base.errors import InputError
+from explorer.base.errors import OURS, InputError, sentence
 from explorer.base.progress import Progress
-from explorer.results.views import esc
+from explorer.results.views import progress_bar, status_line
+from explorer.server.gate import Gate
+from explorer.server.scheduler import place_words
 
+LOG = logging.getLogger(__name__)
 DEVICE = "device"  # who runs next is the gate's to say; here they only wait
 WAIT = 64
 PLAIN: dict[str, Any] = {"padding": False, "apply_default_css": False}
+LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
-def status(progress: Progress) -> str:
-    bar = ""
-    if progress.total:
-        bar = (f'<progress max="{progress.total}" value="{progress.done}" '
-               f'aria-label="{esc(progress.text)}"></progress> step {progress.done} of '
-               f"{progress.total}")
-    return f'<p class="rx-status" role="status">{esc(progress.text)} {bar}</p>'
+def heavy(lane: str) -> dict[str, Any]:
+    """Of an event that takes its time. lane: those of one are counted together."""
+    return {"concurrency_id": lane, "concurrency_limit": WAIT, "show_progress": "hidden",
+            "api_visibility": "private"}
 
 
-DONE = status(Progress("Done."))
-IDLE = status(Progress("Nothing is running."))
-STOPPED = status(Progress("Stopped. What was finished is still below."))
-OURS = ("Something failed on our side; the server's log has the details. The next attack can go "
-        "ahead.")
+T = TypeVar("T")
+E = TypeVar("E")
+
+
+def status(progress: Progress, unit: str = "") -> str:
+    """unit: of what is counted, with the space after it."""
+    count = f" {unit}{progress.done:,} of {progress.total:,}" if progress.total else ""
+    bar = progress_bar(progress.text, progress.done, progress.total) if count else ""
+    return status_line(progress.text, bar + count)
 
 
 def told(text: str) -> str:
-    return f'<p class="rx-status" role="status">{esc(text)}</p>'
+    return status_line(text)
 
 
 def error_line(sentence: str) -> str:
-    return f'<p class="rx-status rx-error" role="alert">{esc(sentence)}</p>'
+    return status_line(sentence, error=True)
+
+
+DONE, IDLE = told("Done."), told("Nothing is running.")
+STOPPED = told("Stopped. What was finished is still below.")
 
 
 def in_line(before: int) -> str:
-    """The visitor's place in the queue."""
-    many = f"{before} run{'s' if before > 1 else ''}"
-    said = esc(f"Waiting for the device: {many} before yours.")
-    return (f'<p class="rx-status" role="status">{said} <progress aria-label="{said}">'
-            "</progress></p>")
+    """The visitor's place in the queue. before: runs that go before its own."""
+    said = place_words(before)
+    return status_line(said, progress_bar(said))
 
 
-def sentence(error: InputError) -> str:
-    """Its message as a sentence of its own."""
-    said = str(error)
-    return f"{said[:1].upper()}{said[1:]}."
+def guarded(events: Iterator[T], failed: Callable[[str], T]) -> Iterator[T]:
+    """The events, and a mistake as one sentence: the visitor's own, or that it was ours."""
+    try:
+        yield from events
+    except InputError as error:
+        yield failed(sentence(error))
+    except Exception:
+        LOG.exception("what a visitor asked for failed")
+        yield failed(OURS)
+
+
+@dataclass(frozen=True)
+class _InLine:
+    before: int
+
+
+def in_turn(gate: Gate, request: gr.Request, work: Callable[[], Iterator[E]],
+            draw: Callable[[E], T], row: Callable[[str], T],
+            told_by: Callable[[Any, Any], bool] | None = None) -> Iterator[T]:
+    """What `work()` yields, drawn, in the visitor's turn on the device. row: what the page becomes
+    when a line alone is said, while it waits or after a mistake; told_by: as Gate.pages has it."""
+    def drawn() -> Iterator[T]:
+        pages: Any = gate.pages(request, cast(Any, work), _InLine, told_by=told_by)
+        with closing(pages):
+            for event in pages:
+                yield row(in_line(event.before)) if isinstance(event, _InLine) else draw(event)
+
+    yield from guarded(drawn(), lambda said: row(error_line(said)))
 
 
 def lines(text: str) -> list[str]:
@@ -79,6 +115,23 @@ class Tickets:
     def replaced(self, request: gr.Request, number: int) -> bool:
         """Whether a newer one was taken, and not this one given back."""
         return self._newest.get(str(request.session_hash), number) != number
+
+    def held(self, request: gr.Request, number: int, events: Iterator[T],
+             stopped: Callable[[], T]) -> Iterator[T]:
+        """The events to their end, or until the ticket is gone, and then what `stopped` says."""
+        try:
+            with closing(cast(Any, events)):
+                if self.holds(request, number):
+                    for event in events:
+                        if not self.holds(request, number):
+                            break
+                        yield event
+                    else:
+                        return
+            if not self.replaced(request, number):  # else the newer one is seen
+                yield stopped()
+        finally:
+            self.done(request, number)
 
     def stop(self, request: gr.Request) -> bool:
         """Takes the visitor's ticket back; False when there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from explorer.jobs.job import (
     FAILED,
@@ -15,6 +16,7 @@ from explorer.jobs.job import (
     WAITING,
     Job,
 )
+from explorer.results.views import esc
 
 MARKS = {WAITING: "…", RUNNING: "▶", PAUSED: "❚❚", STOPPING: "■", FINISHED: "✓", STOPPED: "■",
          FAILED: "✗", INTERRUPTED: "!"}
@@ -34,3 +36,19 @@ def when(job: Job) -> str:
     if job.is_example:
         return "came with the app"
     return time.strftime("%d %b, %H:%M", time.localtime(job.created))
+
+
+def truth(value: bool) -> str:
+    """For an attribute of HTML."""
+    return "true" if value else "false"
+
+
+def job_button(job: Job, css: str, pressed: bool, inside: str) -> str:
+    """A job in a list of them. css: its class; inside: HTML."""
+    return (f'<button type="button" class="{css}" data-do="look" data-id="{esc(job.id)}" '
+            f'data-key="look-{esc(job.id)}" aria-pressed="{truth(pressed)}">{inside}</button>')
+
+
+def job_list(css: str, label: str, items: Iterable[str]) -> str:
+    """label: what they are, for who does not see them."""
+    return f'<div class="{css}" role="group" aria-label="{esc(label)}">{"".join(items)}</div>'

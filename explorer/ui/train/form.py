@@ -14,6 +14,7 @@ import gradio as gr
 from explorer.base.errors import InputError
 from explorer.base.settings import current
 from explorer.data.samples import SAMPLES, by_kind
+from explorer.data.sets import read_examples
 from explorer.models.library import Library
 from explorer.training.costs import PROBES, Cost
 from explorer.training.methods import METHODS
@@ -39,7 +40,7 @@ SAVE_EVERY = 25  # steps between checkpoints
 @dataclass(frozen=True)
 class Wish:
     """A checked form. copy: `data` is an upload. Either minutes or passes is None. understood: what
-    was understood of an upload, in a paragraph."""
+    was understood of the data, in a paragraph."""
 
     data: Path
     copy: bool
@@ -176,8 +177,7 @@ def read(values: Sequence[Any], cache: Path) -> Wish:
         inner_steps=_whole(given["inner_steps"], "attack steps a picture", 1, 100),
         batch=_whole(given["batch"], "pictures a step", 2, current().batch),
         lr=number(given["lr"], "the learning rate must be a number"),
-        template=KIND if given["data"] in SAMPLES and SAMPLES[given["data"]].kinds else (
-            Recipe.template),
+        template=_template(given["data"]),
         seed=_whole(given["seed"] or 0, "seed", 0, 2**31 - 1),
         depthwise_share=number(given["depthwise"], "the part must be a number"))
     return Wish(data, copy, name, eval_data, str(given["base"]), recipe, minutes,
@@ -198,13 +198,12 @@ def _data(chosen: str, file: str | None, cache: Path,
     understood of it."""
     from explorer.data.sources import open_upload
     from explorer.data.tables import Reading
-    from explorer.training.data import open_training
 
     if chosen in SAMPLES:
         sample = SAMPLES[chosen]
         path = by_kind(sample.train, cache / f"{sample.id}.parquet") if sample.kinds else (
             sample.train)
-        return path, False, sample.id, sample.probe, ""
+        return path, False, sample.id, sample.probe, _understood(path, sample.title, chosen)
     if chosen != OWN or not file:
         raise InputError("choose a file of pictures and captions first")
     path = Path(file)
@@ -212,7 +211,24 @@ def _data(chosen: str, file: str | None, cache: Path,
     if different < 2:
         raise InputError(f"{path.name} has {different} different caption{'s' * (different != 1)}: "
                          "two are needed at least")
-    return path, True, path.name, None, open_training(str(path), KIND)[0].understood.paragraph()
+    return path, True, path.name, None, _understood(path, path.name, chosen)
+
+
+def _template(chosen: str) -> str:
+    """What is put around a class's name."""
+    return KIND if chosen in SAMPLES and SAMPLES[chosen].kinds else Recipe.template
+
+
+def _understood(path: Path, title: str, chosen: str) -> str:
+    """A paragraph on the set as the training reads it, and on the one that it is measured on."""
+    from explorer.training.data import open_training
+
+    found = replace(open_training(str(path), _template(chosen))[0].understood, name=title)
+    said = found.sentences()
+    if chosen in SAMPLES and (probe := SAMPLES[chosen].probe) is not None:
+        measured = replace(read_examples(probe).understood, name="Measured on another set")
+        said += measured.sentences()
+    return " ".join(said)
 
 
 def cost_sentence(wish: Wish, cost: Cost) -> str:

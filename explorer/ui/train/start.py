@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from explorer.base.errors import InputError
 from explorer.jobs.processes import ProcessJobs
 from explorer.models.library import Library
 from explorer.training.costs import Cost, measure
 from explorer.training.plan import TrainingPlan
-from explorer.ui.shared.runs import error_line, sentence, told
+from explorer.ui.shared.runs import error_line, guarded, told
 from explorer.ui.train.form import Wish, cost_sentence, read
 
-LOG = logging.getLogger(__name__)
 FRESH = 900.0  # seconds for which a measured cost is used again
 
 
@@ -52,7 +49,7 @@ class Starter:
                 yield told(item if isinstance(item, str) else " ".join(
                     [wish.understood, cost_sentence(wish, item) + self._beside()]).strip())
 
-        yield from _guarded(work)
+        yield from guarded(work(), error_line)
 
     def _beside(self) -> str:
         busy = any(job.state == "running" for job in self.jobs.list())
@@ -78,16 +75,5 @@ class Starter:
                        "this page: the run goes on, and is found here again. "
                        f"{wish.understood}".strip()), run
 
-        for item in _guarded(work):
+        for item in guarded(work(), error_line):
             yield item if isinstance(item, tuple) else (item, gr.skip())
-
-
-def _guarded(work: Callable[[], Iterator[Any]]) -> Iterator[Any]:
-    """Mistakes as one sentence."""
-    try:
-        yield from work()
-    except InputError as error:
-        yield error_line(sentence(error))
-    except Exception:
-        LOG.exception("starting a run failed")
-        yield error_line("Something failed on our side; the server's log has the details.")

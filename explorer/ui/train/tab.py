@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
 import gradio as gr
 
-from explorer.base.errors import InputError
+from explorer.base.errors import InputError, sentence
 from explorer.base.paths import EXAMPLES
+from explorer.base.progress import Progress
 from explorer.jobs.job import BUSY, LIVE
 from explorer.jobs.processes import ProcessJobs, Run
 from explorer.models.library import Library
@@ -20,7 +20,7 @@ from explorer.server.rules import LOOPBACK
 from explorer.training.comparison import FOLDER, compare, compared
 from explorer.ui.shared.desk import Desk
 from explorer.ui.shared.opening import components, values
-from explorer.ui.shared.runs import PLAIN, error_line, in_line, sentence, status, told
+from explorer.ui.shared.runs import DEVICE, LIGHT, PLAIN, error_line, heavy, in_turn, status
 from explorer.ui.train.compared import compared as compared_view
 from explorer.ui.train.form import TrainForm, base_choices
 from explorer.ui.train.start import Starter
@@ -102,42 +102,39 @@ class TrainTab:
                     self.output = gr.HTML("", elem_id="tr-output", **PLAIN)
 
     def _wire(self, demo: gr.Blocks) -> None:
-        light: dict[str, Any] = {"queue": False, "show_progress": "hidden",
-                                 "api_visibility": "private"}
-        heavy: dict[str, Any] = {"concurrency_limit": 1, "show_progress": "hidden",
-                                 "api_visibility": "private"}
+        alone = {**heavy("train"), "concurrency_limit": 1}
         seen = [self.chosen, self.open, self.shown]
         view = [self.runs, self.panel, self.gallery, self.orders, self.pause, self.resume,
                 self.stop, self.end, self.again, self.compare, self.printed, self.compared,
                 self.timer,
                 self.form.base, self.desk.standard, self.desk.robust, self.shown]
-        self.form.wire(light)
+        self.form.wire(LIGHT)
         if self.own is not None:
             self.own.wire([self.form.base, self.desk.standard, self.desk.robust])
         inputs = self.form.components()
-        self.form.estimate.click(self.starter.estimate, inputs, self.form.said, **heavy)
+        self.form.estimate.click(self.starter.estimate, inputs, self.form.said, **alone)
         self.form.start.click(
-            self.starter.start, inputs, [self.form.said, self.chosen], **heavy,
-        ).then(self._look, seen, view, **light)
-        self.timer.tick(self._look, seen, view, trigger_mode="once", **light)
+            self.starter.start, inputs, [self.form.said, self.chosen], **alone,
+        ).then(self._look, seen, view, **LIGHT)
+        self.timer.tick(self._look, seen, view, trigger_mode="once", **LIGHT)
         own = self.tabs.children[-1]
         for tab in self.tabs.children:  # gr.Tabs has such an event too, which is never sent
             assert isinstance(tab, gr.Tab)
-            tab.select(self._opened if tab is own else self._closed, None, self.open, **light,
-                       ).then(self._look, seen, view, **light)
-        demo.load(self._arrive, None, view, **light)
+            tab.select(self._opened if tab is own else self._closed, None, self.open, **LIGHT,
+                       ).then(self._look, seen, view, **LIGHT)
+        demo.load(self._arrive, None, view, **LIGHT)
         self.runs.click(self._choose, None, [self.chosen, self.answer, self.output],
-                        **light).then(self._look, seen, view, **light)
+                        **LIGHT).then(self._look, seen, view, **LIGHT)
         for button, order in ((self.pause, self.jobs.pause), (self.resume, self.jobs.go_on),
                               (self.stop, self.jobs.stop), (self.end, self.jobs.end),
                               (self.again, self.jobs.go_on)):
-            button.click(self._order(order), self.shown, self.answer, **light).then(
-                self._look, seen, view, **light)
-        self.tail.click(self._tail, self.shown, self.output, **light)
-        self.compare.click(self._compare, self.shown, self.answer, **heavy).then(
-            self._look, seen, view, **light)
+            button.click(self._order(order), self.shown, self.answer, **LIGHT).then(
+                self._look, seen, view, **LIGHT)
+        self.tail.click(self._tail, self.shown, self.output, **LIGHT)
+        self.compare.click(self._compare, self.shown, self.answer, **heavy(DEVICE)).then(
+            self._look, seen, view, **LIGHT)
         cast(Any, self.compared).opencase(
-            self._open, None, components(self.desk, self.tabs), **light,
+            self._open, None, components(self.desk, self.tabs), **LIGHT,
         ).success(None, None, None, js=PRESS_ATTACK, api_visibility="private")
 
     # -- looking ---------------------------------------------------------------------------------
@@ -212,18 +209,12 @@ class TrainTab:
     def _compare(self, shown: dict[str, Any], request: gr.Request) -> Iterator[str]:
         """Attacks held-out pictures on the model and its base, in this visitor's turn."""
 
-        def work() -> Iterator[str]:
+        def work() -> Iterator[Progress]:
             job = self.jobs.get(_id(shown))
-            for progress in compare(job.folder, job.title, self.library):
-                yield status(progress)
-            yield told("")
+            yield from compare(job.folder, job.title, self.library)
 
-        try:
-            pages = self.desk.gate.pages(request, work, in_line)
-            with closing(cast(Any, pages)):
-                yield from pages
-        except InputError as error:
-            yield error_line(sentence(error))
+        yield from in_turn(self.desk.gate, request, work, status, str)
+        yield ""
 
     @staticmethod
     def _size(job: Run) -> int:

@@ -2,7 +2,7 @@
 // element and trigger are Gradio's. Native controls, so both work by keyboard.
 element.addEventListener('click', (event) => {
   const run = event.target.closest('.tr-run');
-  if (run) trigger('click', {id: run.dataset.run});
+  if (run) trigger('click', {id: run.dataset.id});
   const open = event.target.closest('.tr-open');
   if (open) trigger('opencase', {id: open.dataset.open, run: open.closest('.tr-compared').dataset.run});
 });

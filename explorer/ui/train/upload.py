@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import gradio as gr
 
@@ -14,10 +12,9 @@ from explorer.base.errors import InputError
 from explorer.models.library import Library
 from explorer.models.uploads import bring
 from explorer.server.gate import Gate
-from explorer.ui.shared.runs import DEVICE, OURS, PLAIN, WAIT, error_line, in_line, sentence, told
+from explorer.ui.shared.runs import DEVICE, PLAIN, heavy, in_turn, told
 from explorer.ui.train.form import base_choices
 
-LOG = logging.getLogger(__name__)
 KINDS = [("standard", "standard"), ("robust: fine-tuned against attacks", "robust")]
 HINT = ('<p class="tr-hint">Weights as safetensors and their open_clip_config.json: of a model '
         "that was trained here, or of one of open_clip's own architectures; or model.safetensors "
@@ -47,8 +44,7 @@ class BringModel:
     def wire(self, lists: list[Any]) -> None:
         self.lists = len(lists)
         self.add.click(self._add, [self.weights, self.config, self.name, self.kind],
-                       [self.said, *lists], concurrency_id=DEVICE, concurrency_limit=WAIT,
-                       show_progress="hidden", api_visibility="private")
+                       [self.said, *lists], **heavy(DEVICE))
 
     def _add(self, weights: str | None, config: str | None, name: str, kind: str,
              request: gr.Request) -> Iterator[tuple[Any, ...]]:
@@ -63,12 +59,4 @@ class BringModel:
             choices = gr.update(choices=base_choices(self.library))
             yield told(f"{card.id} is in the lists of models now."), *[choices] * self.lists
 
-        try:
-            with closing(cast(Any, self.gate.pages(
-                    request, work, lambda before: (in_line(before), *skips)))) as pages:
-                yield from pages
-        except InputError as error:
-            yield error_line(sentence(error)), *skips
-        except Exception:
-            LOG.exception("adding a model failed")
-            yield error_line(OURS), *skips
+        yield from in_turn(self.gate, request, work, tuple, lambda line: (line, *skips))

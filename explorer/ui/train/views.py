@@ -11,8 +11,8 @@ from typing import Any
 from explorer.jobs.job import LIVE
 from explorer.jobs.processes import ProcessJobs, Run
 from explorer.jobs.runlog import Event
-from explorer.results.views import esc, percent, table
-from explorer.ui.shared.states import badge, when
+from explorer.results.views import esc, percent, progress_bar, table
+from explorer.ui.shared.states import badge, job_button, job_list, when
 from explorer.ui.train.charts import Series, line_chart
 
 MOST_LISTED = 50
@@ -37,19 +37,17 @@ def run_list(jobs: Sequence[Run], queue: Sequence[Run], chosen: str) -> str:
     if not jobs:
         return NONE
     places = {job.id: k for k, job in enumerate(queue, 1)}
-    rows = "".join(_row(job, places.get(job.id, 0), job.id == chosen)
-                   for job in jobs[:MOST_LISTED])
+    rows = (_row(job, places.get(job.id, 0), job.id == chosen) for job in jobs[:MOST_LISTED])
     more = len(jobs) - MOST_LISTED
     rest = f'<p class="tr-none">and {more} older ones in the runs folder</p>' if more > 0 else ""
-    return f'<div class="tr-runs" role="group" aria-label="Training runs">{rows}</div>{rest}'
+    return job_list("tr-runs", "Training runs", rows) + rest
 
 
 def _row(job: Run, place: int, pressed: bool) -> str:
     more = f", place {place}" if place else ""
-    return (f'<button type="button" class="tr-run" data-run="{esc(job.id)}" '
-            f'aria-pressed="{"true" if pressed else "false"}">'
-            f'{badge(job, "tr", more)}<b>{esc(job.title)}</b><span class="tr-when">'
-            f'{esc(job.wish["about"].get("budget", ""))} · {esc(when(job))}</span></button>')
+    return job_button(job, "tr-run", pressed, (
+        f'{badge(job, "tr", more)}<b>{esc(job.title)}</b><span class="tr-when">'
+        f'{esc(job.wish["about"].get("budget", ""))} · {esc(when(job))}</span>'))
 
 
 def panel(job: Run | None, place: int = 0) -> str:
@@ -99,8 +97,7 @@ def sentence(job: Run, place: int = 0) -> str:
 def _bar(step: Event | None) -> str:
     if step is None:
         return ""
-    return (f'<progress class="tr-bar" max="{step["total"]}" value="{step["index"]}" '
-            f'aria-label="Steps done"></progress>')
+    return progress_bar("Steps done", step["index"], step["total"])
 
 
 def _facts(job: Run) -> str:
@@ -237,6 +234,6 @@ def notice(why: str) -> str:
 
 def listing(jobs: ProcessJobs) -> tuple[list[Run], list[Run]]:
     """All runs, and those that wait, from one look at the folder."""
-    found = jobs.shown(None, "train")
+    found = list(jobs.shown(None, "train"))
     waiting = [job for job in found if job.state == "waiting"]
     return found, sorted(waiting, key=lambda job: (job.place, job.id))
