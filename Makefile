@@ -13,6 +13,7 @@ PIP := $(BIN)/python -m pip install -qq
 CODE := explorer $(wildcard app.py tools tests bench deploy examples)
 # Tests are spread over the cores; who is done takes over from the others.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal --durations=10
+CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 # HOST counts only as `make run HOST=...`: some shells export a HOST that names the machine.
@@ -20,14 +21,14 @@ ifneq ($(origin HOST),command line)
 override HOST :=
 endif
 
-.PHONY: help run test test-nightly test-slow bites lint bench pocket cards shipped clean chromium audit load scale fuzz docker-proof reproduce
+.PHONY: help run test test-nightly test-slow bites lint bench pocket cards shipped clean chromium audit load soak scale fuzz docker-proof reproduce
 # A rule that fails leaves no target that looks made.
 .DELETE_ON_ERROR:
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: .venv/.run ## install what is missing and serve the app (HOST=0.0.0.0 PORT=7861 to change)
+run: .venv/.run ## install what is missing and serve the app (HOST=0.0.0.0 PORT=7861; CPU=1: without CUDA)
 	@exec $(BIN)/python app.py $(if $(HOST),--host "$(HOST)") $(if $(PORT),--port "$(PORT)")
 
 test: chromium .venv/.test ## lint, types and all tests but the nightly and slow ones, side by side
@@ -62,6 +63,9 @@ reproduce: .venv/.test ## the paper's table on the embedded base; fills docs/rep
 
 load: .venv/.test ## thirty visitors attack at once for three minutes; fills docs/load.md
 	@$(BIN)/python -m bench.load --visitors $(or $(VISITORS),30) --seconds $(or $(SECONDS),180)
+
+soak: .venv/.test ## eight hours squeezed into twenty minutes, all tabs: memory; fills docs/soak.md
+	@$(BIN)/python -m bench.soak --minutes $(or $(MINUTES),20)
 
 scale: .venv/.test ## what 10 to 100,000 visitors a day need; fills docs/scale.md (after load)
 	@$(BIN)/python -m bench.scale
@@ -99,9 +103,17 @@ clean: ## remove caches (.venv, and what was trained, stay)
 	@$(PYTHON) -m venv .venv
 	@$(PIP) --upgrade pip
 
+# With CPU=1 PyTorch comes first, from the index of its processor builds, so that pip finds it there.
 .venv/.run: requirements.txt | .venv/bin/python
-	@echo "Installing the app's packages, about 7 GB, mostly PyTorch: a few minutes the first time ..."
-	@$(PIP) -r requirements.txt
+	@size="about 7 GB, mostly PyTorch with CUDA's libraries"; \
+	if [ -n "$(CPU)" ]; then \
+	  grep -E '^torch(vision)?==' $< > .venv/torch.txt; \
+	  if $(PIP) --no-deps --retries 1 --timeout 15 --index-url "$(CPU_INDEX)" -r .venv/torch.txt 2>/dev/null; \
+	  then size="about 2 GB: PyTorch is its processor build, which saves some 5 GB"; \
+	  else echo "$(CPU_INDEX) cannot be reached, or has not got this PyTorch: taking the ordinary build."; fi; \
+	fi; \
+	echo "Installing the app's packages, $$size: a few minutes the first time ..."
+	@$(PIP) -r $<
 	@touch $@
 
 .venv/.test: requirements-test.txt .venv/.run

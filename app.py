@@ -1,10 +1,15 @@
 """Starts the app: python app.py [--host HOST] [--port PORT] [--models-dir DIR] [...]."""
 
 import argparse
+import gc
 import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from explorer.server.starting import Doorman
 
 
 def arguments() -> argparse.Namespace:
@@ -30,11 +35,8 @@ def main() -> int:
     args = arguments()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    # The page's own modules take seconds: they come after all that can be refused at once.
-    from explorer.base.errors import InputError
-    from explorer.base.settings import current
-    from explorer.models.library import Library
-    from explorer.server.serve import open_port
+    gc.disable()  # it would look through all modules again and again; on once the models are open
+    from explorer.server.starting import Doorman, open_port
 
     try:
         bound = open_port(args.host, args.port)
@@ -42,6 +44,17 @@ def main() -> int:
         print(f"error: cannot serve on {args.host}:{args.port}; the port may be taken: choose "
               "another by --port", file=sys.stderr)
         return 1
+    with Doorman(bound) as doorman:
+        return serve(args, doorman)
+
+
+def serve(args: argparse.Namespace, doorman: "Doorman") -> int:
+    """Builds the app and serves it; the exit status. The page's own modules take seconds: they come
+    after all that can be refused at once."""
+    from explorer.base.errors import InputError
+    from explorer.base.settings import current
+    from explorer.models.library import Library
+
     try:
         given = {"root_path": args.root_path, "auth_file": args.auth,
                  "training": args.enable_training or None, "runs": args.runs_dir,
@@ -51,7 +64,7 @@ def main() -> int:
         library = Library(folders=args.models_dir, listed_only=True)
         from explorer.ui.shell import run
 
-        run(library, settings, args.host, bound)
+        run(library, settings, args.host, doorman)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from explorer.actions.cli import parser as command_line
+from explorer.actions.arguments import parser as command_line
 from explorer.actions.flags import make_attack
 from explorer.analysis import metrics
 from explorer.attacks.image.classic import IMAGE_ATTACKS

@@ -8,7 +8,9 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 TOP = """# Performance
 
 Written by `make bench`; medians, everything in one run, jobs taking turns. Each section can be
-measured alone: `python -m bench.start`, `bench.peers`, `bench.text`, `bench.growth`.
+measured alone: `python -m bench.start`, `bench.versions`, `bench.peers`, `bench.roofline`,
+`bench.text`, `bench.growth`. Start and versions are measured beside the tag before
+(`--before VERSION`).
 """
 
 

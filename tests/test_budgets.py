@@ -143,3 +143,22 @@ def test_parse_eps_takes_any_text(text: str) -> None:
         assert str(error).startswith("eps must be")
     else:
         assert value >= 0 and math.isfinite(value)
+
+
+@pytest.mark.parametrize("eps", [0, 1 / 255, 1.5 / 255, 4 / 255, 0.03, 1.0])
+def test_rounding_in_float32_is_rounding_in_double_to_the_bit(eps: float) -> None:
+    levels = torch.arange(256)
+    assert torch.equal((levels.double() / 255).float(), levels.float() / 255)
+    random = torch.Generator().manual_seed(5)
+    clean = torch.randint(0, 256, (6, 3, 40, 40), generator=random).float() / 255
+    x = (clean + eps * (2 * torch.rand(clean.shape, generator=random) - 1)).clamp(0, 1)
+    x[1], x[2] = clean[1], (clean[2] + 0.5 / 255).clamp(0, 1)  # nothing, and halves
+    x[3] = (clean[3] - eps).clamp(0, 1)
+    kept = x.clone(), clean.clone()
+    change = ((x - clean) * 255).double()
+    size = change.abs()
+    most = math.floor(eps * 255 + 1e-6)
+    whole = (size.floor() + (size - size.floor() >= 0.5)).clamp(max=most) * change.sign()
+    exact = (((clean.double() * 255).round() + whole).clamp(0, 255) / 255).float()
+    assert torch.equal(Ball("linf", eps).quantise(x, clean), exact)
+    assert torch.equal(x, kept[0]) and torch.equal(clean, kept[1])

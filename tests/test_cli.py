@@ -20,7 +20,7 @@ from explorer.attacks.defences.detect import DETECTORS
 from explorer.attacks.defences.registry import DEFENCES
 from explorer.attacks.image.classic import IMAGE_ATTACKS, default_step
 from explorer.attacks.joint import JOINT_ATTACKS
-from explorer.attacks.registry import USUAL, settings_of
+from explorer.attacks.registry import REGISTRIES, USUAL, settings_of
 from explorer.attacks.text.classic import TEXT_ATTACKS
 from explorer.base.paths import ASSETS
 from explorer.models.library import Library
@@ -275,7 +275,7 @@ def test_default_step(eps: Any, norm: Any, steps: Any, step: Any) -> None:
 
 
 def test_help_names_every_attack() -> None:
-    assert arguments.IMAGE_NAMES.split(", ") == list(IMAGE_ATTACKS)
+    assert arguments.IMAGE_NAMES.split(", ") == list(REGISTRIES["image"])
     assert arguments.TEXT_NAMES.split(", ") == [*TEXT_ATTACKS, "textattack:RECIPE"]
     assert arguments.JOINT_NAMES.split(", ") == list(JOINT_ATTACKS)
     assert arguments.DEFENCE_NAMES.split(", ") == list(DEFENCES)

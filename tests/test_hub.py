@@ -47,3 +47,25 @@ def test_a_stored_copy_needs_no_hub(online: pytest.MonkeyPatch, tmp_path: Path) 
     online.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(tmp_path))
     online.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
     hub.require("someone/model", "config.json")
+
+
+def is_offline() -> bool:
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def test_code_of_others_asks_once(online: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        online.setattr(constants, "ENDPOINT", address)
+        with hub.asked_once():
+            assert not is_offline()
+    with pytest.raises(ValueError, match="as it was"), hub.asked_once():
+        assert is_offline()
+        from huggingface_hub import hf_hub_download
+
+        began = time.monotonic()
+        with pytest.raises(OSError):
+            hf_hub_download("someone/model", "config.json")
+        assert time.monotonic() - began < 5  # its own way waits for three quarters of a minute
+        raise ValueError("as it was")
+    assert not is_offline()

@@ -1,13 +1,14 @@
 """TextAttack imports offline with our own stop words."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from explorer.base.nltk_data import FOLDER, private_copy, use_own_nltk_data
+from explorer.base.nltk_data import FOLDER, fetch_quietly, private_copy, use_own_nltk_data
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -70,3 +71,37 @@ def test_the_list_is_plain_lower_case_words_each_once() -> None:
     assert end == "", "the file ends with a line break"
     assert len(listed) == len(set(listed)) > 100
     assert all(word.isalpha() and word.islower() for word in listed)
+
+
+def test_what_recipes_fetch_is_fetched_without_a_word(monkeypatch: pytest.MonkeyPatch,
+                                                      capfd: pytest.CaptureFixture[str]) -> None:
+    import nltk
+
+    asked: list[str] = []
+
+    def index(self: nltk.downloader.Downloader, name: str, *_: object, **__: object) -> object:
+        asked.append(name)
+        yield nltk.downloader.ErrorMessage(name, "Error loading it: no network")
+
+    monkeypatch.setattr(nltk.downloader.Downloader, "incr_download", index)
+    use_own_nltk_data()
+    assert fetch_quietly("stopwords", quiet=False) and not asked  # it is here: ours
+    assert not fetch_quietly("no-such-corpus") and asked == ["no-such-corpus"]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+def test_a_recipe_without_its_data_is_one_sentence_and_nothing_else(tmp_path: Path) -> None:
+    """As a program: nothing of NLTK, TextAttack or the hub's client on either stream."""
+    for recipe, needed in (("pwws", "NLTK's data 'wordnet'"), ("bae", "bert-base-uncased|hugging"),
+                           ("textfooler", "textattack.s3.amazonaws.com/word_embeddings")):
+        done = subprocess.run(
+            [sys.executable, "-m", "explorer", "attack", "--image", "assets/examples/cat.jpg",
+             "--caption", "a cat", "--caption", "a dog", "--kind", "text", "--attack",
+             f"textattack:{recipe}", "--models", "pocket", "--out", str(tmp_path / recipe)],
+            env={**os.environ, "HOME": str(tmp_path), "TA_CACHE_DIR": str(tmp_path / "ta"),
+                 "HF_HOME": str(tmp_path / "hf"), "NLTK_DATA": str(tmp_path / "nltk")},
+            cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+        assert done.returncode == 2 and done.stdout == ""
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("error: the TextAttack recipe ") and re.search(needed, line), line

@@ -31,7 +31,8 @@ from explorer.models.loaders import sha256_of
 from explorer.server.gate import Gate
 from explorer.server.serve import Health
 from explorer.ui.attack.tab import AttackTab
-from explorer.ui.shell import TEMPORARY, mount, warm
+from explorer.ui.shell import TEMPORARY, mount
+from explorer.ui.warming import warm
 
 PHOTO = (FOLDER / "parrot.jpg").read_bytes()
 

@@ -72,7 +72,8 @@ def test_wrong_settings_are_refused_in_a_sentence(name: str, raw: str, words: st
 
 
 def test_misspelt_settings_are_named() -> None:
-    assert unknown({"EXPLORER_STEP": "5", "EXPLORER_STEPS": "5", "PATH": "/"}) == ["EXPLORER_STEP"]
+    assert unknown({"EXPLORER_STEP": "5", "EXPLORER_STEPS": "5", "PATH": "/",
+                    "EXPLORER_CACHE": "/tmp/x"}) == ["EXPLORER_STEP"]
 
 
 def test_a_hosted_demo_is_framed_and_proxied_by_its_host() -> None:

@@ -6,6 +6,7 @@ import re
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from explorer.analysis.embedding.landmarks import (
@@ -15,7 +16,7 @@ from explorer.analysis.embedding.landmarks import (
     landmark_name,
 )
 from explorer.analysis.evaluation.work import table_of
-from explorer.analysis.failures.hunt import attacked_path, clean_path
+from explorer.analysis.failures.pictures import attacked_picture, clean_picture
 from explorer.analysis.failures.slices import read_hunt
 from explorer.base.errors import InputError
 from explorer.base.paths import EXAMPLES, SHIPPED
@@ -110,10 +111,10 @@ def test_each_of_three_tabs_has_finished_work(library: Library) -> None:
     hunted = read_hunt(found.folder)
     assert len(hunted.cases) == 200 and hunted.bad == 0
     for case in hunted.cases:
+        clean = np.asarray(clean_picture(found.folder, case.place), np.int16)
         for side in (0, 1):
-            assert clean_path(found.folder, case.place, side).is_file()
-            assert not case.sides[side].linf or attacked_path(
-                found.folder, case.place, side).is_file()
+            now = np.asarray(attacked_picture(found.folder, case.place, side), np.int16)
+            assert abs(now - clean).max() == case.sides[side].linf
     table = table_of(measured)
     assert {row.model for row in table.rows} == set(MODELS) and len(table.rows) >= 24
     story = RunLog(trained.folder / "log.jsonl").read()

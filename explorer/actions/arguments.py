@@ -12,7 +12,7 @@ from explorer.training.flags import add_flags
 
 # Of the registries, which are too heavy to import here; a test compares them.
 IMAGE_NAMES = ("pgd, fgsm, mi-fgsm, apgd, apgd-dlr, apgd-t, square, transfer, eot, strong, "
-               "universal, noise")
+               "universal, noise, patch, typographic")
 TEXT_NAMES = "bert, synonym, hotflip, character, typo, textattack:RECIPE"
 DEFENCE_NAMES = ("jpeg, bit-depth, blur, median, resize, random-pad, noise-vote, ensemble, ttc, "
                  "reliable-views, agc")
@@ -97,6 +97,22 @@ def _add_perturbation(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     return group
 
 
+def _add_visible(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("things one could print: patch and typographic")
+    group.add_argument("--area", type=float, metavar="A", help="what they may cover, as a share of "
+                       "the photo, in the place of --eps (default patch 0.05, typographic 0.2)")
+    group.add_argument("--place", metavar="P", help="of patch: random, centre, 'top left' and so "
+                       "on; of typographic: bottom, middle or top")
+    group.add_argument("--point", metavar="X,Y", help="of patch: its middle, as shares of width "
+                       "and height from the top left")
+    group.add_argument("--disc", action="store_true", help="of patch: round")
+    group.add_argument("--word", metavar="W", help="of typographic (default iPod)")
+    group.add_argument("--letters", type=float, metavar="S", help="of typographic: height of the "
+                       "letters, as a share of the photo's (default 0.2)")
+    group.add_argument("--no-paper", action="store_true", help="of typographic: straight on the "
+                       "photo")
+
+
 def _add_fit(parser: argparse.ArgumentParser) -> None:
     group = _add_perturbation(parser)
     group.add_argument("--fit", type=Path, metavar="DATA", help="learn one from these photos, "
@@ -152,6 +168,7 @@ def _add_evaluate(commands: Any) -> None:
     _add_text(evaluate)
     _add_defence(evaluate, several=True)
     _add_perturbation(evaluate)
+    _add_visible(evaluate)
     evaluate.add_argument("--out", type=Path, metavar="FILE",
                           help="ends in .json, .csv, .md or .tex (needed but with --dry-run)")
     evaluate.set_defaults(command="evaluate", paper_steps=100)
@@ -236,6 +253,7 @@ def parser() -> Parser:
     _add_text(attack)
     _add_defence(attack)
     _add_fit(attack)
+    _add_visible(attack)
     attack.add_argument("--out", required=True, type=Path, metavar="DIR",
                         help="folder for result.json and the pictures")
     attack.set_defaults(command="attack", paper_steps=10)

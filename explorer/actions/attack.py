@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from explorer.analysis.metrics import read_by, smallest_flip
+from explorer.attacks.budgets import NORMS
 from explorer.attacks.engine import Step
 from explorer.attacks.image.classic import PGD, ImageAttack, Noise
 from explorer.attacks.joint import JointAttack
@@ -49,7 +50,7 @@ def attack_both(library: Library, request: Request) -> Iterator[Progress]:
         asked.check_read(run.models[-1])
     pixels = pixel_half(asked.attack)
     searched = (asked.goal == "classification" and isinstance(asked.attack, ImageAttack)
-                and not isinstance(pixels, Noise))
+                and asked.attack.norm in NORMS and not isinstance(pixels, Noise))
     for part, model in run.each():
         part.flip_searched = searched
         for event in asked.events(model, record=True):
@@ -70,7 +71,7 @@ def _compared(run: _Run, pixels: ImageAttack | None) -> Iterator[Progress]:
     """With its halves, with random noise of the same size, and between the models."""
     if isinstance(run.asked.attack, JointAttack):
         yield from _halves(run, run.asked.attack)
-    if pixels is not None:
+    if pixels is not None and pixels.norm in NORMS:
         noise = Noise(eps=pixels.eps, norm=pixels.norm)
         for part, model in run.each():
             part.noise = drain(run.asked.events(model, attack=noise))

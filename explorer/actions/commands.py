@@ -13,7 +13,9 @@ from explorer.actions.evaluate_command import compare, evaluate
 from explorer.actions.flags import make_attack
 from explorer.actions.terminal import device_named, model_names, print_table
 from explorer.attacks.defences.registry import parse_defence
+from explorer.attacks.image.area import AREA
 from explorer.attacks.image.perturbation import open_perturbation
+from explorer.attacks.image.typographic import Typographic
 from explorer.attacks.image.universal import Universal
 from explorer.attacks.request import Request, answer
 from explorer.attacks.result import Result, versions
@@ -85,6 +87,8 @@ def attack(args: argparse.Namespace) -> None:
         contents.update(files)
         results.append(result)
         print(sentence(result))
+        if isinstance(setting, Typographic) and not bool(result.success[0]):
+            print(f"note: this needs a CLIP that can read, and {result.model} may not be one")
     contents["result.json"] = saving.json_bytes({
         "runs": runs, "image": asked.alt, "captions": list(asked.captions), "label": args.label,
         "seed": args.seed, "versions": versions()})
@@ -147,8 +151,9 @@ def _size(result: Result) -> str:
     """What was changed, by how much."""
     said = []
     if result.kind != "text":
-        linf = result.settings["norm"] == "linf"
-        said.append(f"L-inf {int(result.linf_255[0])}/255" if linf else
+        norm = result.settings["norm"]
+        said.append(f"{float(result.covered[0]):.1%} of the area" if norm == AREA else
+                    f"L-inf {int(result.linf_255[0])}/255" if norm == "linf" else
                     f"L2 {float(result.l2[0]):.3g}")
         steps = result.settings.get("steps", 1)
         said.append(f"{steps} step{'s' * (steps > 1)}")

@@ -18,6 +18,7 @@ from explorer.analysis.evaluation.plan import CLEAN, Asked, EvaluationPlan
 from explorer.analysis.evaluation.run import Evaluation as Running
 from explorer.analysis.evaluation.sets import opened
 from explorer.analysis.metrics import Measured
+from explorer.attacks.image.area import AREA
 from explorer.attacks.registry import (
     USUAL,
     Attack,
@@ -115,8 +116,9 @@ class Evaluation:
         """ "1/255", "L2 0.5", "1 word", or a dash."""
         own, said = self.attacks[row.attack], []
         if "eps" in own:
-            linf = own["norm"] == "linf"
-            said.append(f"{row.eps_255:g}/255" if linf else f"L2 {own['eps']:.3g}")
+            said.append(f"{own['eps']:.1%} of the area" if own["norm"] == AREA else
+                        f"{row.eps_255:g}/255" if own["norm"] == "linf" else
+                        f"L2 {own['eps']:.3g}")
         for unit in ("words", "characters"):
             if unit in own:
                 said.append(f"{own[unit]} {unit if own[unit] != 1 else unit[:-1]}")

@@ -9,7 +9,15 @@ from typing import Any
 from explorer.attacks import registry
 from explorer.attacks.budgets import parse_eps
 from explorer.attacks.image.base import MAX_STEPS
-from explorer.attacks.registry import RECIPE, REGISTRIES, USUAL, Attack, registered
+from explorer.attacks.image.patch import POINT
+from explorer.attacks.registry import (
+    RECIPE,
+    REGISTRIES,
+    USUAL,
+    VISIBLE_ATTACKS,
+    Attack,
+    registered,
+)
 from explorer.base.errors import InputError
 
 PAPER = {"step": "1/255", "objective": "kl", "captions": "all"}
@@ -19,7 +27,7 @@ PAPER_JOINT = "separate"
 FLAGS = {"eps": "eps", "norm": "norm", "steps": "steps", "step": "step", "words": "words",
          "characters": "chars", "similarity": "similarity", "objective": "objective",
          "captions": "text_captions", "model": "masked_lm", "rounds": "rounds", "alpha": "alpha",
-         "perturbation": "perturbation"}
+         "perturbation": "perturbation", "place": "place", "word": "word", "size": "letters"}
 
 
 def make_attack(args: argparse.Namespace, kind: str, name: str | None) -> Attack:
@@ -42,6 +50,8 @@ def make_attack(args: argparse.Namespace, kind: str, name: str | None) -> Attack
     has = {"image_attack", "text_attack"} if kind == "joint" else set()
     for part, named in parts:
         has |= _settings(part, named)
+        if named in VISIBLE_ATTACKS:
+            given = _visible(args, given)
     return registry.make_attack(kind, own, {k: v for k, v in given.items() if k in has})
 
 
@@ -58,6 +68,25 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"steps must be a whole number from 1 to {MAX_STEPS}, not {steps}")
     if "step" in found:
         found["step"] = _step(found["step"])
+    return found
+
+
+def _visible(args: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
+    """The settings of an attack whose budget is an area: --eps and --norm are those of others."""
+    found = {key: value for key, value in given.items() if key not in ("eps", "norm")}
+    if (area := getattr(args, "area", None)) is not None:
+        found["eps"] = area
+    if getattr(args, "disc", False):
+        found["disc"] = True
+    if getattr(args, "no_paper", False):
+        found["paper"] = False
+    if (point := getattr(args, "point", None)) is not None:
+        try:
+            across, down = (float(part) for part in point.split(","))
+        except ValueError:
+            raise InputError("--point must be two shares with a comma between them, such as "
+                             f"0.5,0.3, not '{point[:40]}'") from None
+        found |= {"place": POINT, "across": across, "down": down}
     return found
 
 

@@ -23,6 +23,7 @@ from explorer.analysis.embedding.shift import (
 )
 from explorer.analysis.embedding.state import Spaces
 from explorer.analysis.embedding.svg import drawing
+from explorer.attacks.budgets import NORMS
 from explorer.attacks.image.classic import Noise
 from explorer.attacks.result import Result
 from explorer.attacks.run import run
@@ -88,8 +89,9 @@ class Map:
 
 
 def control(result: Result, library: Library) -> Result | None:
-    """Random noise of the attack's own size on the same picture; None where only words moved."""
-    if result.kind == "text":
+    """Random noise of the attack's own size on the same picture; None where only words moved, or a
+    part of it was covered."""
+    if result.kind == "text" or result.settings["norm"] not in NORMS:
         return None
     noise = Noise(eps=result.settings["eps"], norm=result.settings["norm"])
     pairs = Pairs(result.images, result.captions, result.labels)

@@ -74,8 +74,7 @@ def judged(pairs: Pairs, same: Mapping[int, int]) -> Pairs:
 def right(model: DualEncoder, pairs: Pairs) -> Tensor:
     """(N,) bool, on the CPU: whether each image finds its true caption."""
     model = facing(model, pairs.captions)
-    with torch.no_grad():
-        clean = model.encode_image(pairs.images)
+    clean = model.look_again(pairs.images)
     text = model.encode_text(pairs.captions)
     return Reading.of(clean, text, model.scale).prediction.cpu() == pairs.labels
 
@@ -176,7 +175,6 @@ def smallest_flip(
 
 def _met_clean(model: DualEncoder, pairs: Pairs, targets: Tensor | None) -> bool:
     """Whether the classification goal is met before any change."""
-    with torch.no_grad():
-        features = model.encode_image(pairs.images)
+    features = model.look_again(pairs.images)
     said = Reading.of(features, model.encode_text(pairs.captions), model.scale).prediction[0]
     return bool(said == targets[0]) if targets is not None else bool(said != pairs.labels[0])

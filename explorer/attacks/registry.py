@@ -7,8 +7,11 @@ from dataclasses import asdict, fields, replace
 from typing import Any
 
 from explorer.attacks.budgets import parse_eps
+from explorer.attacks.image.area import VisibleAttack
 from explorer.attacks.image.base import ImageAttack
 from explorer.attacks.image.classic import IMAGE_ATTACKS
+from explorer.attacks.image.patch import Patch
+from explorer.attacks.image.typographic import Typographic
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
 from explorer.attacks.text.base import TextAttack
 from explorer.attacks.text.classic import TEXT_ATTACKS
@@ -17,8 +20,9 @@ from explorer.models.naming import norm_named
 
 Attack = ImageAttack | TextAttack | JointAttack
 KINDS = ("image", "text", "joint")
+VISIBLE_ATTACKS: dict[str, type[VisibleAttack]] = {"patch": Patch, "typographic": Typographic}
 REGISTRIES: dict[str, dict[str, Any]] = {
-    "image": IMAGE_ATTACKS, "text": TEXT_ATTACKS, "joint": JOINT_ATTACKS,
+    "image": {**IMAGE_ATTACKS, **VISIBLE_ATTACKS}, "text": TEXT_ATTACKS, "joint": JOINT_ATTACKS,
 }
 
 USUAL = {"image": "pgd", "text": "bert", "joint": "alternating"}

@@ -153,6 +153,11 @@ class Result:
         return self.adversarial.prediction == self.labels
 
     @property
+    def covered(self) -> Tensor:
+        """(N,) share of the pixels that are not as they were."""
+        return (self.images != self.adversarial_images).any(1).float().mean((1, 2))
+
+    @property
     def changed(self) -> Tensor:
         """(N,) whether any pixel value or any caption moved."""
         return (self.linf_255 > 0) | (self.characters_changed > 0)

@@ -65,8 +65,7 @@ def _prepare(attack: Attack, model: DualEncoder, pairs: Pairs, goal: str,
                          "or choose the goal similarity or embedding")
     model = facing(model, pairs.captions)
     clean, text = pairs.images.to(model.device), model.encode_text(pairs.captions)
-    with torch.no_grad():
-        features = model.encode_image(clean)
+    features = model.look_again(pairs.images)
     aim = make_goal(goal, features, text, pairs.labels.to(model.device), model.scale,
                     None if targets is None else targets.to(model.device))
     return Scene(model, pairs, aim, seed, clean, features, text)

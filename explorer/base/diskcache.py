@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from explorer.base.paths import SHIPPED
+from explorer.base.settings import CACHE
 
 KEEP = 64  # files; the oldest go first
 LOG = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ Arrays = dict[str, np.ndarray]
 
 def folder() -> Path:
     """EXPLORER_CACHE when it is set, else the system's place for caches."""
-    named = os.environ.get("EXPLORER_CACHE")
+    named = os.environ.get(CACHE)
     if named:
         return Path(named).expanduser()
     if sys.platform == "win32":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import io
 import os
 import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from explorer.base.paths import ASSETS
 
@@ -42,3 +44,19 @@ def use_own_nltk_data() -> None:
     folder = str(private_copy())
     if folder not in nltk.data.path:
         nltk.data.path.insert(0, folder)
+
+
+def fetch_quietly(name: str, *_: Any, **__: Any) -> bool:
+    """In the place of `nltk.download`, which asks the network even for what is here, and prints:
+    whether this data is here now. What is missing is named by whoever needs it."""
+    import nltk
+
+    for kind in ("corpora", "tokenizers", "taggers", "help", "models"):
+        for ending in ("", ".zip"):
+            try:
+                nltk.data.find(f"{kind}/{name}{ending}")
+                return True
+            except LookupError:
+                continue
+    return bool(nltk.downloader.Downloader().download(name, quiet=True,
+                                                      print_error_to=io.StringIO()))

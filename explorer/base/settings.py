@@ -127,8 +127,13 @@ def _read(setting: Field[Any], raw: str) -> Any:
 
 def unknown(environment: Mapping[str, str]) -> list[str]:
     """EXPLORER_ variables that set nothing: most likely misspelt."""
-    known = {variable(f) for f in fields(Settings)}
+    known = {variable(f) for f in fields(Settings)} | {CACHE}
     return sorted(n for n in environment if n.startswith(PREFIX) and n not in known)
+
+
+CACHE = f"{PREFIX}CACHE"
+"""Names the folder of explorer.base.diskcache, which has no setting of its own: it is asked for
+before there are any."""
 
 
 @lru_cache(maxsize=1)

@@ -55,6 +55,10 @@ class Source:
         """The pictures of these examples, given and yielded in rising order."""
         raise NotImplementedError
 
+    def name(self, row: int) -> str:
+        """What an example's picture is called: its file's name, or its number."""
+        return f"picture {row + 1}"
+
 
 @dataclass(frozen=True)
 class Files(Source):
@@ -64,6 +68,9 @@ class Files(Source):
 
     def pictures(self, chosen: Sequence[int]) -> Iterator[Picture]:
         return (self.paths[i] for i in chosen)
+
+    def name(self, row: int) -> str:
+        return printable(self.paths[row].name)
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,9 @@ class Boxed(Source):
 
     def pictures(self, chosen: Sequence[int]) -> Iterator[Picture]:
         yield from self.box.contents(self.names[i] for i in chosen)
+
+    def name(self, row: int) -> str:
+        return printable(self.names[row])
 
 
 @dataclass(frozen=True)

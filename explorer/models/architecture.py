@@ -55,7 +55,7 @@ def draft_of(parts: Sequence[Part], place: Path, name: str, asked: Asked, librar
                          f"{parts[0].kind} tower alone: say with --base which model the other "
                          "tower is of, such as --base open_clip:ViT-B-32-quickgelu:openai")
     if asked.arch is not None:
-        return _from_arch(asked.arch, place)
+        return _as_trained(_from_arch(asked.arch, place), parts, asked.arch)
     if (place / CONFIG).is_file():
         config = read_json(place / CONFIG)
         return Draft(config, [place], notes=[f"The architecture is that of {CONFIG} beside it."])
@@ -105,6 +105,17 @@ def _from_arch(arch: str, place: Path) -> Draft:
                          f"{near if 'did you' in near else ': see open_clip.list_models()'}")
     pre, said = _usual(arch, cfg)
     return Draft({"model_cfg": cfg, "preprocess_cfg": pre.config()}, [place], notes=[said])
+
+
+def _as_trained(draft: Draft, parts: Sequence[Part], arch: str) -> Draft:
+    """With QuickGELU where the file is OpenAI's own, which its numbers beside the weights tell: an
+    architecture without it would answer, and wrongly."""
+    cfg = draft.config["model_cfg"]
+    if parts[0].scalars and not cfg.get("quick_gelu") and not arch.endswith(".json"):
+        cfg["quick_gelu"] = True
+        draft.notes.append("The file is OpenAI's own, which was trained with QuickGELU: the model "
+                           f"is made with it, as {arch}-quickgelu.")
+    return draft
 
 
 def _usual(arch: str, cfg: Mapping[str, Any]) -> tuple[Intake, str]:

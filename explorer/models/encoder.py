@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -23,6 +24,7 @@ from explorer.models.fast import attention
 from explorer.models.fast.padding import padding, read, without_padding
 
 TEXT_CACHE = 20_000
+SEEN = 32  # batches of pictures whose features are remembered
 
 
 class DualEncoder:
@@ -53,6 +55,7 @@ class DualEncoder:
         self.notes: tuple[str, ...] = ()  # what its user should know, in sentences
         self.scale = float(self.clip.logit_scale.exp())  # type: ignore[operator]
         self._texts: OrderedDict[tuple[str, bool], Tensor] = OrderedDict()
+        self._seen: dict[bytes, tuple[Any, ...]] = {}  # see look_again
         self.dim = self.encode_text(["a photo"]).shape[1]
 
     @property
@@ -108,6 +111,29 @@ class DualEncoder:
         return self.image_room.apart(len(pixels),
                                      lambda rows: self._image_features(pixels[rows], fast))
 
+    def look_again(self, pixels: Tensor) -> Tensor:
+        """`encode_image` without a gradient, (N, dim) of (N, 3, H, W) on the processor: remembered
+        for the batches seen last, since one picture is attacked in many ways. The same bits, as
+        long as the same object reads the same batch by the same weights."""
+        if "_seen" not in self.__dict__:  # a model of somebody's own, not made here
+            with torch.no_grad():
+                return self.encode_image(pixels)
+        way = getattr(self.encode_image, "__func__", self.encode_image)
+        weights = sum(p._version for p in self.clip.parameters())
+        raw = pixels.detach().cpu().contiguous().numpy()
+        key = hashlib.blake2b(raw.tobytes(), digest_size=16).digest()
+        if seen := self._seen.get(key):
+            owner, *kept, known = seen
+            if owner() is self and kept == [way, weights, pixels.shape]:
+                features: Tensor = known.clone()
+                return features
+        with torch.no_grad():
+            features = self.encode_image(pixels)
+        self._seen[key] = (weakref.ref(self), way, weights, pixels.shape, features.clone())
+        for old in list(self._seen)[:-SEEN]:
+            self._seen.pop(old, None)  # other threads may have been here
+        return features
+
     @cached_property
     def image_room(self) -> Room:
         """How many pictures a forward pass has room for."""
@@ -162,6 +188,21 @@ class DualEncoder:
         while len(self._texts) > TEXT_CACHE:
             self._texts.popitem(last=False)
         return torch.stack([known[c] for c in captions])
+
+    @property
+    def weights_bytes(self) -> int:
+        return sum(value.numel() * value.element_size()
+                   for value in (*self.clip.parameters(), *self.clip.buffers()))
+
+    @property
+    def features_bytes(self) -> int:
+        """Of the features of captions and pictures that are remembered."""
+        rows = len(self._texts) + sum(len(seen[-1]) for seen in list(self._seen.values()))
+        return rows * self.dim * 4
+
+    def forget_features(self) -> None:
+        self._texts.clear()
+        self._seen.clear()
 
     def skim_text(self, captions: Sequence[str]) -> Tensor:
         """`encode_text` in low precision."""

@@ -7,6 +7,7 @@ missing or do not fit is refused, never left random.
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from explorer.models.cards import Card, card_of, card_of_folder, read_json
 from explorer.models.encoder import DualEncoder
 from explorer.models.naming import card_among, own_card
 
+RESTS = 900.0  # seconds after which a model that nobody asks for may go
 
 class Library:
     """All models that can be asked for by id, and those already loaded (at most `keep`).
@@ -32,7 +34,8 @@ class Library:
             if not folder.is_dir():
                 raise InputError(f"there is no models folder {folder}")
         self._loaded: OrderedDict[tuple[str, str | None], DualEncoder] = OrderedDict()
-        self._lock = threading.Lock()
+        self._used: dict[tuple[str, str | None], float] = {}  # when each was last asked for
+        self._lock, self._opening = threading.Lock(), dict[tuple[str, str | None], threading.Lock]()
 
     def cards(self) -> dict[str, Card]:
         """Embedded models, then fine-tuned folders, then those of assets/models/cards.json; of
@@ -76,15 +79,44 @@ class Library:
         """Ids of the models in memory now, the last used last."""
         return [name for name, _ in list(self._loaded)]
 
+    def weights_bytes(self) -> int:
+        """Of the models in memory."""
+        return sum(model.weights_bytes for model in list(self._loaded.values()))
+
+    def features_bytes(self) -> int:
+        """Of the features of captions and pictures that they remember."""
+        return sum(model.features_bytes for model in list(self._loaded.values()))
+
+    def rest(self, keep: Sequence[str] = (), seconds: float = RESTS) -> list[str]:
+        """Drops the models that nobody asked for in so many seconds, but for those to keep, and
+        what these remember of captions and pictures; returns the names that went."""
+        with self._lock:
+            late = time.monotonic() - seconds
+            old = [key for key in self._loaded if self._used[key] < late]
+            for key in old:
+                if key[0] in keep:
+                    self._loaded[key].forget_features()
+                else:
+                    del self._loaded[key], self._used[key]
+            return [name for name, _ in old if name not in keep]
+
     def load(self, name: str, device: str | None = None) -> DualEncoder:
         """The model of a name that `card` takes, loaded once and kept; safe between threads."""
+        key = (name, device)
         with self._lock:
-            key = (name, device)
-            if key not in self._loaded:
-                from explorer.models.loaders import open_model
+            opening = self._opening.setdefault(key, threading.Lock())
+        with opening:  # one at a time each: others may be opened beside it
+            with self._lock:
+                if key in self._loaded:
+                    self._used[key] = time.monotonic()
+                    self._loaded.move_to_end(key)
+                    return self._loaded[key]
+            from explorer.models.loaders import open_model
 
-                self._loaded[key] = open_model(self.card(name), device).settle()
+            model = open_model(self.card(name), device).settle()
+            with self._lock:
+                self._loaded[key], self._used[key] = model, time.monotonic()
                 while len(self._loaded) > max(1, self.keep):
-                    self._loaded.popitem(last=False)
-            self._loaded.move_to_end(key)
-            return self._loaded[key]
+                    gone, _ = self._loaded.popitem(last=False)
+                    del self._used[gone]
+            return model

@@ -8,6 +8,7 @@ cards may use them, through torch's restricted unpickler.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from explorer.base.framing import Intake, read_intake
 from explorer.base.memory import out_of_memory
 from explorer.models.cards import Card, read_json
 from explorer.models.encoder import DualEncoder
+from explorer.models.lean import Unfilled, finite, import_models
 
 CONFIG = "open_clip_config.json"
 SAFE = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
@@ -31,6 +33,7 @@ TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json
 TOKENIZER_OPTIONS = {"clean", "strip_sep_token", "language"}
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "spiece.model", "vocab.txt",
                    "vocab.json", "sentencepiece.bpe.model")
+_BUILDING = threading.Lock()  # transformers sets how it builds for all threads
 Opened = tuple[Any, Callable[[list[str]], Tensor], Intake]
 
 
@@ -47,9 +50,9 @@ def open_model(card: Card, device: str | None = None) -> DualEncoder:
     }
     if scheme not in openers:
         raise InputError(f"the model '{card.id}' has an unknown kind of source '{scheme}'")
+    import_models()
     clip, tokenize, intake = openers[scheme](rest)
-    if any(v.is_floating_point() and not bool(torch.isfinite(v).all())
-           for v in clip.state_dict().values()):
+    if any(v.is_floating_point() and not finite(v) for v in clip.state_dict().values()):
         raise InputError(f"the weights of {card.id} hold values that are not finite")
     model = _tried(clip, tokenize, intake, card, device)
     with torch.no_grad():
@@ -143,17 +146,9 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def without_sklearn() -> None:
-    """transformers imports scikit-learn for a way to write text that no CLIP has: one second of
-    each start. A release without this switch imports it all the same."""
-    from transformers.utils import import_utils
-
-    import_utils._sklearn_available = False
-
-
 def build(config: dict[str, Any], folder: Path) -> tuple[Any, Callable[[list[str]], Tensor]]:
-    """The model with random weights, and its tokenizer; open_clip's config format."""
-    without_sklearn()
+    """The model, its weights yet to be filled, and its tokenizer; open_clip's config format."""
+    import_models()
     try:
         cfg = dict(config["model_cfg"])
         text, vision = dict(cfg["text_cfg"]), dict(cfg["vision_cfg"])
@@ -169,7 +164,8 @@ def build(config: dict[str, Any], folder: Path) -> tuple[Any, Callable[[list[str
         if "timm_model_name" in vision:
             vision["timm_model_pretrained"] = False  # ours follow, and nothing is fetched
         cfg["text_cfg"], cfg["vision_cfg"] = text, vision
-        clip = model_class(cfg)(**{k: v for k, v in cfg.items() if k != "custom_text"})
+        with _BUILDING, Unfilled():
+            clip = model_class(cfg)(**{k: v for k, v in cfg.items() if k != "custom_text"})
     except Exception as error:  # noqa: BLE001 - a config can be wrong in any way
         raise InputError(f"{CONFIG} of {folder.name} does not describe a model that "
                          f"open_clip can build: {first_line(error)}") from None
@@ -237,8 +233,7 @@ def load_strictly(clip: nn.Module, weights: dict[str, Tensor], name: str) -> Non
         raise InputError(f"the weights of {name} are for another architecture: {len(missing)} "
                          f"tensors missing, {len(extra)} unknown, {len(wrong)} of another shape "
                          f"(such as {example})")
-    clip.load_state_dict({k: weights[k].to(v.dtype) for k, v in ours.items() if k in weights},
-                         strict=False)
+    clip.load_state_dict({k: weights[k] for k in ours if k in weights}, strict=False)
 
 
 def unreachable(name: str, error: Exception) -> InputError:
@@ -265,9 +260,10 @@ def _open_tag(rest: str) -> Opened:
     architecture, _, tag = rest.partition(":")
     said = open_clip.get_pretrained_cfg(architecture, tag)
     quick = bool(said.get("quick_gelu", False))  # open_clip only warns where the two differ
-    if said and not quick and (open_clip.get_model_config(architecture) or {}).get("quick_gelu"):
+    plain = architecture.removesuffix("-quickgelu")
+    if said and not quick and plain != architecture:
         raise InputError(f"the weights {tag} were not trained with QuickGELU: name them "
-                         f"open_clip:{architecture.removesuffix('-quickgelu')}:{tag}")
+                         f"open_clip:{plain}:{tag}")
     stored = said.get("hf_hub", "").strip("/")
     if stored:
         hub.require(stored, SAFE[0])

@@ -13,7 +13,8 @@ from explorer.base.errors import InputError
 from explorer.base.framing import Intake, read_intake
 from explorer.models.cards import read_json
 from explorer.models.clip_names import BYTE_PAIRS
-from explorer.models.loaders import TOKENIZER_FILES, first_line, unreachable, without_sklearn
+from explorer.models.lean import import_models
+from explorer.models.loaders import TOKENIZER_FILES, first_line, unreachable
 
 PREPROCESSOR = "preprocessor_config.json"
 RESAMPLING = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers, as transformers writes them
@@ -52,7 +53,7 @@ def check_kind(config: dict[str, Any], name: str) -> None:
 
 def open_transformers(name: str) -> tuple[Any, Callable[[list[str]], Tensor], Intake]:
     """A folder or a repository of the hub. Raises InputError."""
-    without_sklearn()
+    import_models()
     folder = Path(name)
     if not folder.is_dir():
         hub.require(name, "config.json")

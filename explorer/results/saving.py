@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from explorer.attacks.image.patch import printable
 from explorer.attacks.result import Reading, Result
 from explorer.base.errors import InputError
 from explorer.data.pairs import to_image
@@ -91,16 +92,21 @@ def picture_files(result: Result, stem: str, index: int = 0) -> tuple[dict[str, 
                                                                      dict[str, bytes]]:
     """The names for `as_dict` and the contents of one image's files, called after `stem`.
 
-    The perturbation is adversarial - clean, (3, S, S) float32 in [-1, 1].
+    The perturbation is adversarial - clean, (3, S, S) float32 in [-1, 1]. A patch comes as a PNG to
+    print, too.
     """
     clean, adversarial = result.images[index], result.adversarial_images[index]
     names = {"clean": f"{stem}-clean.png", "adversarial": f"{stem}-adversarial.png",
              "perturbation": f"{stem}-perturbation.npy"}
-    return names, {
+    contents = {
         names["clean"]: png_bytes(clean),
         names["adversarial"]: png_bytes(adversarial),
         names["perturbation"]: npy_bytes(adversarial - clean),
     }
+    if result.attack == "patch" and bool(result.covered[index]):
+        names["print"] = f"{stem}-patch-300dpi.png"
+        contents[names["print"]] = printable(clean, adversarial)
+    return names, contents
 
 
 def file_stem(model: str) -> str:

@@ -234,6 +234,7 @@ def _downloads(part: Part, result: Result, keep: Keep) -> str:
     said = {names["clean"]: ("Clean PNG", "image/png"),
             names["adversarial"]: ("Attacked PNG", "image/png"),
             names["perturbation"]: ("Change .npy", "application/octet-stream"),
+            names.get("print", ""): ("Patch to print", "image/png"),
             f"{stem}.json": ("Numbers JSON", "application/json")}
     links = " ".join(
         f'<a download="{esc(name)}" href="{keep(raw, said[name][1])}">{said[name][0]}</a>'

@@ -117,7 +117,9 @@ def settings_line(result: Result, row: int = 0) -> str:
     """Achieved distances, steps and seconds, in words."""
     parts = []
     if result.kind != "text":
-        parts += [f"L∞ {int(result.linf_255[row])}/255", f"L2 {float(result.l2[row]):.2f}"]
+        covered = result.settings.get("norm") == "area"
+        parts += [f"{float(result.covered[row]) * 100:.1f} % of the area"] if covered else [
+            f"L∞ {int(result.linf_255[row])}/255", f"L2 {float(result.l2[row]):.2f}"]
     if result.kind != "image":
         parts += [f"{counted(int(result.words_changed[row]), 'word')} and "
                   f"{counted(int(result.characters_changed[row]), 'character')} changed"]

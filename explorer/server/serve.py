@@ -55,11 +55,13 @@ class Health:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, with something to do once it listens and a broom for files left behind."""
+    """uvicorn, with something to do once it listens, a broom for files left behind, and `tidy` for
+    memory."""
 
-    def __init__(self, config: uvicorn.Config, guard: Guard, listening: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, guard: Guard, listening: Callable[[], None],
+                 tidy: Callable[[], object]) -> None:
         super().__init__(config)
-        self.guard, self.listening = guard, listening
+        self.guard, self.listening, self.tidy = guard, listening, tidy
         self._broom: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -79,19 +81,7 @@ class Server(uvicorn.Server):
             swept = await asyncio.to_thread(self.guard.sweep)
             if swept:
                 say("swept", files=swept)
-
-
-def open_port(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises OSError or OverflowError when the port cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
-    except BaseException:
-        bound.close()
-        raise
-    return bound
+            await asyncio.to_thread(self.tidy)
 
 
 def end_tidily() -> None:
@@ -104,7 +94,8 @@ def end_tidily() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
-def serve(guard: Guard, bound: socket.socket, listening: Callable[[], None]) -> None:
+def serve(guard: Guard, bound: socket.socket, listening: Callable[[], None],
+          tidy: Callable[[], object]) -> None:
     """Serves until a signal ends it; visitors' open connections get two seconds."""
     config = uvicorn.Config(
         guard, log_config=None, access_log=False, proxy_headers=False, server_header=False,
@@ -112,4 +103,4 @@ def serve(guard: Guard, bound: socket.socket, listening: Callable[[], None]) -> 
         limit_concurrency=2000, h11_max_incomplete_event_size=65_536,
         timeout_graceful_shutdown=2)
     with suppress(KeyboardInterrupt, SystemExit):
-        Server(config, guard, listening).run(sockets=[bound])
+        Server(config, guard, listening, tidy).run(sockets=[bound])

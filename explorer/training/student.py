@@ -91,7 +91,7 @@ class Shown(DualEncoder):
         if clip is not None:
             self.clip.load_state_dict(clip.state_dict())
         self.scale = float(self.clip.logit_scale.exp())  # type: ignore[operator]
-        self._texts.clear()
+        self.forget_features()
 
 
 @contextmanager

@@ -4,15 +4,12 @@ the guard before it."""
 from __future__ import annotations
 
 import base64
-import gc
 import hashlib
 import os
 import re
 import shutil
-import socket
 import sys
 import tempfile
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +23,6 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from explorer.actions.service import Service
 from explorer.base.device import describe_device
-from explorer.base.errors import InputError
 from explorer.base.settings import Settings, unknown
 from explorer.data.examples import FOLDER
 from explorer.jobs.processes import ProcessJobs
@@ -38,10 +34,12 @@ from explorer.server import mending
 from explorer.server.auth import Accounts
 from explorer.server.gate import Gate
 from explorer.server.guards import Guard, served_names
+from explorer.server.keeping import Keeping
 from explorer.server.kept import Kept
 from explorer.server.logs import QuietTraceback, configure, say
 from explorer.server.rules import keeper_alone
 from explorer.server.serve import Health, end_tidily, serve
+from explorer.server.starting import Doorman
 from explorer.server.visitors import Visitors
 from explorer.ui.api.endpoints import Api, is_open
 from explorer.ui.api.mcp import Tools
@@ -54,6 +52,7 @@ from explorer.ui.learn.tab import LearnTab
 from explorer.ui.shared.runs import PLAIN
 from explorer.ui.shared.works import open_works
 from explorer.ui.train.tab import TrainTab, open_jobs
+from explorer.ui.warming import warm
 
 HERE = Path(__file__).parent
 PAIR = ("pocket", "pocket-robust")
@@ -83,38 +82,13 @@ def header() -> str:
             f'<p class="rx-device">{esc(describe_device())}</p></header>')
 
 
-def warm(library: Library, names: tuple[str, ...], health: Health | None = None,
-         ) -> threading.Thread:
-    """Opens models behind the first page; a fault is told to `health`, and by the first attack.
-    Afterwards the garbage collector passes over all that the process holds by then."""
-
-    def work() -> None:
-        fault = ""
-        for name in names:
-            try:
-                library.load(name)
-            except InputError as error:
-                fault = str(error)
-                break
-        # What is there by now stays: looked through again and again, it would stop all threads
-        # for half a second each time.
-        gc.collect()
-        gc.freeze()
-        if health is not None:
-            health.opened(fault)
-
-    thread = threading.Thread(target=work, name="warm-models", daemon=True)
-    thread.start()
-    return thread
-
-
 def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | None = None,
           gate: Gate | None = None, jobs: ProcessJobs | None = None, why_off: str = "",
           works: ThreadJobs | None = None, service: Service | None = None,
-          kept: Kept | None = None) -> gr.Blocks:
+          kept: Kept | None = None, keeping: Keeping | None = None) -> gr.Blocks:
     """The whole page. gate: what its heavy events pass; jobs: the training runs, None where
     training is off; works: other long work; service: what programs may call, None for nothing;
-    kept: where results' pictures go, None for into the page.
+    kept: where results' pictures go, None for into the page; keeping: told of what is remembered.
     What is None and needed is made for this page."""
     gate = gate or Gate(settings or Settings())
     works = works or open_works(library, gate, settings)
@@ -144,6 +118,10 @@ def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | N
         Arrival(demo, tabs, library, desk, learn, settings.preset)
         if service is not None:
             service.spaces = space.scene.spaces  # read once for both
+    if keeping is not None:
+        keeping.holds("models", library.weights_bytes, lambda: library.rest(pair))
+        keeping.holds("features", library.features_bytes)
+        keeping.holds("maps", space.scene.spaces.kept_bytes)
     demo.max_threads = settings.waiting + LIGHT_THREADS
     demo.queue(max_size=2 * settings.waiting, default_concurrency_limit=8, api_open=False)
     return demo
@@ -215,9 +193,10 @@ def _alive(process: int) -> bool:
     return process != os.getpid()
 
 
-def run(library: Library, settings: Settings, host: str, bound: socket.socket) -> None:
-    """Serves the app on a bound socket until it is told to end. Raises InputError for wrong
+def run(library: Library, settings: Settings, host: str, doorman: Doorman) -> None:
+    """Serves the app on the doorman's socket until it is told to end. Raises InputError for wrong
     settings, OSError for files that are missing or cannot be written."""
+    bound = doorman.bound
     keep_memory()  # before the first thread
     end_tidily()
     configure(level=30 if sys.stderr.isatty() else 20)
@@ -234,8 +213,9 @@ def run(library: Library, settings: Settings, host: str, bound: socket.socket) -
         service = Service(library, root=settings.data, work=folder)
         tools = Tools(service, gate, settings) if settings.mcp else None
         kept = Kept(folder, settings.keep_seconds, settings.root_path)
+        keeping = Keeping(gate)
         demo = build(library, settings=settings, gate=gate, jobs=jobs, why_off=why_off, kept=kept,
-                     service=service if is_open(settings, host) else None)
+                     service=service if is_open(settings, host) else None, keeping=keeping)
         guard = mount(demo, health, settings, host, folder, tools, kept)
 
         def listening() -> None:
@@ -244,8 +224,9 @@ def run(library: Library, settings: Settings, host: str, bound: socket.socket) -
             print(f"The app is at http://{at}/ (Ctrl+C ends it)", flush=True)
             warm(library, PAIR, health)
 
+        doorman.leave()
         try:
-            serve(guard, bound, listening)
+            serve(guard, bound, listening, keeping.look)
         finally:
             gate.close()
     finally:

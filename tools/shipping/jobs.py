@@ -1,7 +1,7 @@
 """Finished work of three tabs: a hunt, an evaluation and a training run, by the embedded models.
 
-Each is a job's folder as the app keeps its own, so a tab shows it as it shows a visitor's. Pictures
-are lossless WebP here, half the size of PNG.
+Each is a job's folder as the app keeps its own, so a tab shows it as it shows a visitor's.
+Pictures take less room, as exactly.
 """
 
 from __future__ import annotations
@@ -18,28 +18,29 @@ from PIL import Image
 from explorer.analysis.evaluation.plan import Asked, EvaluationPlan
 from explorer.analysis.evaluation.work import carry_out, wish_of
 from explorer.analysis.failures.hunt import HuntPlan, hunt
+from explorer.analysis.failures.pictures import pack
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.registry import USUAL, make_attack
 from explorer.base.progress import Progress
-from explorer.data.registry import KINDS, PHOTOS
+from explorer.data.registry import CROPS, KINDS, open_place
 from explorer.data.samples import EMOJI_KINDS, by_kind
 from explorer.jobs.job import EXAMPLE, FINISHED, Job, write_job
 from explorer.models.library import Library
-from explorer.training.comparison import compare
+from explorer.training.comparison import FOLDER, compare
 from explorer.training.plan import TrainingPlan
 from explorer.training.recipe import Recipe
 from explorer.training.run import run
 from tools.shipping import MODELS, Shipped
 
-FORMAT = 1  # another number when the same plan is to be carried out anew
+FORMAT = 2  # another number when the same plan is to be carried out anew
 BUDGETS = (0.5, 1, 2, 4)
 """Pixel budgets of the evaluation, in 255ths."""
-HUNT = HuntPlan.of(KINDS, MODELS, PGD(1 / 255, steps=10), limit=200)
+HUNT = HuntPlan.of(CROPS, MODELS, PGD(1 / 255, steps=10), limit=200)
 EVALUATION = EvaluationPlan(
-    (KINDS, PHOTOS), MODELS,
+    (CROPS, KINDS), MODELS,
     (Asked("clean"), *(Asked(f"pgd at {b:g}/255", PGD(b / 255, steps=10)) for b in BUDGETS),
      Asked(USUAL["text"], make_attack("text")),
-     Asked(USUAL["joint"], make_attack("joint", settings={"eps": 1 / 255}))), limit=200)
+     Asked(USUAL["joint"], make_attack("joint", settings={"eps": 1 / 255}))), limit=100)
 RECIPE = Recipe(method="tecoa", eps=1 / 255, inner_steps=1, batch=16, lr=3e-4, steps=120,
                 warmup=12, template="a picture of {}", depthwise_share=0.25)
 STEPS_A_PROBE = 20
@@ -49,8 +50,8 @@ def things(library: Library) -> list[Shipped]:
     marks = [library.load(name).fingerprint for name in MODELS]
     found = []
     for number, (kind, title, wish, work) in enumerate((
-            ("failures", "200 emoji by kind", {"study": HUNT.as_dict()}, _hunt),
-            ("evaluate", "Emoji by kind, and the example photos", wish_of(EVALUATION), _evaluate),
+            ("failures", "200 parts of the example photos", {"study": HUNT.as_dict()}, _hunt),
+            ("evaluate", "Photos, and emoji by kind", wish_of(EVALUATION), _evaluate),
             ("train", "pocket-emoji", {"plan": {"recipe": RECIPE.as_dict()}, "about": {
                 "model": "pocket-emoji", "base": MODELS[0], "method": RECIPE.method,
                 "eps": RECIPE.eps * 255, "data": "emoji by kind",
@@ -69,17 +70,17 @@ def _job(job: Callable[..., Job], work: Callable[[Job, Library], None], library:
     path.mkdir()
     done = job(folder=path)
     work(done, library)
-    for image in path.rglob("*.png"):
-        with Image.open(image) as opened:
-            opened.save(image.with_suffix(".webp"), "WEBP", lossless=True, quality=100, method=4)
-        image.unlink()
     write_job(done)
 
 
 def _hunt(job: Job, library: Library) -> None:
     for progress in hunt(HUNT, job.folder, library):
         _say(progress)
-    _drop(job.folder, "*.parquet")
+    originals = open_place(CROPS, limit=HUNT.limit, seed=HUNT.seed)
+    raws = originals.source.pictures(originals.chosen)
+    for place, raw in enumerate(raws):
+        assert isinstance(raw, bytes)
+        pack(job.folder, place, raw)
 
 
 def _evaluate(job: Job, library: Library) -> None:
@@ -109,7 +110,11 @@ def _train(job: Job, library: Library) -> None:
         print(event, flush=True)
     for progress in compare(job.folder, job.title, Library([job.folder])):
         _say(progress)
-    for left in ("model", "checkpoints"):
+    for image in (job.folder / "samples").glob("*.png"):
+        with Image.open(image) as opened:
+            opened.save(image.with_suffix(".webp"), "WEBP", lossless=True, quality=100)
+        image.unlink()
+    for left in ("model", "checkpoints", f"{FOLDER}/pictures"):
         shutil.rmtree(job.folder / left, ignore_errors=True)
     for path in (data, job.folder / "run.json"):
         path.unlink()

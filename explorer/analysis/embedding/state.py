@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,6 +40,7 @@ from explorer.models.library import Library
 MOST_OWN = 5_000
 MOST_ATTACKED = 1_000
 BATCH = 32
+KEEP = 8  # models whose clean points are kept
 CELL = 40  # side of one thumbnail on the sheet, pixels
 UPLOADS = (".zip", ".tar", ".gz", ".tgz", ".parquet")
 
@@ -77,7 +79,7 @@ class Spaces:
     def __init__(self, library: Library, examples: dict[str, Example]) -> None:
         self.library, self.examples = library, list(examples.values())
         self.files = [e.path for e in self.examples]
-        self.base: dict[str, Anchors] = {}
+        self.base: OrderedDict[str, Anchors] = OrderedDict()  # of the models seen last
         self.sets: Store[OwnSet] = Store(keep=8)
         self.maps = Maps()
 
@@ -114,7 +116,17 @@ class Spaces:
                 break
             yield Progress(f"{name} reads the landmark concepts, once", done, total)
         yield Progress(f"{name} looks at the example pictures")
-        self.base[name] = self._base(name, texts, picture_features(model, self.files))
+        self._keep(name, self._base(name, texts, picture_features(model, self.files)))
+
+    def _keep(self, name: str, anchors: Anchors) -> Anchors:
+        self.base[name] = anchors
+        while len(self.base) > KEEP:
+            self.base.popitem(last=False)
+        return anchors
+
+    def kept_bytes(self) -> int:
+        """Of clean points and maps."""
+        return sum(a.features.nbytes for a in list(self.base.values())) + self.maps.kept_bytes()
 
     def _known(self, name: str) -> Anchors | None:
         """The base of a model that is open and has read all of it before, here or elsewhere."""
@@ -124,8 +136,7 @@ class Spaces:
         texts, seen = known_landmarks(model, concepts()), known_pictures(model, self.files)
         if texts is None or seen is None:
             return None
-        self.base[name] = self._base(name, texts, seen)
-        return self.base[name]
+        return self._keep(name, self._base(name, texts, seen))
 
     def _base(self, name: str, texts: np.ndarray, seen: np.ndarray) -> Anchors:
         words = concepts()

@@ -169,6 +169,12 @@ class Maps:
             while len(self._ready) > self.keep:
                 self._ready.popitem(last=False)
 
+    def kept_bytes(self) -> int:
+        """Of the maps that are ready: points, layout and graph of each."""
+        maps = [m for m in list(self._ready.values()) if isinstance(m, UmapMap)]
+        return sum(m.coordinates.nbytes + m.model._raw_data.nbytes + m.model.embedding_.nbytes
+                   + m.model.graph_.data.nbytes * 2 for m in maps)
+
     def wait(self, seconds: float) -> bool:
         """Whether all fits that are under way end within so many seconds."""
         with self._lock:

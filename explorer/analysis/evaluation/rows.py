@@ -15,6 +15,7 @@ from explorer.analysis.evaluation.plan import CLEAN, EvaluationPlan
 from explorer.analysis.metrics import wilson
 from explorer.analysis.retrieval import KS, Retrieval
 from explorer.attacks.defences.registry import behind_words
+from explorer.attacks.image.area import AREA
 from explorer.base.errors import InputError
 from explorer.data.catalogue import CLASSES, RETRIEVAL
 from explorer.data.json_lists import parse_json
@@ -77,6 +78,8 @@ class Row:
         """"2/255" (L-inf), "0.5" (L2), or "" where pixels stay."""
         if not self.norm:
             return ""
+        if self.norm == AREA:
+            return f"{self.eps:.1%} of the area"
         return f"{round(self.eps * 255, 4):g}/255" if self.norm == "linf" else f"{self.eps:.4g}"
 
     @property

@@ -14,8 +14,9 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, partial
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from explorer.attacks.image.classic import setting
 from explorer.attacks.text.base import Proposals, WordAttack
 from explorer.attacks.text.search import Probe, Search
 from explorer.attacks.text.search import Try as Ask
+from explorer.base import hub
 from explorer.base.errors import InputError
 
 SHORT = {  # as TextAttack's own command line spells them (textattack.attack_args)
@@ -130,7 +132,10 @@ def _failed(name: str, error: Exception) -> InputError:
         why = (f"it needs NLTK's data '{lacks[1]}', which is not here: get it with "
                f"`python -m nltk.downloader {lacks[1]}`")
     elif isinstance(error, OSError) or "already held" in first:  # its lock of a failed download
-        why = "it needs a download that cannot be reached from here"
+        asked = getattr(getattr(error, "request", None), "url", None) or next(
+            iter(re.findall(r"https?://[^\s'\"<>]+", str(error))), "")
+        of = f" of {asked.rstrip('.,)')[:120]}" if asked else ""
+        why = f"it needs a download{of} that cannot be reached from here"
     else:
         why = f"{first} (it may need data, or a victim of another kind)"
     return InputError(f"the TextAttack recipe {name} cannot run here: {why}")
@@ -138,7 +143,9 @@ def _failed(name: str, error: Exception) -> InputError:
 
 @cache
 def _package() -> Any:
-    from explorer.base.nltk_data import use_own_nltk_data
+    import nltk
+
+    from explorer.base.nltk_data import fetch_quietly, use_own_nltk_data
 
     use_own_nltk_data()
     try:
@@ -147,6 +154,9 @@ def _package() -> Any:
         raise InputError(f"TextAttack cannot be imported: {type(error).__name__}: {error}"
                          ) from None
     textattack.shared.logger.setLevel(logging.ERROR)
+    nltk.download = fetch_quietly  # recipes call it whenever they are built
+    install = textattack.shared.utils.install
+    install.tqdm = SimpleNamespace(tqdm=partial(install.tqdm.tqdm, disable=True))
     return textattack
 
 
@@ -158,7 +168,8 @@ def _parts(name: str) -> Any:
     if not hasattr(recipes, name):
         raise InputError(f"this release of TextAttack has no recipe '{name}'")
     try:
-        return getattr(recipes, name).build(_victim(lambda texts: [0.0] * len(texts)))
+        with hub.asked_once():
+            return getattr(recipes, name).build(_victim(lambda texts: [0.0] * len(texts)))
     except Exception as error:  # noqa: BLE001 - downloads, missing data, wrong victims
         raise _failed(name, error) from None
 

@@ -12,12 +12,10 @@ from explorer.base.progress import Progress
 from explorer.base.store import Store
 from explorer.results.outcome import Outcome
 from explorer.ui.attack.defend import ASK, Bench, draw_bench, know, try_all
-from explorer.ui.shared.runs import DEVICE, DONE, PLAIN, WAIT, status
+from explorer.ui.shared.runs import DEVICE, DONE, LIGHT, PLAIN, heavy, status
 
 if TYPE_CHECKING:
     from explorer.ui.attack.tab import AttackTab
-
-LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 class DefendStrip:
@@ -33,9 +31,9 @@ class DefendStrip:
         """Listens to presses."""
         self.tab = tab
         self.page.click(self._ask, None, [tab.ticket, self.order], **LIGHT).then(
-            self._work, [tab.ticket, self.order], [tab.status, self.page], concurrency_id=DEVICE,
-            concurrency_limit=WAIT, show_progress="hidden", api_visibility="private",
-            trigger_mode="multiple")
+            self._work, [tab.ticket, self.order], [tab.status, self.page], trigger_mode="multiple",
+            **heavy(DEVICE))
+        tab.photo.input(lambda: "", None, self.page, **LIGHT)  # it is of another photo
 
     def _ask(self, event: gr.EventData, request: gr.Request) -> tuple[int, tuple[str, str]]:
         told = event._data if isinstance(event._data, dict) else {}

@@ -26,6 +26,7 @@ from explorer.ui.attack.defend import offer
 from explorer.ui.attack.defend_strip import DefendStrip
 from explorer.ui.attack.examples import PICK, strip
 from explorer.ui.attack.masking import check_signs, draw_signs
+from explorer.ui.attack.place import clicked
 from explorer.ui.shared.address import link
 from explorer.ui.shared.choice import AttackChoice
 from explorer.ui.shared.desk import ANY_WRONG, Desk, aim
@@ -148,6 +149,8 @@ class AttackTab:
         self.captions.change(self._relist, [self.captions, self.listed, self.true, self.target],
                              [self.listed, self.true, self.target], trigger_mode="always_last",
                              **LIGHT)
+        self.photo.select(clicked, [self.photo, self.choice.image.attack], self.choice.point,
+                          **LIGHT)
         self.photo.input(self._arrived, None, [self.ticket, self.alt, self.status, self.stage],
                          **LIGHT).then(self._looked, [self.ticket, self.photo],
                                        [self.photo, self.status, self.stage, self.signs], **LOOK)

@@ -7,9 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.attacks.registry import USUAL, Attack
+from explorer.attacks.image.patch import Patch
+from explorer.attacks.registry import USUAL, VISIBLE_ATTACKS, Attack
 from explorer.base.errors import InputError
-from explorer.ui.shared.forms import AttackForm, JointForm, Slider, TextForm
+from explorer.ui.shared.forms import AttackForm, JointForm, Slider, TextForm, own_fields
 from explorer.ui.shared.runs import LIGHT
 
 KINDS = [("the photo", "image"), ("the caption", "text"), ("both", "joint")]
@@ -47,17 +48,18 @@ class AttackChoice:
         with gr.Column(visible=False, min_width=0) as self.text_part:
             self.text = TextForm()
         norm = self.image.norm
-        for source in (self.kind, norm):
-            source.change(self._shown, [self.kind, norm],
+        for source in (self.kind, norm, self.image.attack):
+            source.change(self._shown, [self.kind, norm, self.image.attack],
                           [self.eps, self.image.eps_l2, self.edits, self.image_part,
                            self.text_part, self.joint_part], **LIGHT)
         self.image.follow(self.eps)
         self._presets()
 
     @staticmethod
-    def _shown(kind: str, norm: str) -> list[Any]:
+    def _shown(kind: str, norm: str, attack: str) -> list[Any]:
         pixels, words = kind != "text", kind != "image"
-        seen = (pixels and norm == "linf", pixels and norm == "l2", words, pixels, words,
+        eps = pixels and attack not in VISIBLE_ATTACKS  # whose budget is an area, among their own
+        seen = (eps and norm == "linf", eps and norm == "l2", words, pixels, words,
                 kind == "joint")
         return [gr.update(visible=part) for part in seen]
 
@@ -84,6 +86,13 @@ class AttackChoice:
     def universal(self) -> list[gr.components.Component]:
         """What sets one change for all photos: kind, attack, norm and budget."""
         return [self.kind, self.image.attack, self.image.norm, self.eps]
+
+    @property
+    def point(self) -> list[gr.components.Component]:
+        """Where a patch lies: its place, across and down."""
+        names = [field.name for field in own_fields(Patch)]
+        controls = self.image.own["patch"]
+        return [controls[names.index(name)] for name in ("place", "across", "down")]
 
     def components(self) -> list[gr.components.Component]:
         """Inputs in the order that `build` takes their values."""

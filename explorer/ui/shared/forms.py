@@ -8,14 +8,15 @@ from typing import Any
 
 import gradio as gr
 
+from explorer.attacks.image.area import VisibleAttack
 from explorer.attacks.image.base import USUAL_EPS, ImageAttack, default_step
-from explorer.attacks.image.classic import IMAGE_ATTACKS
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
-from explorer.attacks.registry import USUAL
+from explorer.attacks.registry import REGISTRIES, USUAL, VISIBLE_ATTACKS
 from explorer.attacks.text.base import OBJECTIVES, SCOPES, TextAttack
 from explorer.attacks.text.classic import TEXT_ATTACKS
 from explorer.base.errors import InputError
 
+PIXELS = REGISTRIES["image"]
 SHARED = {  # set once for all attacks of a kind
     "image": ("eps", "norm"),
     "text": ("objective", "captions", "similarity", "protect", "words", "characters"),
@@ -46,8 +47,10 @@ def number(value: Any, refusal: str) -> float:
 
 
 def own_fields(kind: type[Any], of: str = "image") -> list[Field[Any]]:
-    """The settings of an attack besides those that all of its kind share."""
-    return [f for f in fields(kind) if f.name not in SHARED[of]]
+    """The settings of an attack besides those that all of its kind share; a budget of area is an
+    attack's own."""
+    shared = ("norm",) if issubclass(kind, VisibleAttack) else SHARED[of]
+    return [f for f in fields(kind) if f.name not in shared]
 
 
 def _default(field: Field[Any]) -> Any:
@@ -64,6 +67,8 @@ def control(field: Field[Any]) -> gr.components.Component:
         return gr.Dropdown(list(meta["choices"]), value=default, **common)
     if isinstance(default, bool):
         return gr.Checkbox(default, **common)
+    if isinstance(default, str):
+        return gr.Textbox(default, max_lines=1, **common)
     factor = _factor(field)
     if default is None:  # the slider's 0
         return Slider(0, meta["high"] * factor, 0, step=meta["step"] * factor, **common)
@@ -97,7 +102,8 @@ def read(field: Field[Any], value: Any) -> Any:
     if not isinstance(default, int | float | None):
         if value and "choices" in meta and value not in meta["choices"]:
             raise InputError(f"{meta['label']} must be one of {', '.join(meta['choices'])}")
-        return value or default
+        typed = isinstance(default, str) and "choices" not in meta and field.name != "model"
+        return str(value or "") if typed else value or default
     low, high = meta["low"] * factor, meta["high"] * factor
     refusal = f"{meta['label']} must be a number from {low:g} to {high:g}"
     got = number(value, refusal)
@@ -121,8 +127,8 @@ class AttackForm:
     """The attack's name, its budget, and one group of controls an attack, of which one shows."""
 
     def __init__(self) -> None:
-        self.names = [n for n in IMAGE_ATTACKS if n != "noise"] + ["noise"]
-        choices = [(IMAGE_ATTACKS[n].title, n) for n in self.names]
+        self.names = [n for n in PIXELS if n != "noise"] + ["noise"]
+        choices = [(PIXELS[n].title, n) for n in self.names]
         self.attack = gr.Dropdown(choices, value=USUAL["image"], label="Attack on the photo",
                                   interactive=True)
         self.norm = gr.Radio([("L∞: every pixel a little", "linf"), ("L2: the whole change", "l2")],
@@ -136,19 +142,19 @@ class AttackForm:
         groups = []
         for name in self.names:
             with gr.Column(visible=name == USUAL["image"], min_width=0) as group:
-                self.own[name] = [control(f) for f in own_fields(IMAGE_ATTACKS[name])]
+                self.own[name] = [control(f) for f in own_fields(PIXELS[name])]
             groups.append(group)
         self.attack.change(
             lambda chosen: [gr.update(visible=n == chosen) for n in self.names],
             self.attack, groups, show_progress="hidden", queue=False, api_visibility="private")
 
     def _control(self, name: str, setting: str) -> gr.components.Component:
-        fields = [f.name for f in own_fields(IMAGE_ATTACKS[name])]
+        fields = [f.name for f in own_fields(PIXELS[name])]
         return self.own[name][fields.index(setting)]
 
     def follow(self, eps_255: gr.components.Component) -> None:
         """Says beside each step size what it comes to, as the budget and the steps are set."""
-        stepped = [n for n in self.names if "step" in IMAGE_ATTACKS[n].__dataclass_fields__]
+        stepped = [n for n in self.names if "step" in PIXELS[n].__dataclass_fields__]
         outputs = [*(self._control(n, "step") for n in stepped), self.step_l2]
         steps = [self._control(n, "steps") for n in stepped]
 
@@ -175,6 +181,10 @@ class AttackForm:
     def show(self, name: str, settings: Mapping[str, Any]) -> list[Any]:
         """Values of `components` that describe an attack; a step that fits by itself is shown as
         automatic."""
+        if name in VISIBLE_ATTACKS:
+            return [name, *[gr.skip()] * 3, *(
+                shown(f, settings) if n == name else gr.skip()
+                for n in self.names for f in own_fields(PIXELS[n]))]
         linf, step = settings.get("norm", "linf") == "linf", settings.get("step")
         eps = float(settings.get("eps", USUAL_EPS["linf" if linf else "l2"]))
         if step is not None and abs(step - default_step(
@@ -184,24 +194,27 @@ class AttackForm:
         return [name, settings.get("norm", "linf"), USUAL_EPS["l2"] if linf else eps,
                 0 if linf or step is None else step,
                 *(shown(f, own) if n == name else gr.skip()
-                  for n in self.names for f in own_fields(IMAGE_ATTACKS[n]))]
+                  for n in self.names for f in own_fields(PIXELS[n]))]
 
     def build(self, eps_255: Any, values: list[Any]) -> ImageAttack:
         """The attack that the form describes; takes its values off the front of `values`. Raises
         InputError for values outside the rules."""
         name, norm, eps_l2, step_l2 = (values.pop(0) for _ in range(4))
-        if name not in IMAGE_ATTACKS:
+        if name not in PIXELS:
             raise InputError(f"there is no attack '{name}'")
         eps = number(eps_255 if norm == "linf" else eps_l2, "the budget ε must be a number")
         settings: dict[str, Any] = {"norm": norm, "eps": eps / 255 if norm == "linf" else eps}
         for other in self.names:
-            for field in own_fields(IMAGE_ATTACKS[other]):
+            for field in own_fields(PIXELS[other]):
                 value = values.pop(0)
                 if other == name:
                     settings[field.name] = read(field, value)
+        if name in VISIBLE_ATTACKS:
+            settings.pop("norm")
         if norm == "l2" and "step" in settings:
             settings["step"] = number(step_l2 or 0, "the step size must be a number") or None
-        return IMAGE_ATTACKS[name](**settings)
+        made: ImageAttack = PIXELS[name](**settings)
+        return made
 
 
 class Choices:

@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.analysis.failures.examples import picture
-from explorer.analysis.failures.hunt import HuntPlan, clean_path
+from explorer.analysis.failures.hunt import HuntPlan
+from explorer.analysis.failures.pictures import clean_picture
 from explorer.analysis.failures.slices import Example, Found, named_answers
 from explorer.ui.shared.choice import AttackChoice
 from explorer.ui.shared.desk import ANY_WRONG, ATTACK_ID, Desk
@@ -25,7 +25,7 @@ def components(desk: Desk, tabs: gr.Tabs) -> list[Any]:
 def values(folder: Path, wish: HuntPlan, found: Found, case: Example, choice: AttackChoice,
            ) -> list[Any]:
     """folder: of the hunt. Raises InputError when the picture is not there any more."""
-    image = picture(clean_path(folder, case.place))
+    image = clean_picture(folder, case.place)
     captions = offered(found, case)
     return [image, "\n".join(captions), captions,
             gr.update(choices=captions, value=found.captions[case.label]),
