@@ -21,7 +21,7 @@ ifneq ($(origin HOST),command line)
 override HOST :=
 endif
 
-.PHONY: help run test test-nightly test-slow bites lint bench pocket cards shipped clean chromium audit load soak scale fuzz docker-proof reproduce
+.PHONY: help run test test-nightly test-slow bites lint bench pocket cards shipped clean chromium audit load soak scale fuzz docker-proof reproduce defences universal
 # A rule that fails leaves no target that looks made.
 .DELETE_ON_ERROR:
 
@@ -57,6 +57,12 @@ bench: .venv/.test ## timings against bare loops and other libraries
 	@$(BIN)/python -m pip install -q --no-deps --target .venv/peers --upgrade \
 	  'torchattacks==3.5.1' 'adversarial-robustness-toolbox==1.20.1'
 	@$(BIN)/python -m bench
+
+defences: .venv/.test ## every defence on both models; fills docs/defences.md (hours), goes on where it was ended
+	@$(BIN)/python -m bench.defences
+
+universal: .venv/.test ## one change for all photos, on photos it has not seen; fills docs/universal.md
+	@$(BIN)/python -m bench.universal
 
 reproduce: .venv/.test ## the paper's table on the embedded base; fills docs/reproduction.md (hours)
 	@$(BIN)/python -m bench.reproduce --data "$(DATA)" $(if $(CONFIG),--config "$(CONFIG)")

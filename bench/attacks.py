@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from bench.report import filled
 from explorer.actions.arguments import parser as command_line
 from explorer.actions.flags import make_attack
 from explorer.analysis import metrics
@@ -79,16 +80,6 @@ def table(kind: str, rows: dict[tuple[str, str], metrics.Measured], models: Iter
     return f"{said}\n\n" + "\n".join(lines)
 
 
-def filled(page: str, kind: str, text: str) -> str:
-    """The page with the part between the marks of a kind replaced."""
-    first, last = f"<!-- measured: {kind} attacks -->", f"<!-- /measured: {kind} attacks -->"
-    before, found, rest = page.partition(first)
-    _, end, after = rest.partition(last)
-    if not found or not end:
-        raise SystemExit(f"{PAGE.name} has no marks '{first}' and '{last}'")
-    return f"{before}{first}\n{text}\n{last}{after}"
-
-
 def main() -> int:
     flags = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     flags.add_argument("--data", type=Path, default=DATA, help="an image set with labels")
@@ -114,7 +105,7 @@ def main() -> int:
     page = PAGE.read_text("utf-8")
     for kind in kinds:
         text = table(kind, rows, models, said)
-        page = filled(page, kind, text)
+        page = filled(page, f"{kind} attacks", text)
         print(f"\n{kind}\n\n{text}")
     if not args.dry:
         PAGE.write_text(page, encoding="utf-8")

@@ -14,6 +14,16 @@ measured alone: `python -m bench.start`, `bench.versions`, `bench.peers`, `bench
 """
 
 
+def filled(page: str, part: str, text: str) -> str:
+    """A page with what is between the marks of a part replaced."""
+    first, last = f"<!-- measured: {part} -->", f"<!-- /measured: {part} -->"
+    before, found, rest = page.partition(first)
+    _, end, after = rest.partition(last)
+    if not found or not end:
+        raise SystemExit(f"the page has no marks '{first}' and '{last}'")
+    return f"{before}{first}\n{text}\n{last}{after}"
+
+
 def put(part: str, page: Path = PAGE) -> None:
     """Replaces the section that has the same heading, or adds it at the end. part: Markdown that
     begins with its heading."""

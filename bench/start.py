@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -31,6 +32,7 @@ from explorer.attacks.run import run
 from explorer.base.device import describe_device
 from explorer.data.examples import load_examples
 from explorer.data.pairs import Pairs, one_pair, open_image
+from explorer.models.encoder import DualEncoder
 from explorer.models.fast.convolution import keep_memory
 from explorer.models.library import Library
 
@@ -42,6 +44,23 @@ def both_models(library: Library, one: Pairs) -> float:
     """Seconds for PGD-10 on one photo by both models, warm."""
     pair = [library.load(name) for name in ("pocket", "pocket-robust")]
     return timed([lambda: [run(PAPER, m, one, record=True) for m in pair]], 7)[0][0]
+
+
+def side_by_side(library: Library, one: Pairs) -> float:
+    """The same with the models beside each other, each on a thread of its own that works alone:
+    whether two cores are better used so."""
+    pair = [library.load(name) for name in ("pocket", "pocket-robust")]
+
+    def alone(model: DualEncoder) -> object:
+        torch.set_num_threads(1)  # of this thread
+        return run(PAPER, model, one, record=True)
+
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(len(pair)) as pool:
+            return timed([lambda: list(pool.map(alone, pair))], 7)[0][0]
+    finally:
+        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
@@ -136,7 +155,10 @@ def section(library: Library, version: str, times: int = 3) -> str:
         *(_row(what, attribute, goal, turns) for what, attribute, goal in rows),
         _resident(turns),
         f"| PGD-10 on one photo, both models, warm, steps recorded | | "
-        f"{both_models(library, one):.2f} s | | 4 s |", ""])
+        f"{both_models(library, one):.2f} s | | 4 s |",
+        f"| ... the models side by side, a thread each | | {side_by_side(library, one):.2f} s "
+        "| | |",
+        ""])
 
 
 Turns = list[tuple[Start, Start]]

@@ -41,11 +41,11 @@ for line in sys.stdin:
         pairs = replace(pairs, images=pairs.images.roll(job["turn"], -1))
     with precision(model, model.fast_dtype if job["fast"] else None):
         work = bare_job(model, pairs) if job["bare"] else (lambda: run(ATTACK, model, pairs))
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         made = work()
-        took = time.perf_counter() - began
+        took = time.perf_counter() - began, time.process_time() - used
     fooled = -1 if job["bare"] else int(made.success.sum())
-    print(json.dumps([took, fooled]), file=told, flush=True)
+    print(json.dumps([*took, fooled]), file=told, flush=True)
 """
 
 
@@ -60,6 +60,7 @@ class Task:
     bare: bool = False
 
 
+Spent = tuple[float, float]  # seconds, and seconds on processors
 TASKS = tuple(Task(batch, fast, fresh, bare) for batch in (1, 32) for fast in (False, True)
               for fresh, bare in ((True, False), (False, False), (True, True)))
 
@@ -81,14 +82,14 @@ class Version:
             raise SystemExit("a version ended: see above")
         return line
 
-    def seconds(self, task: Task, turn: int) -> tuple[float, int]:
+    def seconds(self, task: Task, turn: int) -> tuple[Spent, int]:
         """Of one job, and how many pictures it fooled."""
         assert self._process.stdin is not None
         asked = {**asdict(task), "turn": turn if task.fresh else 0}
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
-        took, fooled = json.loads(self._line())
-        return float(took), int(fooled)
+        took, used, fooled = json.loads(self._line())
+        return (float(took), float(used)), int(fooled)
 
     def end(self) -> None:
         self._process.kill()
@@ -116,7 +117,7 @@ def section(version: str, repeats: int = 5, tasks: Sequence[Task] = TASKS) -> st
         for task in tasks:  # the first one of each is not measured
             for one in pair:
                 one.seconds(task, 100)
-        taken: dict[Task, tuple[list[float], list[float]]] = {task: ([], []) for task in tasks}
+        taken: dict[Task, tuple[list[Spent], list[Spent]]] = {task: ([], []) for task in tasks}
         alike = True
         for turn in range(1, repeats + 1):
             for task in tasks:
@@ -124,7 +125,7 @@ def section(version: str, repeats: int = 5, tasks: Sequence[Task] = TASKS) -> st
                 taken[task][0].append(old)
                 taken[task][1].append(new)
                 alike &= before == now
-    middle = {task: tuple(map(statistics.median, both_)) for task, both_ in taken.items()}
+    middle = {task: (_middle(one), _middle(two)) for task, (one, two) in taken.items()}
     goals = ", ".join(f"{goal} of the bare loop at batch {n}" for n, goal in GOALS.items())
     same = "Both fooled the same numbers of pictures. " if alike else ""
     return "\n".join([
@@ -132,19 +133,28 @@ def section(version: str, repeats: int = 5, tasks: Sequence[Task] = TASKS) -> st
         "PGD, 10 steps of 1/255, `pocket`, whole runs as in the table of other libraries; before: "
         f"{name(version)}. Medians of {repeats}, both versions taking turns. \"Again\" is a "
         "picture attacked before, as in the app, where one photo meets noise, several budgets and "
-        f"several attacks. {same}Goals: {goals}.", "",
+        "several attacks. In brackets the ratio of seconds on processors, which other work on the "
+        f"machine changes less. {same}Goals: {goals}.", "",
         "| job | before | now | now / before | before / bare loop | now / bare loop |",
         "|---|---|---|---|---|---|", *(_row(task, middle) for task in tasks if not task.bare), ""])
 
 
-def _row(task: Task, middle: dict[Task, tuple[float, ...]]) -> str:
+def _middle(spent: Sequence[Spent]) -> Spent:
+    return statistics.median(t for t, _ in spent), statistics.median(u for _, u in spent)
+
+
+def _row(task: Task, middle: dict[Task, tuple[Spent, Spent]]) -> str:
     old, new = middle[task]
     bare = middle.get(Task(task.batch, task.fast, True, True))
-    ratios = [f"{took / loop:.2f}" for took, loop in zip((old, new), bare, strict=True)
+    ratios = [_ratio(took, loop) for took, loop in zip((old, new), bare, strict=True)
               ] if bare else ["", ""]
     return (f"| batch {task.batch}, {'fast' if task.fast else 'float32'}, "
-            f"{'new pictures' if task.fresh else 'again'} | {old * 1000:.0f} ms | "
-            f"{new * 1000:.0f} ms | {new / old:.2f} | {ratios[0]} | {ratios[1]} |")
+            f"{'new pictures' if task.fresh else 'again'} | {old[0] * 1000:.0f} ms | "
+            f"{new[0] * 1000:.0f} ms | {_ratio(new, old)} | {ratios[0]} | {ratios[1]} |")
+
+
+def _ratio(one: Spent, other: Spent) -> str:
+    return f"{one[0] / other[0]:.2f} ({one[1] / other[1]:.2f})"
 
 
 def main() -> int:

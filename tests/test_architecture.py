@@ -24,6 +24,12 @@ FLOORS = [  # a room imports from rooms on lower floors alone: not up, and not s
 SERVER = {"base"}  # all that the server knows; of the rooms, ui alone knows the server
 DOORS = {"__init__", "__main__", "pocket"}  # names that people type; each leads into a room
 HEAVY = {"textattack", "umap", "transformers", "open_clip", "timm", "gradio", "plotly"}
+DRAWING = {f"explorer.{name}" for name in (
+    "results.views", "results.verdicts", "results.stage", "results.compare", "results.trail",
+    "results.rewording", "results.outcome", "results.saving", "analysis.evaluation.rows",
+    "analysis.evaluation.curve", "analysis.evaluation.exports", "analysis.evaluation.detectors",
+    "analysis.embedding.words", "analysis.embedding.figures", "analysis.embedding.svg",
+    "analysis.failures.slices", "lessons.draw", "ui.shared.states")}
 FILES = sorted((ROOT / "explorer").rglob("*.py"))
 
 
@@ -144,6 +150,20 @@ def test_importing_the_library_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
                           check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_page_is_drawn_without_torch() -> None:
+    """What draws takes numbers that are there: it can be imported where no model could be opened.
+    One process for all, since none of them may bring it."""
+    own = [module_of(file) for file in FILES if file.parts[-3] == "ui"
+           and file.stem in ("views", "cards", "charts")]
+    names = [*sorted(DRAWING), *own]
+    assert len(own) >= 5
+    code = (f"import importlib, sys\nfor name in {names!r}:\n    importlib.import_module(name)\n"
+            f"    assert not {HEAVY | {'torch'}!r} & sys.modules.keys(), name")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 0, done.stderr[-400:]
 
 
 def test_opening_a_model_leaves_out_what_no_clip_needs() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import grid_images
 from training_helpers import tiny_model
 
 from bench import before, start, versions
@@ -61,7 +62,7 @@ def test_the_work_of_a_step_is_counted_and_the_roof_is_its_quotient() -> None:
     model = tiny_model()
     counts = []
     for n in (1, 2):
-        pairs = Pairs(torch.rand(n, 3, 32, 32), ("a", "b"), torch.zeros(n, dtype=torch.long))
+        pairs = Pairs(grid_images(n, 32), ("a", "b"), torch.zeros(n, dtype=torch.long))
         job = step(model, pairs)
         with FlopCounterMode(display=False) as counted:
             assert job().shape == pairs.images.shape
@@ -87,5 +88,6 @@ def test_two_versions_are_told_side_by_side() -> None:
     assert "| 0.40 GB | 0.20 GB | 0.50 | 2.5 GB |" in start._resident([(one, two)])
     task = versions.Task(1, True)
     bare = versions.Task(1, True, True, True)
-    row = versions._row(task, {task: (0.3, 0.21), bare: (0.2, 0.2)})
-    assert row == "| batch 1, fast, new pictures | 300 ms | 210 ms | 0.70 | 1.50 | 1.05 |"
+    row = versions._row(task, {task: ((0.3, 0.6), (0.21, 0.3)), bare: ((0.2, 0.3), (0.2, 0.3))})
+    assert row == ("| batch 1, fast, new pictures | 300 ms | 210 ms | 0.70 (0.50) | 1.50 (2.00) | "
+                   "1.05 (1.00) |")

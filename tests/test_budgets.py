@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from explorer.attacks.budgets import NORMS, Ball, norm_of, parse_eps
+from explorer.attacks.amounts import NORMS, parse_eps
+from explorer.attacks.budgets import Ball, norm_of
 from explorer.base.errors import InputError
 from explorer.base.randomness import PerImage
 

@@ -19,6 +19,7 @@ from explorer.base.errors import InputError
 from explorer.data import catalogue, published
 from explorer.data import class_names as classnames
 from explorer.data.sets import Examples, RetrievalSet
+from explorer.data.tasks import CLASSES, RETRIEVAL
 
 Wanted = list[tuple[int, str]]  # (grey level, caption) of each picture
 GREYS = (10, 20, 30, 40)
@@ -240,10 +241,10 @@ def test_retrieval_sets(tmp_path: Path, name: str, folder: str, where: str, more
 
 
 def test_the_catalogue_is_whole() -> None:
-    assert {e.id for e in catalogue.ENTRIES if e.task == catalogue.CLASSES} == set(MAKERS)
+    assert {e.id for e in catalogue.ENTRIES if e.task == CLASSES} == set(MAKERS)
     assert len(catalogue.SETS) == len(catalogue.ENTRIES) == 19
     for one in catalogue.ENTRIES:
-        assert (one.task == catalogue.RETRIEVAL) == (not one.templates)
+        assert (one.task == RETRIEVAL) == (not one.templates)
         assert all(template.count("{}") == 1 for template in one.templates)
         assert one.title and one.size >= 1000 and one.folder and one.part
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 import torch
 from cli_fixtures import assert_refused
+from PIL import Image
 from test_evaluation import finish, write_set
 
 from explorer.actions import cli
@@ -251,3 +252,13 @@ def test_attack_says_what_is_wrong(attack: Any, tmp_path: Path) -> None:
     assert_refused(attack(attacker="aware"), "only know of a defence", tmp_path)
     assert_refused(attack(defence="jpeg:quality=101"), "not 101", tmp_path)
     assert_refused(attack(defence="noise-vote", kind="text"), "counts votes", tmp_path)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3000, 20)])
+def test_photos_of_odd_sizes(attack: Any, tmp_path: Path, size: tuple[int, int]) -> None:
+    Image.effect_noise(size, 90).convert("RGB").save(tmp_path / "odd.png")
+    for flags in ({"defence": "jpeg", "attacker": "aware"}, {"defence": "ttc"},
+                  {"attack": "patch", "area": 0.1}, {"attack": "universal"},
+                  {"attack": "typographic"}):
+        status, result, _ = attack(image=tmp_path / "odd.png", models="one", steps=1, **flags)
+        assert status == 0 and len(result["runs"]) == 1, flags

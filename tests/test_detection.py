@@ -24,11 +24,9 @@ from explorer.analysis.evaluation import detectors
 from explorer.analysis.evaluation.cost import Cost, estimate
 from explorer.analysis.evaluation.detection import (
     Detection,
-    Watched,
     auc,
     auc_interval,
     roc,
-    watched,
 )
 from explorer.analysis.evaluation.exports import export
 from explorer.analysis.evaluation.keep import Store
@@ -36,6 +34,7 @@ from explorer.analysis.evaluation.plan import Asked, EvaluationPlan
 from explorer.analysis.evaluation.rows import Table, read_table
 from explorer.analysis.evaluation.run import Evaluation
 from explorer.analysis.evaluation.sets import opened
+from explorer.analysis.evaluation.watched import Watched, watched
 from explorer.attacks.defences.detect import (
     DETECTORS,
     Detector,

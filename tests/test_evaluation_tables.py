@@ -16,8 +16,8 @@ import pytest
 from explorer.analysis.evaluation.curve import curves, figure, summary
 from explorer.analysis.evaluation.exports import FORMATS, describe, export, grid
 from explorer.analysis.evaluation.rows import Row, Score, Table, load_table, read_row, read_table
-from explorer.analysis.metrics import wilson
 from explorer.base.errors import InputError
+from explorer.base.intervals import wilson
 from explorer.jobs.job import Job
 from explorer.ui.evaluate import views
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -128,7 +128,7 @@ def test_clean_points_are_kept_for_so_many_models() -> None:
     assert spaces.kept_bytes() == KEEP * 16
 
 
-def soak(levels: list[float], **values: Any) -> Soak:
+def soak(levels: Sequence[float], **values: Any) -> Soak:
     """A day of 10 minutes, a level each."""
     given: dict[str, Any] = {"visits": {"attack": 3}, "errors": {}, "kept": {"maps": 5.0}, **values}
     return Soak("m", 10, 3, [(60.0 * k + 30, level) for k, level in enumerate(levels)], **given)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from explorer.analysis.metrics import wilson
 from explorer.attacks.language.embedded import EmbeddedLM
 from explorer.base.paths import ASSETS
 from tools.language import measure, patterns, wordnet
@@ -18,11 +17,6 @@ from tools.language.corpus import Captions, Sentence, held_out, texts
 ROOT = Path(__file__).resolve().parent.parent
 WORDNET = Path("/usr/share/wordnet")
 CARD = ASSETS / "words" / "card.json"
-
-
-def test_the_interval_is_that_of_the_metrics() -> None:
-    for hits, n in ((0, 10), (3, 10), (10, 10), (431, 1000)):
-        assert measure.wilson(hits, n) == pytest.approx(wilson(hits, n))
 
 
 def test_probes_ask_for_words_that_can_be_said() -> None:

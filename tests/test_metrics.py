@@ -7,10 +7,11 @@ import torch
 from helpers import CAPTIONS, Linear, grid_images, tiny_clip
 from open_clip.tokenizer import SimpleTokenizer
 
-from explorer.analysis.metrics import evaluate, evaluate_row, read_by, row, smallest_flip, wilson
+from explorer.analysis.metrics import evaluate, evaluate_row, read_by, row, smallest_flip
 from explorer.attacks.engine import Step
 from explorer.attacks.image.classic import FGSM, PGD, Noise
 from explorer.attacks.run import run
+from explorer.base.intervals import wilson
 from explorer.data.pairs import Pairs
 from explorer.models.cards import Card
 from explorer.models.encoder import DualEncoder

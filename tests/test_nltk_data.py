@@ -91,6 +91,7 @@ def test_what_recipes_fetch_is_fetched_without_a_word(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # TextAttack is imported three times
 def test_a_recipe_without_its_data_is_one_sentence_and_nothing_else(tmp_path: Path) -> None:
     """As a program: nothing of NLTK, TextAttack or the hub's client on either stream."""
     for recipe, needed in (("pwws", "NLTK's data 'wordnet'"), ("bae", "bert-base-uncased|hugging"),

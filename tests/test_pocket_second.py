@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tools.pocket import guard, second, speak, terms
-from tools.pocket.base import ImageTower, TextHead
+from tools.pocket.base import SECOND, ImageTower, TextHead
 from tools.pocket.corpus import Known
+from tools.pocket.widen import widen
 from tools.pocket.words import Vocabulary
 
 
@@ -221,22 +222,68 @@ def test_the_hardening_starts_between_the_first_editions_and_pocket(
 
     monkeypatch.setattr(second, "SHARE", 0.25)  # robust 3 moved by 5 - 1 is 7; a quarter to 5
     made = second.begin(filled(1.0), filled(3.0), filled(5.0))
-    assert all(torch.allclose(w, torch.full_like(w, 6.5)) for w in made.parameters())
+    assert all(torch.allclose(w, torch.full_like(w, 6.5)) for w in made.trunk.parameters())
+    assert all(torch.allclose(w, torch.full_like(w, 5.0)) for w in made.head.parameters())
 
 
-def test_pocket_is_made_once_from_the_first_editions_trunk(
+def test_pocket_is_made_once_in_its_stages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Heads leave the first edition's trunk as it is; then the trunk moves too."""
     c, (tower, text) = corpus(), towers()
     known = Known(tower, text, torch.tensor(3.0), c.words, torch.zeros(384), torch.tensor(1.0))
-    monkeypatch.setattr(second, "SPEAK", replace(SMALL, name="speak", steps=2))
-    pooled = tuple(torch.randn(n, 1280).half() for n in (12, 8, 10))
+    heads = tuple(replace(SMALL, name=f"heads-{k}", steps=2) for k in range(2))
+    monkeypatch.setattr(second, "HEADS", heads)
+    monkeypatch.setattr(second, "TOWERS", (
+        replace(SMALL, name="speak", steps=1, hard=0.5, still=0),))
+    pooled = tuple([torch.randn(n, 1280).half() for _ in range(2)] for n in (12, 8, 10))
     made = second.speak(known, c, pooled, tmp_path)
     before = {f"image.{k}": v for k, v in tower.state_dict().items()}
-    assert {k for k in before if not torch.equal(before[k], made[k])} == {
-        "image.head.weight", "image.head.bias"}
-    assert not torch.equal(made["text.0.weight"], text.state_dict()["0.weight"])
+    alone = torch.load(tmp_path / "heads-1.final.pt", weights_only=True)["weights"]
+    same = {k for k in before if "trunk" in k}
+    assert all(torch.equal(before[k], alone[k]) for k in same)
+    assert not all(torch.equal(before[k], made[k]) for k in same)
+    assert made["image.head.weight"].shape == (SECOND.dim, 1280)
     file = tmp_path / "speak.final.pt"
     at = file.stat().st_mtime_ns
     assert torch.equal(second.speak(known, c, pooled, tmp_path)["log_scale"], made["log_scale"])
     assert file.stat().st_mtime_ns == at
+
+
+def test_a_wider_space_holds_the_old_one() -> None:
+    """Old dimensions are the same; new ones see of a picture what the old head does not."""
+    tower, text = towers()
+    mean = torch.randn(1280)
+    wide, said = widen(tower, text, mean)
+    pooled, words = torch.randn(5, 1280), torch.randn(4, 384)
+    old = tower.head.out_features
+    assert torch.allclose(wide.head(pooled)[:, :old], tower.head(pooled), atol=1e-5)
+    assert (said(words)[:, :old] - text(words)).abs().mean() < 0.1 * text(words).abs().mean()
+    new = wide.head.weight[old:]
+    assert (new @ tower.head.weight.T).abs().max() < 1e-3
+    assert wide.head(mean[None])[:, old:].abs().max() < 1e-3
+
+
+def test_hard_negatives_come_from_photos_whose_captions_are_alike() -> None:
+    """All others are such: the loss looks at captions of the photo that is nearest."""
+    c = corpus()
+    near = c.centred()
+    rows = torch.tensor([3])
+    seen: list[Tensor] = []
+
+    class Spy(nn.Module):
+        def forward(self, features: Tensor) -> Tensor:
+            seen.append(features)
+            return features[:, :16]
+
+    r = replace(SMALL, hard=1.0, others=8, text_dropout=0.0)
+    queue = terms.Queue(torch.zeros(0, 16), torch.zeros(0, dtype=torch.long), 4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(terms, "NEIGHBOURS", 1)
+        patch.setattr(terms, "mixed", lambda captions, _: captions)
+        terms.caption_loss(F.normalize(torch.randn(1, 16), dim=1), rows, Spy(), c, near,
+                           torch.tensor(10.0), queue, r, torch.Generator().manual_seed(0))
+    alike = near[1][3] @ near[1].T
+    alike[3] = -1
+    nearest = c.captions[int(alike.argmax())]
+    assert all((nearest == other).all(1).any() for other in seen[0][5:])

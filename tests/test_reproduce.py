@@ -13,8 +13,8 @@ from bench.reproduce import config as settings
 from bench.reproduce.__main__ import main
 from bench.reproduce.report import Table, interval, spread, strongest
 from bench.reproduce.work import KINDS, Cell
-from explorer.analysis.metrics import wilson
 from explorer.base.errors import InputError
+from explorer.base.intervals import wilson
 
 HERE = Path(settings.__file__).parent
 CONFIG = """

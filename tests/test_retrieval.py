@@ -13,7 +13,6 @@ from torch import Tensor
 
 from explorer.actions.cli import main
 from explorer.analysis import retrieval
-from explorer.analysis.metrics import wilson
 from explorer.analysis.retrieval import (
     Ranks,
     Recall,
@@ -31,6 +30,7 @@ from explorer.attacks.image.classic import PGD, Noise
 from explorer.attacks.joint import SetGuided
 from explorer.attacks.text.classic import Character
 from explorer.base.errors import InputError
+from explorer.base.intervals import wilson
 from explorer.base.progress import Progress
 from explorer.data.pairs import to_image
 from explorer.data.sets import RetrievalSet, read_retrieval

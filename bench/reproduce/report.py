@@ -10,8 +10,8 @@ import numpy as np
 
 from bench.reproduce.config import Config
 from bench.reproduce.work import KINDS, Cell
-from explorer.analysis.metrics import wilson
 from explorer.base.device import describe_device
+from explorer.base.intervals import wilson
 
 DRAWS = 10_000
 NAMES = {"none": "base, not tuned"}

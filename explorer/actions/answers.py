@@ -9,7 +9,8 @@ from PIL import Image
 from explorer.actions.values import Answer
 from explorer.attacks.registry import name_of
 from explorer.attacks.request import Request
-from explorer.attacks.result import Result, versions
+from explorer.attacks.result import Result
+from explorer.base.versions import versions
 from explorer.data.understood import FIRST
 from explorer.results.saving import as_dict, file_stem, picture_files
 from explorer.results.verdicts import behind, verdict

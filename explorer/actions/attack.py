@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from explorer.analysis.controls import harmless
 from explorer.analysis.metrics import read_by, smallest_flip
-from explorer.attacks.budgets import NORMS
+from explorer.attacks.amounts import NORMS
 from explorer.attacks.engine import Step
 from explorer.attacks.image.classic import PGD, ImageAttack, Noise
 from explorer.attacks.joint import JointAttack
@@ -75,6 +76,9 @@ def _compared(run: _Run, pixels: ImageAttack | None) -> Iterator[Progress]:
         noise = Noise(eps=pixels.eps, norm=pixels.norm)
         for part, model in run.each():
             part.noise = drain(run.asked.events(model, attack=noise))
+    for part, model in run.each() if pixels is not None else ():
+        assert part.result is not None
+        part.harmless = harmless(model, part.result)
     _transfer(run.outcome, run.models)
     yield Progress("Compared with random noise and with each other", outcome=run.outcome.now())
 

@@ -12,14 +12,15 @@ from explorer.actions.detect import detect
 from explorer.actions.evaluate_command import compare, evaluate
 from explorer.actions.flags import make_attack
 from explorer.actions.terminal import device_named, model_names, print_table
+from explorer.attacks.amounts import AREA
 from explorer.attacks.defences.registry import parse_defence
-from explorer.attacks.image.area import AREA
 from explorer.attacks.image.perturbation import open_perturbation
 from explorer.attacks.image.typographic import Typographic
 from explorer.attacks.image.universal import Universal
 from explorer.attacks.request import Request, answer
-from explorer.attacks.result import Result, versions
+from explorer.attacks.result import Result
 from explorer.base.errors import InputError
+from explorer.base.versions import versions
 from explorer.models.fast.convolution import keep_memory
 from explorer.models.library import Library
 from explorer.results import saving

@@ -14,19 +14,20 @@ from explorer.actions.flags import make_attack
 from explorer.actions.terminal import device_named, model_names, names_of, print_table
 from explorer.analysis.evaluation import detectors
 from explorer.analysis.evaluation.cost import Cost, estimate
-from explorer.analysis.evaluation.detection import Detection, watched
+from explorer.analysis.evaluation.detection import Detection
 from explorer.analysis.evaluation.keep import Store
-from explorer.analysis.evaluation.plan import CLEAN, Asked, EvaluationPlan
-from explorer.analysis.evaluation.rows import Table
+from explorer.analysis.evaluation.plan import Asked, EvaluationPlan
+from explorer.analysis.evaluation.rows import CLEAN, Table
 from explorer.analysis.evaluation.run import Evaluation
 from explorer.analysis.evaluation.sets import opened, split_names
+from explorer.analysis.evaluation.watched import watched
 from explorer.attacks.defences.detect import DETECTORS
 from explorer.attacks.defences.registry import attackers_named
 from explorer.attacks.registry import Attack
-from explorer.attacks.result import versions
 from explorer.base.errors import InputError
 from explorer.base.processes import join
 from explorer.base.progress import Progress
+from explorer.base.versions import versions
 from explorer.data.sets import Examples
 from explorer.models.library import Library
 from explorer.results import saving

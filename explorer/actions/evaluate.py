@@ -14,11 +14,12 @@ from typing import Any
 from explorer.analysis.evaluation import rows
 from explorer.analysis.evaluation.guards import UNGUARDED, Guards
 from explorer.analysis.evaluation.keep import Store
-from explorer.analysis.evaluation.plan import CLEAN, Asked, EvaluationPlan
+from explorer.analysis.evaluation.plan import Asked, EvaluationPlan
+from explorer.analysis.evaluation.rows import CLEAN
 from explorer.analysis.evaluation.run import Evaluation as Running
 from explorer.analysis.evaluation.sets import opened
 from explorer.analysis.metrics import Measured
-from explorer.attacks.image.area import AREA
+from explorer.attacks.amounts import AREA
 from explorer.attacks.registry import (
     USUAL,
     Attack,
@@ -27,9 +28,9 @@ from explorer.attacks.registry import (
     registered,
     settings_of,
 )
-from explorer.attacks.result import versions
 from explorer.base.errors import InputError
 from explorer.base.progress import Progress
+from explorer.base.versions import versions
 from explorer.data.sets import Examples
 from explorer.data.understood import Understood
 from explorer.models.fast.padding import twins

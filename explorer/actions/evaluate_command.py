@@ -18,14 +18,14 @@ from explorer.analysis.evaluation.plan import Asked, EvaluationPlan, pixel_half,
 from explorer.analysis.evaluation.rows import ACCURACY, Score, Table, load_table
 from explorer.analysis.evaluation.run import Evaluation
 from explorer.analysis.evaluation.sets import open_set, split_names
-from explorer.attacks.budgets import NORMS
+from explorer.attacks.amounts import NORMS
 from explorer.attacks.image.base import USUAL_EPS
 from explorer.attacks.registry import kind_named
 from explorer.base.errors import InputError
 from explorer.base.processes import ALONE, Processes, join
 from explorer.base.progress import Progress
-from explorer.data.catalogue import RETRIEVAL
 from explorer.data.columns import Given
+from explorer.data.tasks import RETRIEVAL
 from explorer.data.understood import unreadable
 from explorer.models.library import Library
 from explorer.results import saving

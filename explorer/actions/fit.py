@@ -12,13 +12,13 @@ import torch
 from tqdm import tqdm
 
 from explorer.actions.terminal import device_named, model_names
-from explorer.analysis.metrics import wilson
-from explorer.attacks.budgets import parse_eps
+from explorer.attacks.amounts import parse_eps
 from explorer.attacks.image.perturbation import FORMATS, bytes_of
 from explorer.attacks.image.universal import Fit, Fooling, Photos, State, fooling
 from explorer.attacks.image.universal import fit as learn
-from explorer.attacks.result import versions
 from explorer.base.errors import InputError
+from explorer.base.intervals import wilson
+from explorer.base.versions import versions
 from explorer.data.sets import Examples, RetrievalSet, read_examples, read_retrieval
 from explorer.models.encoder import DualEncoder
 from explorer.results import saving

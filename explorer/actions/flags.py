@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from explorer.attacks import registry
-from explorer.attacks.budgets import parse_eps
+from explorer.attacks.amounts import parse_eps
 from explorer.attacks.image.base import MAX_STEPS
 from explorer.attacks.image.patch import POINT
 from explorer.attacks.registry import (

@@ -23,7 +23,7 @@ from explorer.analysis.embedding.shift import (
 )
 from explorer.analysis.embedding.state import Spaces
 from explorer.analysis.embedding.svg import drawing
-from explorer.attacks.budgets import NORMS
+from explorer.attacks.amounts import NORMS
 from explorer.attacks.image.classic import Noise
 from explorer.attacks.result import Result
 from explorer.attacks.run import run

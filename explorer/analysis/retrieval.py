@@ -13,20 +13,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from explorer.analysis.metrics import wilson
 from explorer.attacks.engine import Step
 from explorer.attacks.registry import Attack
 from explorer.attacks.result import Result
 from explorer.attacks.run import stream
 from explorer.base.errors import InputError
+from explorer.base.intervals import wilson
 from explorer.base.processes import ALONE, Processes
 from explorer.base.progress import Progress
 from explorer.data.pairs import Pairs
 from explorer.data.sets import RetrievalSet
+from explorer.data.tasks import KS
 from explorer.models.encoder import DualEncoder
 from explorer.models.fast.padding import confused, left_apart
 
-KS = (1, 5, 10)
 DIRECTIONS = ("text", "image")  # what is found: TR and IR
 TIE = 1e-6  # cosines closer than this are a tie, since rounding alone could part them
 CHUNK = 512  # rows of scores in memory at a time

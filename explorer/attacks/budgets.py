@@ -11,29 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from explorer.attacks.amounts import NORMS
 from explorer.base.errors import InputError
 from explorer.base.randomness import PerImage
-
-NORMS = ("linf", "l2")
-
-
-def parse_eps(text: str | float) -> float:
-    """Reads a budget such as "1/255", "0.004" or a number, in [0, 1] pixel units.
-
-    Raises InputError for anything that is not a finite number of at least 0.
-    """
-    try:
-        if isinstance(text, str) and "/" in text:
-            top, bottom = text.split("/")
-            value = float(top) / float(bottom)
-        else:
-            value = float(text)
-    except (ValueError, TypeError, OverflowError, ZeroDivisionError):
-        raise InputError(
-            f"eps must be a number or a fraction such as 1/255, not '{text}'") from None
-    if not math.isfinite(value) or value < 0:
-        raise InputError(f"eps must be a finite number of at least 0, not '{text}'")
-    return value
 
 
 def norm_of(delta: Tensor, norm: str) -> Tensor:

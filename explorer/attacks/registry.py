@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
-from explorer.attacks.budgets import parse_eps
+from explorer.attacks.amounts import parse_eps
 from explorer.attacks.image.area import VisibleAttack
 from explorer.attacks.image.base import ImageAttack
 from explorer.attacks.image.classic import IMAGE_ATTACKS

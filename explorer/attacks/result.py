@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from explorer import __version__
 from explorer.attacks.goals import cosines, probabilities
+from explorer.base.versions import versions
 from explorer.base.words import characters_changed, words_changed
-
-
-@lru_cache
-def versions() -> dict[str, str]:
-    """Releases a result depends on."""
-    found = {"explorer": __version__, "python": platform.python_version()}
-    for package in ("torch", "open_clip_torch", "timm", "transformers", "numpy"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "absent"
-    return found
 
 
 @dataclass(frozen=True, eq=False)

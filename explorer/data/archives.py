@@ -20,11 +20,14 @@ from typing import BinaryIO
 
 from explorer.base.errors import InputError
 from explorer.data.containers import LIMITS, TWICE, Box, Limits, Report, first_line, screen
+from explorer.data.formats import kind_of
 from explorer.data.packing import refusal, unpacked
 from explorer.data.zip_names import encoding_of, name_of
 
 DAMAGED, LINK = "damaged", "links and devices"
 HUGE = "larger than is read of one file"
+CUT = ("it is cut short, without the directory at its end, or one part of several: download it "
+       "again, or put its parts together")
 HEADER = 4_000_000  # bytes of headers before one member of a tar; tarfile would read any number
 BLOCK = 512
 # What both readers raise on damaged files.
@@ -79,7 +82,9 @@ def open_zip(path: Path, limits: Limits = LIMITS) -> Zip:
     except InputError:
         raise
     except BROKEN as error:
-        raise InputError(f"cannot read {path.name} as a zip file: {first_line(error)}") from None
+        cut = str(error) == "File is not a zip file"  # its directory is at the end
+        raise InputError(f"cannot read {path.name} as a zip file: "
+                         f"{CUT if cut else first_line(error)}") from None
     limits.check(path.name, sum(info.file_size for info in found), path.stat().st_size)
     report, members = Report(), dict[str, zipfile.ZipInfo]()
     encoding = encoding_of(found, path.name, report)
@@ -97,6 +102,13 @@ def open_zip(path: Path, limits: Limits = LIMITS) -> Zip:
         else:
             members[name] = info
     return Zip(path.name, path, tuple(members), report, members, limits)
+
+
+def _kind(path: Path) -> str:
+    """What a file that is no archive of ours is, as far as its first bytes tell."""
+    with open(path, "rb") as file:
+        kind = kind_of(file.read(400))
+    return f"it is {kind.rstrip(',')}" if kind else ""
 
 
 def _entries(path: Path) -> int:
@@ -198,7 +210,7 @@ def open_tar(path: Path, gzipped: bool, limits: Limits = LIMITS) -> Tar:
     except BROKEN as error:
         if not count:
             raise InputError(f"cannot read {path.name} as a zip, tar or tar.gz file: "
-                             f"{first_line(error)}") from None
+                             f"{_kind(path) or first_line(error)}") from None
         report.add("damaged: what comes after this file", last or path.name)
     return Tar(path.name, path, tuple(members), report, members, gzipped)
 

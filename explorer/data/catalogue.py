@@ -20,10 +20,10 @@ from explorer.data.hub import PREFIX, open_hub
 from explorer.data.sets import Examples, RetrievalSet, draw, make_examples, make_retrieval
 from explorer.data.sources import Source, open_source
 from explorer.data.tables import Reading
+from explorer.data.tasks import CLASSES, RETRIEVAL
 
 VARIABLE = "EXPLORER_DATA"
 PLAIN = ("This is a photo of a {}",)
-CLASSES, RETRIEVAL = "classification", "retrieval"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,13 @@ from explorer.data.containers import Report, printable
 from explorer.data.name_files import NUMBERED, WNID, Names, read_names
 
 WNID_NAMED = re.compile(r"n\d{8}[-_ ]+(?=\D)(.+)")
+STEMS = {"class", "klass", "label", "category", "categorie", "cluster", "group", "gruppe", "type",
+         "kind", "id", "identity", "person", "subject", "patient", "folder", "dir", "directory",
+         "batch", "part", "set", "sample", "session", "sequence", "seq", "scene", "c", "k", "g",
+         "new folder", "untitled folder", "untitled", "neuer ordner", "nouveau dossier",
+         "nueva carpeta", "folder copy", "new folder copy"}  # that say nothing with a number behind
+STEM = re.compile(r"(\D*?)[\s_\-.#]*\(?(\d*)\)?")
+DATE = re.compile(r"\d+([-_.:/\s]+\d+)+")
 FLAGS = {"true", "false", "nan", "none", "null", "n/a"}
 HEX = re.compile(r"[0-9a-f]{8,}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
 
@@ -41,6 +48,8 @@ def named(labels: Sequence[Any], where: str, report: Report,
         words = {n: _tidy(NUMBERED.fullmatch(n)[1]) for n in different}  # type: ignore[index]
         report.note("the numbers before the class names were dropped, as in "
                     f"{printable(different[0])}")
+    elif all(map(_is_counted, different)) and any(name[-1:] in "0123456789)" for name in different):
+        words = _of_counted(different, where, report, files)
     elif 2 * sum(map(is_code, different)) > len(different):
         raise InputError(f"the classes of {where} are codes such as {printable(different[0])}, and "
                          f"nothing says what they mean: {_add(where)}")
@@ -49,8 +58,29 @@ def named(labels: Sequence[Any], where: str, report: Report,
 
 
 def is_code(name: str) -> bool:
-    """Whether a name is a number, hexadecimal, or true or false, and no word."""
-    return is_number(name) or is_hex(name.strip()) or name.strip().lower() in FLAGS
+    """Whether a name is a number, a date, hexadecimal, or true or false, and no word."""
+    return (is_number(name) or is_hex(name.strip()) or name.strip().lower() in FLAGS
+            or DATE.fullmatch(name.strip()) is not None)
+
+
+def _is_counted(name: str) -> bool:
+    """class_0, cluster 3, New folder (2): a word that says nothing, and a number."""
+    found = STEM.fullmatch(name.strip())
+    return found is not None and " ".join(found[1].replace("_", " ").lower().split()) in STEMS
+
+
+def _of_counted(names: Sequence[str], where: str, report: Report, files: Any) -> dict[str, str]:
+    """By their numbers, where a file says what these mean."""
+    numbers = {name: STEM.fullmatch(name.strip())[2] for name in names}  # type: ignore[index]
+    if all(numbers.values()):
+        try:
+            words = _of_numbers(list(numbers.values()), where, report, files, "classes")
+        except InputError:
+            words = {}
+        if words:
+            return {name: words[number] for name, number in numbers.items()}
+    raise InputError(f"the classes of {where} are only counted, as {printable(names[0])}, and "
+                     f"nothing says what they mean: {_add(where)}")
 
 
 def is_hex(name: str) -> bool:

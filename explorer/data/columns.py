@@ -148,8 +148,9 @@ def _captions(columns: Sequence[str], values: Values) -> tuple[str, ...]:
     """The caption column, or all of a row of numbered ones, such as caption_0 to caption_4. One
     that holds names of pictures, as some titles do, comes last."""
     found = sorted(_known(columns, CAPTIONS), key=lambda c: looks_like_pictures(values(c)))
-    if found:
-        return (found[0],)
+    if found:  # with those of the very same name
+        again = re.compile(re.escape(found[0]) + r" \(\d+\)")
+        return (found[0], *(c for c in columns if again.fullmatch(c)))
     numbered = [c for c in columns if re.fullmatch(r"(.*\D)\d", plain(c))
                 and plain(c)[:-1] in CAPTIONS]
     return tuple(sorted(numbered, key=plain))

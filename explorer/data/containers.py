@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from explorer.base.errors import InputError
-from explorer.data.pairs import MAX_BYTES
+from explorer.base.settings import Settings
 
 UNSAFE, TWICE = "names that lead out of the archive", "names given twice"
 NESTED = "archives inside the archive"
@@ -27,7 +27,7 @@ class Limits:
 
     members: int = 100_000
     unpacked: int = 20_000_000_000
-    member: int = MAX_BYTES
+    member: int = Settings.upload_bytes
     ratio: int = 200
     harmless: int = 200_000_000
 

@@ -14,6 +14,8 @@ STARTS = (  # (first bytes, what it is): PRONOM and the formats' own documents
     (b"%PDF", "a PDF document"), (b"%!PS", "a PostScript drawing"), (b"8BPS", "a Photoshop file"),
     (b"PK\3\4", "a zip archive (or a document of Word or the like)"), (b"Rar!", "a rar archive"),
     (b"7z\xbc\xaf", "a 7z archive"), (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "packed with bzip2: unpack it"), (b"\xfd7zXZ\0", "packed with xz: unpack it"),
+    (b"\x28\xb5\x2f\xfd", "packed with zstd: unpack it"),
     (b"v/1\1", "an OpenEXR image"), (b"\x93NUMPY", "a NumPy array"),
     (b"\x89HDF", "an HDF5 file"), (b"PAR1", "a parquet file"), (b"SIMPLE  =", "a FITS image"),
     (b"\xff\x0a", "a JPEG XL image"), (b"\0\0\0\x0cJXL ", "a JPEG XL image"),

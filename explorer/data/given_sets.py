@@ -43,6 +43,13 @@ class Held(Source):
             except InputError:
                 yield b""  # counted as a picture that cannot be read
 
+    def fault(self, example: int) -> str:
+        try:
+            picture(self.get(example))
+        except InputError as error:
+            return str(error)
+        return ""
+
 
 def open_data(data: Any, limit: int | None, seed: int, work: Path) -> Examples:
     """Labelled pictures of any kind of `TAKEN`. work: for what is made on the way. Raises
@@ -189,6 +196,8 @@ def _pairs(data: Any, name: str) -> Held:
     classes = [str(c) for c in named or []]
     targets = plainly(getattr(data, "targets", None))
     rows = samples if isinstance(samples, list) and len(samples) == len(data) else data
+    if rows is data and len(data) and isinstance(data[0], str | bytes | Path):
+        raise InputError(f"each entry of the {name} must be a pair: a picture and its class")
     try:
         labels = targets if isinstance(targets, list) and len(targets) == len(data) else [
             plainly(rows[i][1]) for i in range(len(data))]

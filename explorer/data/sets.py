@@ -81,7 +81,9 @@ class Drawn:
     @property
     def unreadable(self) -> str:
         """What to say when not one picture could be read."""
-        return f"none of the {len(self)} images of {self.name} can be read"
+        why = self.source.fault(self.chosen[0]) if self.chosen else ""
+        return (f"none of the {len(self)} images of {self.name} can be read"
+                f"{f'; of the first: {why}' if why else ''}")
 
     def chunks(self, size: Size, batch: int, numbers: Sequence[int],
                ) -> Iterator[tuple[int, list[int], Tensor]]:

@@ -22,6 +22,7 @@ from explorer.data.finding import Finder
 from explorer.data.layouts import read_layout
 from explorer.data.listings import is_picture
 from explorer.data.name_files import beside
+from explorer.data.pairs import open_image
 from explorer.data.shards import Shard
 from explorer.data.tables import ENDINGS, Reading, locate, parse, tell
 from explorer.data.wording import no_words
@@ -58,6 +59,15 @@ class Source:
     def name(self, row: int) -> str:
         """What an example's picture is called: its file's name, or its number."""
         return f"picture {row + 1}"
+
+    def fault(self, example: int) -> str:
+        """Why a picture cannot be read; "" for one that can."""
+        try:
+            for raw in self.pictures([example]):
+                open_image(raw)
+        except InputError as error:
+            return str(error)
+        return ""
 
 
 @dataclass(frozen=True)

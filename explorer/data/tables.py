@@ -37,6 +37,9 @@ class Reading:
     stranger: bool = False
 
 
+BASE64 = re.compile(r"(data:image/[\w+.-]+;base64,)?[A-Za-z0-9+/\s]{200,}={0,2}")
+
+
 @dataclass(frozen=True)
 class Entry:
     """A picture, as a table names it, and its label or its captions. where: for sentences."""
@@ -211,10 +214,14 @@ def locate(told: Told, finder: Finder, report: Report, name: str,
         first = missing[0]
         if WEB.match(str(first.image)):
             raise InputError(web_sentence(name, told.chosen.image))
+        if BASE64.fullmatch(str(first.image)):
+            raise InputError(f"{name} holds its pictures as base64 text in the column "
+                             f"{printable(told.chosen.image)}: write them into files, or into a "
+                             "parquet file as bytes")
         raise InputError(
             f"none of the {len(told.entries):,} pictures that {name} lists is there; the first, on "
             f"{first.where.removesuffix(f' of {name}')}, is {printable(str(first.image))}, which "
-            f"was looked for at {finder.tried(str(first.image))} and, by its name, below")
+            f"was looked for at {finder.tried(str(first.image)[:300])} and, by its name, below")
     for entry in missing:
         report.add(ABSENT, str(entry.image))
     if finder.by_name:

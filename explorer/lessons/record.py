@@ -6,15 +6,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from explorer.attacks.result import versions
 from explorer.base.errors import InputError
 from explorer.base.paths import ASSETS
-from explorer.models.encoder import DualEncoder
+from explorer.base.versions import versions
+
+if TYPE_CHECKING:
+    from explorer.models.encoder import DualEncoder
 
 FOLDER = ASSETS / "lessons"
 Cell = str | Mapping[str, Any]  # text as it is, or one of the cells below

@@ -20,7 +20,8 @@ from explorer.base.framing import Size, frame_of
 from explorer.base.memory import Room
 from explorer.base.settings import current
 from explorer.models.cards import Card
-from explorer.models.fast import attention
+from explorer.models.fast import attention, convolution, patches
+from explorer.models.fast.casting import CastTower
 from explorer.models.fast.padding import padding, read, without_padding
 
 TEXT_CACHE = 20_000
@@ -43,15 +44,15 @@ class DualEncoder:
         self.clip = clip.eval().requires_grad_(False).to(self.device)
         attention.speed_up(self.clip)
         if self.device.type == "cpu":
-            from explorer.models.fast import convolution
-
             convolution.speed_up(self.clip)
+            patches.speed_up(self.clip)
         visual = self.clip.visual
         assert isinstance(visual, nn.Module)
         visual.to(memory_format=torch.channels_last)
         self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
         self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
         self._compiled: Callable[[Tensor], Tensor] | None = None
+        self._cast = CastTower()
         self.notes: tuple[str, ...] = ()  # what its user should know, in sentences
         self.scale = float(self.clip.logit_scale.exp())  # type: ignore[operator]
         self._texts: OrderedDict[tuple[str, bool], Tensor] = OrderedDict()
@@ -120,13 +121,13 @@ class DualEncoder:
                 return self.encode_image(pixels)
         way = getattr(self.encode_image, "__func__", self.encode_image)
         weights = sum(p._version for p in self.clip.parameters())
-        raw = pixels.detach().cpu().contiguous().numpy()
-        key = hashlib.blake2b(raw.tobytes(), digest_size=16).digest()
+        raw: Any = pixels.detach().cpu().contiguous().numpy()
+        key = hashlib.blake2b(raw, digest_size=16).digest()
         if seen := self._seen.get(key):
             owner, *kept, known = seen
             if owner() is self and kept == [way, weights, pixels.shape]:
-                features: Tensor = known.clone()
-                return features
+                again: Tensor = known.clone()
+                return again
         with torch.no_grad():
             features = self.encode_image(pixels)
         self._seen[key] = (weakref.ref(self), way, weights, pixels.shape, features.clone())
@@ -151,10 +152,19 @@ class DualEncoder:
 
     def _image_features(self, pixels: Tensor, fast: bool) -> Tensor:
         x = (pixels.to(self.device) - self.mean) / self.std
-        look = self._compiled or self.clip.encode_image
+        stepping = fast and pixels.requires_grad
+        look = self._compiled or (self._once_cast() if stepping else None) or (
+            self.clip.encode_image)
         with self._autocast(fast):
             y = look(x.contiguous(memory_format=torch.channels_last))  # type: ignore[operator]
         return F.normalize(y.float(), dim=1)
+
+    def _once_cast(self) -> nn.Module | None:
+        """The image tower with its weights in low precision, where that saves time."""
+        plain = type(self.clip).__name__ in ("CLIP", "CustomTextCLIP")  # no more than the tower
+        if not plain or self.device.type != "cpu" or self.fast_dtype is None:
+            return None
+        return self._cast.of(self.clip.visual, self.fast_dtype)  # type: ignore[arg-type]
 
     def tokens(self, captions: Sequence[str]) -> Tensor:
         """(K, L) token numbers on the device, without columns of padding that nothing looks at."""
@@ -191,8 +201,9 @@ class DualEncoder:
 
     @property
     def weights_bytes(self) -> int:
-        return sum(value.numel() * value.element_size()
-                   for value in (*self.clip.parameters(), *self.clip.buffers()))
+        return self._cast.weights_bytes + sum(
+            value.numel() * value.element_size()
+            for value in (*self.clip.parameters(), *self.clip.buffers()))
 
     @property
     def features_bytes(self) -> int:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from explorer.attacks.result import Reading, Result
+from typing import TYPE_CHECKING
+
 from explorer.results.outcome import Outcome, Part
 from explorer.results.verdicts import verdict
 from explorer.results.views import esc, percent
+
+if TYPE_CHECKING:
+    from explorer.attacks.result import Reading, Result
 
 
 def halves(outcome: Outcome) -> str:
@@ -46,6 +50,28 @@ def _said(result: Result) -> str:
 
 def _cell(word: str, said: str, hit: bool) -> str:
     return f'<td class="{"rx-hit" if hit else "rx-safe"}"><b>{esc(word)}</b> {esc(said)}</td>'
+
+
+def controls(outcome: Outcome) -> str:
+    """What harmless changes do, at about the distance of the attack: one row a model."""
+    parts = [p for p in outcome.parts if p.result is not None and p.harmless]
+    if not parts:
+        return ""
+    heads = "".join(f'<th scope="col">{esc(word)}</th>' for word in (
+        "JPEG", "blur", "brightness", "a shift"))
+    rows, broken, many = [], 0, 0
+    for part in parts:
+        broken, many = broken + sum(c.changed for c in part.harmless), many + len(part.harmless)
+        cells = "".join(
+            f'<td class="{"rx-hit" if c.changed else "rx-safe"}"><b>'
+            f'{"changes" if c.changed else "stays"}</b> {esc(c.answer)} {percent(c.probability)}'
+            f"<br><small>{esc(c.name)}, L2 {c.l2:.2f}</small></td>" for c in part.harmless)
+        rows.append(f'<tr><th scope="row">{esc(part.card.id)}</th>{cells}</tr>')
+    said = (f"Changes that everybody knows, about as far from the photo as the attack went: the "
+            f"answer changes in {broken} of {many}.")
+    return ('<section class="rx-transfer"><h3>Does it also break by itself?</h3>'
+            f'<p>{esc(said)}</p><div class="rx-scroll"><table><thead><tr><td></td>{heads}</tr>'
+            f"</thead><tbody>{''.join(rows)}</tbody></table></div></section>")
 
 
 def _carried(result: Result, clean: Reading, now: int) -> str:

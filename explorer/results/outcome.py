@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from explorer.attacks.result import Reading, Result
 from explorer.models.cards import Card
+
+if TYPE_CHECKING:
+    from explorer.attacks.result import Reading, Result
 
 
 @dataclass(frozen=True)
@@ -19,15 +22,29 @@ class Flip:
     tried: int
 
 
+@dataclass(frozen=True)
+class Control:
+    """A harmless change beside an attack. l2: its distance, pixels in 0 to 1; answer: the caption
+    that the model finds most alike then, with its probability; changed: another one than before."""
+
+    name: str
+    l2: float
+    answer: str
+    probability: float
+    changed: bool
+
+
 @dataclass
 class Part:
     """What is known of one model so far; drawn as soon as it is there. alone: the halves of a
-    joint attack, "image" and "text", each on its own at the same budget; files: to be saved from
-    the page; live: the app is behind it, so that its buttons work."""
+    joint attack, "image" and "text", each on its own at the same budget; harmless: changes that
+    everybody knows, at about the same distance; files: to be saved from the page; live: the app is
+    behind it, so that its buttons work."""
 
     card: Card
     result: Result | None = None
     noise: Result | None = None
+    harmless: tuple[Control, ...] = ()
     flip: Flip | None = None
     flip_searched: bool = True
     alone: dict[str, Result] = field(default_factory=dict)

@@ -3,9 +3,13 @@ something else now."""
 
 from __future__ import annotations
 
-from explorer.attacks.result import Result
+from typing import TYPE_CHECKING
+
 from explorer.results.verdicts import class_word_note
 from explorer.results.views import caption_diff, diff_words, esc, table
+
+if TYPE_CHECKING:
+    from explorer.attacks.result import Result
 
 
 def wording(result: Result) -> str:

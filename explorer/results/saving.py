@@ -13,22 +13,23 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from torch import Tensor
+from PIL import Image
 
-from explorer.attacks.image.patch import printable
-from explorer.attacks.result import Reading, Result
 from explorer.base.errors import InputError
-from explorer.data.pairs import to_image
+from explorer.results.views import levels
+
+if TYPE_CHECKING:
+    from explorer.attacks.result import Reading, Result
 
 
-def png_bytes(pixels: Tensor) -> bytes:
+def png_bytes(pixels: ArrayLike) -> bytes:
     """(3, H, W) in [0, 1] on the 8-bit grid -> a PNG that holds exactly these values."""
     buffer = io.BytesIO()
-    to_image(pixels).save(buffer, "PNG")
+    Image.fromarray(levels(pixels)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -105,6 +106,8 @@ def picture_files(result: Result, stem: str, index: int = 0) -> tuple[dict[str, 
     }
     if result.attack == "patch" and bool(result.covered[index]):
         names["print"] = f"{stem}-patch-300dpi.png"
+        from explorer.attacks.image.patch import printable  # torch, which a page needs not
+
         contents[names["print"]] = printable(clean, adversarial)
     return names, contents
 

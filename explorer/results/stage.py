@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from explorer.attacks.result import Result
 from explorer.models.cards import Card
-from explorer.results.compare import halves, transfer
+from explorer.results.compare import controls, halves, transfer
 from explorer.results.outcome import Outcome, Part
 from explorer.results.rewording import wording
 from explorer.results.saving import as_dict, file_stem, json_bytes, picture_files
@@ -30,6 +30,9 @@ from explorer.results.views import (
     table,
 )
 
+if TYPE_CHECKING:
+    from explorer.attacks.result import Result
+
 PNG = "image/png"
 MARK = {"fooled": "✗", "held": "✓", "wrong": "!", "unchanged": "="}
 
@@ -39,7 +42,7 @@ def draw(outcome: Outcome, keep: Keep = inline) -> str:
     had; by default they are part of the page."""
     columns = "".join(_column(p, outcome.alt, keep) for p in outcome.parts)
     return (f'<div class="rx-stage"><div class="rx-columns">{columns}</div>'
-            f"{halves(outcome)}{transfer(outcome)}{_case(outcome, keep)}</div>")
+            f"{halves(outcome)}{transfer(outcome)}{controls(outcome)}{_case(outcome, keep)}</div>")
 
 
 def _case(outcome: Outcome, keep: Keep) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
-from explorer.attacks.result import Result
 from explorer.results.verdicts import before, verdict
 from explorer.results.views import Keep, caption_diff, esc, inline, levels, png, shown_captions
+
+if TYPE_CHECKING:
+    from explorer.attacks.result import Result
 
 
 def trail_data(result: Result, keep: Keep = inline) -> str:

@@ -5,12 +5,16 @@ Never imports torch or Gradio.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from explorer.attacks.result import Reading, Result
 from explorer.base.words import class_words, foreign, words
 from explorer.results.outcome import Flip
 from explorer.results.views import percent
+
+if TYPE_CHECKING:
+    from explorer.attacks.result import Reading, Result
 
 ENGLISH_ONLY = ("bert", "synonym", "hotflip")
 

@@ -11,13 +11,15 @@ import html
 import io
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from explorer.attacks.result import Result
 from explorer.base.words import char_diff, characters_changed, word_diff
+
+if TYPE_CHECKING:
+    from explorer.attacks.result import Result
 
 MOST_BARS = 8
 Keep = Callable[[bytes, str], str]  # a file and its media type -> an address that a page can name

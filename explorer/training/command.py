@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from typing import Any
 
-from explorer.attacks.budgets import parse_eps
+from explorer.attacks.amounts import parse_eps
 from explorer.base.errors import InputError
 from explorer.training.errors import TrainingError
 from explorer.training.events import End, Event, Note, Probe, TrainingStep

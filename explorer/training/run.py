@@ -8,8 +8,8 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any
 
-from explorer.attacks.result import versions
 from explorer.base.errors import InputError
+from explorer.base.versions import versions
 from explorer.data.sets import Examples, read_examples
 from explorer.models.cards import Card
 from explorer.models.folders import base_config

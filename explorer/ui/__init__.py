@@ -1,8 +1,11 @@
 """The Gradio app: one file per tab, and the shell around them."""
 
+import sys
 from types import ModuleType
 
 from explorer.base.imports import after_import
+
+UNUSED = "mcp"  # Gradio's own MCP server, which it can do without; ours is in api/
 
 
 def _no_stubs(module: ModuleType) -> None:
@@ -11,4 +14,17 @@ def _no_stubs(module: ModuleType) -> None:
     module.create_or_modify_pyi = lambda *_: None  # type: ignore[attr-defined]
 
 
+def _import_gradio() -> None:
+    """What it can do without is imported where it is used, if at all."""
+    there = UNUSED in sys.modules
+    if not there:
+        sys.modules[UNUSED] = None  # type: ignore[assignment]
+    try:
+        import gradio  # noqa: F401
+    finally:
+        if not there:
+            del sys.modules[UNUSED]
+
+
 after_import("gradio.component_meta", _no_stubs)
+_import_gradio()

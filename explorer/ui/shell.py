@@ -10,6 +10,8 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,18 @@ def header() -> str:
             f'<p class="rx-device">{esc(describe_device())}</p></header>')
 
 
+@contextmanager
+def _app_later() -> Iterator[None]:
+    """Gradio makes a web app of a page when it is begun, when it is finished, and again by `queue`:
+    only the last one is ever asked."""
+    app: Any = gradio.routes.App
+    made, app.create_app = app.create_app, staticmethod(lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        app.create_app = staticmethod(made)
+
+
 def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | None = None,
           gate: Gate | None = None, jobs: ProcessJobs | None = None, why_off: str = "",
           works: ThreadJobs | None = None, service: Service | None = None,
@@ -94,8 +108,8 @@ def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | N
     works = works or open_works(library, gate, settings)
     settings = settings or Settings()
     demo: gr.Blocks
-    with gr.Blocks(title="CLIP robustness explorer", analytics_enabled=False,
-                   delete_cache=(60, settings.keep_seconds)) as demo:
+    with _app_later(), gr.Blocks(title="CLIP robustness explorer", analytics_enabled=False,
+                                 delete_cache=(60, settings.keep_seconds)) as demo:
         if service is not None:
             Api(service, gate)  # first, so that no event of the page has the names
         gr.HTML(header(), **PLAIN)

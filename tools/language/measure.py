@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
 import random
 import re
@@ -14,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from explorer.attacks.language.embedded import EmbeddedLM
+from explorer.base.intervals import wilson
 from explorer.base.words import spans
 from tools.language.corpus import Captions, Sentence, texts
 from tools.language.wordnet import WordNet
 
-Z95 = 1.959964
 EACH = 1000  # masked words a row, one of each sentence
 TITLES = {
     "definition": "WordNet definitions, held out",
@@ -33,14 +32,6 @@ SHOWN = (
     "a woman in a blue dress holding an umbrella", "a bird sitting on a branch of a tree",
     "a black and white photo of an old train", "people walking down a busy street at night",
 )
-
-
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """95 % interval of a proportion (Wilson 1927), for n above 0."""
-    p, z2 = hits / n, Z95**2
-    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 @dataclass(frozen=True)

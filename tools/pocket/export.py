@@ -62,6 +62,8 @@ def export(name: str, work: Path, folder: Path) -> None:
     stage = torch.load(work / f"{IMAGE[name]}.final.pt", map_location="cpu", weights_only=True)
     start = torch.load(work / "align.pt", weights_only=True)
     final = stage["weights"]
+    wide = final["image.head.weight"].shape[0] == base.SECOND.dim
+    edition = base.SECOND if wide else base.FIRST
     parts = {p: {k.removeprefix(p + "."): v for k, v in final.items() if k.startswith(p + ".")}
              for p in ("image", "text")}
     weights = {
@@ -83,7 +85,7 @@ def export(name: str, work: Path, folder: Path) -> None:
            "resize_mode": "shortest"}
     (folder / "open_clip_model.safetensors").chmod(0o644)
     _write(folder / "open_clip_config.json",
-           {"model_cfg": base.model_config(), "preprocess_cfg": pre})
+           {"model_cfg": base.model_config(edition), "preprocess_cfg": pre})
     minilm = base.minilm_folder()
     for file in TOKENIZER_FILES:
         shutil.copyfile(minilm / file, folder / file)
@@ -91,7 +93,8 @@ def export(name: str, work: Path, folder: Path) -> None:
     tower.pop("_name_or_path", None)
     _write(folder / "config.json", tower)
     card |= {"licence": "Apache-2.0",
-             "architecture": "EfficientNet-Lite0 + MiniLM-L6, 160 x 160 pixels",
+             "architecture": f"EfficientNet-Lite0 + MiniLM-L6, {edition.side} x "
+                             f"{edition.side} pixels",
              "sha256": sha256_of(folder / "open_clip_model.safetensors")}
     _write(folder / "card.json", card)  # its numbers come by `measure`
 

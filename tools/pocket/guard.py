@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.models.fast.convolution import speed_up
-from tools.pocket.base import IMAGE_SIZE, ImageTower
+from tools.pocket.base import ImageTower
 from tools.pocket.data import augment
 from tools.pocket.terms import Batch, Corpus, Quick
 from tools.pocket.tune import class_texts, write_checkpoint
@@ -125,14 +125,14 @@ class GuardStage:
     def draw(self) -> tuple[Batch, Tensor]:
         """Rows of the three sources, and their augmented pixels in the order flickr, photos,
         tiny."""
-        c, r = self.corpus, self.r
+        c, r, side = self.corpus, self.r, self.tower.edition.side
         rows = [torch.randperm(n, generator=self.rng)[:k].sort().values for n, k in
                 ((len(c.captions), r.flickr), (len(c.photo_names), r.photos),
                  (len(c.labels), r.tiny))]
         return Batch(*rows), torch.cat([
-            augment(c.flickr[rows[0].numpy()], IMAGE_SIZE, self.rng, 96),
-            augment(c.photos[rows[1].numpy()], IMAGE_SIZE, self.rng, 48),
-            augment(c.tiny[rows[2].numpy()], IMAGE_SIZE, self.rng)])
+            augment(c.flickr[rows[0].numpy()], side, self.rng, 96),
+            augment(c.photos[rows[1].numpy()], side, self.rng, 48),
+            augment(c.tiny[rows[2].numpy()], side, self.rng)])
 
     def look(self, tower: ImageTower, pixels: Tensor) -> Tensor:
         """(B, D) unit features."""

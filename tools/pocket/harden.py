@@ -31,7 +31,6 @@ from explorer.data.sets import TEMPLATE
 from explorer.models.encoder import DualEncoder
 from explorer.models.library import Library
 from explorer.training.losses import classify, turn
-from tools.pocket.base import IMAGE_SIZE
 from tools.pocket.data import augment, load_training
 from tools.pocket.tune import fgsm, write_checkpoint
 from tools.pocket.words import TEMPLATES, class_names, load_classes, names_of
@@ -96,7 +95,7 @@ def read_pictures(recipe: TextRecipe, model: DualEncoder, captions: Tensor, data
     attacked: list[Tensor] = []
     scale = torch.tensor(model.scale)
     for part in tqdm(torch.arange(len(rows)).split(64), desc="pictures", mininterval=10):
-        pixels = augment(images[rows[part].numpy()], IMAGE_SIZE, rng)
+        pixels = augment(images[rows[part].numpy()], model.frame.width, rng)
         moved = fgsm(model.encode_image, pixels, captions, labels[part], recipe.eps, scale, rng)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             both = model.encode_image(torch.cat([pixels, moved]))

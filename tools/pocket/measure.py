@@ -15,13 +15,14 @@ import torch
 from tqdm import tqdm
 
 from explorer.analysis.metrics import Measured, eps_of, evaluate, row
-from explorer.analysis.retrieval import KS, Recall, evaluate_retrieval
+from explorer.analysis.retrieval import Recall, evaluate_retrieval
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.image.strong import Strong
 from explorer.attacks.joint import Separate
 from explorer.attacks.registry import Attack, name_of
 from explorer.attacks.text.classic import BertAttack
 from explorer.data.sets import TEMPLATE, read_examples, read_retrieval
+from explorer.data.tasks import KS
 from explorer.models.encoder import DualEncoder
 from explorer.models.library import Library
 

@@ -9,20 +9,35 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from tools.pocket.base import ImageTower, TextHead
+from tools.pocket.base import SECOND, ImageTower, TextHead
 from tools.pocket.corpus import Known, read_corpus
 from tools.pocket.guard import Guard, GuardStage
 from tools.pocket.speak import SpeechStage
 from tools.pocket.terms import Corpus, Speech, Virtual
 from tools.pocket.tune import write_checkpoint
+from tools.pocket.widen import widen
 
 Weights = dict[str, Tensor]
 
-SPEAK = Speech("speak", steps=560, flickr=192, tiny=64, photos=32, head_lr=1e-3, decay=0.1,
-               queue=1, others=400, ema=0.98, posterior=0.5, virtual=3.0)
+HEADS = (
+    Speech("speak-heads", steps=560, flickr=192, tiny=64, photos=32, head_lr=1e-3, decay=0.1,
+           queue=1, others=400, ema=0.98, posterior=0.5, virtual=3.0),
+    Speech("speak-wide", steps=300, flickr=192, tiny=64, photos=32, head_lr=1e-3, decay=0.1,
+           queue=4000, others=600, ema=0.98, virtual=3.0),
+    Speech("speak-wider", steps=600, flickr=192, tiny=64, photos=32, head_lr=1e-3, decay=0.1,
+           queue=4000, others=1500, ema=0.98, virtual=6.0, posterior=0.6, dropout=0.3,
+           text_dropout=0.15, seed=1))
+"""On the first trunk's features: the first in the old space, the others in the wider one."""
+TOWERS = (
+    Speech("speak-towers", steps=700, flickr=64, tiny=20, photos=20, lr=1e-4, queue=1500,
+           dropout=0.1, ema=0.985, posterior=0.5, virtual=3.0, save=20, seed=2),
+    Speech("speak", steps=400, flickr=72, tiny=16, photos=16, lr=7e-5, queue=1500, dropout=0.1,
+           ema=0.985, posterior=0.5, virtual=3.0, shared=0.2, others=1600, hard=0.5, save=20,
+           seed=5))
+"""On pictures, the later stages of the trunk too; the last with hard negatives."""
 GUARD = Guard()
 SHARE = 0.5  # where the hardening starts, from the first pocket-robust (0) to `pocket` (1)
 
@@ -47,17 +62,34 @@ def class_places(known: Known) -> Tensor:
         return F.normalize(known.text(known.words.features[known.words.first, 0]), dim=1)
 
 
-def speak(known: Known, corpus: Corpus, pooled: tuple[Tensor, ...], work: Path) -> Weights:
-    """Makes speak.final.pt, the second `pocket`: both heads anew on the first edition's trunk."""
-    file = work / f"{SPEAK.name}.final.pt"
+def speak(known: Known, corpus: Corpus, pooled: tuple[list[Tensor], ...], work: Path) -> Weights:
+    """Makes speak.final.pt, the second `pocket`: heads in a wider space, then the trunk too."""
+    virtual = Virtual.of(pooled[2][0].float(), corpus.labels, known.tower.head,
+                         class_places(known), known.log_scale.exp())
+    tower, text = copy.deepcopy(known.tower), copy.deepcopy(known.text)
+    scale = torch.tensor(30.0).log()
+    mean = torch.cat([view.float() for view in pooled[0]]).mean(0)
+    weights: Weights = {}
+    for recipe in (*HEADS, *TOWERS):
+        if recipe is HEADS[1]:
+            tower, text = widen(tower, text, mean)
+        weights = _stage(recipe, tower, text, scale, corpus, work, virtual,
+                         pooled if recipe in HEADS else None)
+        tower.load_state_dict(part(weights, "image"))
+        text.load_state_dict(part(weights, "text"))
+        scale = weights["log_scale"]
+    return weights
+
+
+def _stage(recipe: Speech, tower: ImageTower, text: TextHead, scale: Tensor, corpus: Corpus,
+           work: Path, virtual: Virtual, pooled: tuple[list[Tensor], ...] | None) -> Weights:
+    file = work / f"{recipe.name}.final.pt"
     if not file.exists():
-        virtual = Virtual.of(pooled[2].float(), corpus.labels, known.tower.head,
-                             class_places(known), known.log_scale.exp())
-        stage = SpeechStage(SPEAK, copy.deepcopy(known.tower), copy.deepcopy(known.text),
-                            torch.tensor(30.0).log(), corpus, work, pooled, virtual)
-        for _ in tqdm(stage.run(), total=SPEAK.steps, desc=SPEAK.name, mininterval=20):
+        stage = SpeechStage(recipe, copy.deepcopy(tower), copy.deepcopy(text), scale, corpus, work,
+                            pooled, virtual)
+        for _ in tqdm(stage.run(), total=recipe.steps, desc=recipe.name, mininterval=20):
             pass
-        finish(file, SPEAK, stage.step, stage.weights())
+        finish(file, recipe, stage.step, stage.weights())
     weights: Weights = torch.load(file, weights_only=True)["weights"]
     return weights
 
@@ -65,13 +97,12 @@ def speak(known: Known, corpus: Corpus, pooled: tuple[Tensor, ...], work: Path) 
 def guard(known: Known, robust: ImageTower, corpus: Corpus, spoken: Weights, work: Path) -> None:
     """Makes guard.final.pt: the image tower of the second `pocket-robust`, for `pocket`'s texts.
 
-    robust: the first edition's. The start is that, moved as `pocket` moved from its first edition
-    to its second, then `SHARE` of the way to `pocket`.
+    robust: the first edition's, in whose trunk the hardening starts.
     """
     file = work / f"{GUARD.name}.final.pt"
     if file.exists():
         return
-    clean, text = copy.deepcopy(known.tower), TextHead()
+    clean, text = ImageTower(copy.deepcopy(known.tower.trunk), SECOND), TextHead(SECOND)
     clean.load_state_dict(part(spoken, "image"))
     text.load_state_dict(part(spoken, "text"))
     stage = GuardStage(GUARD, begin(known.tower, robust, clean), clean, text, spoken["log_scale"],
@@ -82,12 +113,13 @@ def guard(known: Known, robust: ImageTower, corpus: Corpus, spoken: Weights, wor
     finish(file, GUARD, stage.step, {**spoken, **image})
 
 
-def begin(first: nn.Module, robust: ImageTower, clean: ImageTower) -> ImageTower:
-    """The tower that the hardening starts from."""
-    before, hard, now = (m.state_dict() for m in (first, robust, clean))
+def begin(first: ImageTower, robust: ImageTower, clean: ImageTower) -> ImageTower:
+    """Where the hardening starts: the first edition's robust trunk, moved as `pocket`'s trunk moved
+    from its first edition to its second, then `SHARE` of the way to that; and `clean`'s head."""
+    before, hard, now = (m.trunk.state_dict() for m in (first, robust, clean))
     moved = {k: v + now[k] - before[k] if v.is_floating_point() else v for k, v in hard.items()}
     tower = copy.deepcopy(clean)
-    tower.load_state_dict(average(moved, now, SHARE))
+    tower.trunk.load_state_dict(average(moved, now, SHARE))
     return tower
 
 

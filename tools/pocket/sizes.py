@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from explorer.analysis.metrics import wilson
+from explorer.base.intervals import wilson
 from explorer.data.sets import read_examples
 from tools.pocket.base import ImageTower, classifier
 from tools.pocket.words import load_classes

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.models.fast.convolution import speed_up
-from tools.pocket.base import IMAGE_SIZE, ImageTower, TextHead
+from tools.pocket.base import ImageTower, TextHead
 from tools.pocket.data import augment
 from tools.pocket.terms import Batch, Corpus, Queue, Quick, Speech, Virtual, losses
 from tools.pocket.tune import class_texts, write_checkpoint
 
+Pooled = Tensor | Sequence[Tensor]
+
 
 class SpeechStage:
     """One stage over (image tower, text projection, logit scale). pooled: the frozen trunk's
-    features of (flickr, photos, tiny), with which the heads alone are trained; otherwise all."""
+    features of (flickr, photos, tiny), one tensor or several views of it each, with which the
+    heads alone are trained; otherwise all."""
 
     def __init__(self, r: Speech, tower: ImageTower, text: TextHead, log_scale: Tensor,
                  corpus: Corpus, work: Path,
-                 pooled: tuple[Tensor, ...] | None = None, virtual: Virtual | None = None) -> None:
+                 pooled: Sequence[Pooled] | None = None, virtual: Virtual | None = None) -> None:
         self.r, self.corpus, self.pooled, self.virtual = r, corpus, pooled, virtual
         self.tower, self.text = tower.eval().requires_grad_(True), text.requires_grad_(True)
         self.frozen = copy.deepcopy(text).requires_grad_(False)
@@ -98,16 +101,23 @@ class SpeechStage:
         c, share = self.corpus, self.r.dropout
         if self.pooled is not None:
             parts = zip(self.pooled, (batch.flickr, batch.photos, batch.tiny), strict=True)
-            pooled = torch.cat([features[rows].float() for features, rows in parts])
+            pooled = torch.cat([self.view(views)[rows].float() for views, rows in parts])
         else:
+            side = self.tower.edition.side
             pixels = torch.cat([
-                augment(c.flickr[batch.flickr.numpy()], IMAGE_SIZE, self.rng, 96),
-                augment(c.photos[batch.photos.numpy()], IMAGE_SIZE, self.rng, 48),
-                augment(c.tiny[batch.tiny.numpy()], IMAGE_SIZE, self.rng)])
+                augment(c.flickr[batch.flickr.numpy()], side, self.rng, 96),
+                augment(c.photos[batch.photos.numpy()], side, self.rng, 48),
+                augment(c.tiny[batch.tiny.numpy()], side, self.rng)])
             with torch.autocast("cpu", torch.bfloat16):
                 pooled = self.tower.pooled(pixels)
         y: Tensor = self.tower.head(F.dropout(pooled.float(), share))
         return F.normalize(y, dim=1)
+
+    def view(self, pooled: Pooled) -> Tensor:
+        """One of several views of the same pictures."""
+        if isinstance(pooled, Tensor):
+            return pooled
+        return pooled[int(torch.randint(len(pooled), (), generator=self.rng))]
 
     def decay(self) -> float:
         warm = min(1.0, (self.step + 1) / 50)

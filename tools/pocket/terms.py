@@ -15,15 +15,17 @@ from tools.pocket.tune import class_texts, hypernym_loss
 from tools.pocket.words import Vocabulary
 
 NEAR = 0.1  # temperature of MiniLM's similarity of captions
+NEIGHBOURS = 30  # photos with captions alike, whose captions are hard negatives
 
 
 @dataclass(frozen=True)
 class Speech:
     """Settings. flickr, tiny, photos: pictures of each a step; shared: part of the contrastive
     target that is MiniLM's similarity of the captions; teacher: part of the class target that is
-    the classifier's posterior; others: captions of other photos a step; queue: features of earlier
-    photos that texts choose among; still: leading stages of the trunk that stay as they are, for
-    speed; the rest: weights of loss terms."""
+    the classifier's posterior; others: captions of other photos a step; hard: part of them from
+    photos whose captions are alike; queue: features of earlier photos that texts choose among;
+    still: leading stages of the trunk that stay as they are, for speed; the rest: weights of loss
+    terms."""
 
     name: str
     steps: int
@@ -35,6 +37,7 @@ class Speech:
     decay: float = 0.05
     shared: float = 0.3
     others: int = 1000
+    hard: float = 0.0
     queue: int = 2048
     teacher: float = 0.5
     classes: float = 1.0
@@ -125,8 +128,17 @@ def caption_loss(
     free[rows] = False
     pool = free.nonzero().flatten()
     other = pool[torch.randint(len(pool), (r.others,), generator=rng)]
+    if r.hard:
+        alike = near[1][rows] @ near[1].T
+        alike[:, rows] = -1
+        closest = alike.topk(min(NEIGHBOURS, len(pool)), dim=1).indices.flatten()
+        some = int(r.hard * r.others)
+        other[:some] = closest[torch.randint(len(closest), (some,), generator=rng)]
     which = torch.randint(per, (r.others,), generator=rng)
-    texts = F.normalize(text(torch.cat([own, corpus.captions[other, which]])), dim=1)
+    # Mixed and thinned like the own ones: else pictures learn to prefer what is mixed.
+    far = F.dropout(mixed(corpus.captions[other], rng)[torch.arange(r.others), which],
+                    r.text_dropout)
+    texts = F.normalize(text(torch.cat([own, far])), dim=1)
     owner = torch.arange(n).repeat_interleave(per)
     centred, centre = near
     said = torch.cat([centred[rows].flatten(0, 1), centred[other, which]])

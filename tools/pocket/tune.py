@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from explorer.models.fast.convolution import speed_up
-from tools.pocket.base import IMAGE_SIZE, ImageTower, TextHead
+from tools.pocket.base import FIRST, ImageTower, TextHead
 from tools.pocket.data import augment, mosaic
 from tools.pocket.words import Vocabulary
 
@@ -239,9 +239,9 @@ class Stage:
         while self.step < r.steps:
             free = round(r.mosaics * r.batch)
             rows = torch.randint(n, (r.batch - free,), generator=self.rng).sort().values
-            pixels = augment(images[rows.numpy()], IMAGE_SIZE, self.rng)
+            pixels = augment(images[rows.numpy()], FIRST.side, self.rng)
             if free:
-                pixels = torch.cat([pixels, mosaic(images, free, IMAGE_SIZE, self.rng)])
+                pixels = torch.cat([pixels, mosaic(images, free, FIRST.side, self.rng)])
             warm = min(1.0, (self.step + 1) / 100)
             decay = warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.step / r.steps)))
             for group in self.optimiser.param_groups:

@@ -6,11 +6,14 @@ Nothing here is projected: every number is taken from the model's own unit featu
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from explorer.analysis.embedding.projection import finite_rows
-from explorer.attacks.result import Result
+
+if TYPE_CHECKING:
+    from explorer.attacks.result import Result
 
 LANDMARK, EXAMPLE, OWN = "landmark", "example", "own"
 IMAGE_KINDS = frozenset({EXAMPLE, OWN, "clean", "attacked", "noise"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +16,11 @@ from explorer.analysis.embedding.shift import (
     overlap,
     shifts,
 )
-from explorer.analysis.embedding.state import SetAttack
-from explorer.analysis.metrics import wilson
+from explorer.base.intervals import wilson
 from explorer.results.views import signed, table
+
+if TYPE_CHECKING:
+    from explorer.analysis.embedding.state import SetAttack
 
 Side = tuple[str, Anchors, Attacked | None]
 

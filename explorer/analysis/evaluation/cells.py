@@ -24,9 +24,9 @@ from explorer.analysis.evaluation.sets import Opened
 from explorer.attacks.engine import Step
 from explorer.base.errors import InputError
 from explorer.base.processes import Processes
-from explorer.data.catalogue import RETRIEVAL
 from explorer.data.pairs import Pairs
 from explorer.data.sets import Examples, RetrievalSet
+from explorer.data.tasks import RETRIEVAL
 from explorer.models.encoder import DualEncoder
 from explorer.models.fast.padding import caption_notes, twins, unjudged
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from explorer.analysis import metrics
-from explorer.analysis.evaluation.detection import Watched
 from explorer.analysis.evaluation.plan import Asked, EvaluationPlan
 from explorer.analysis.evaluation.sets import Opened, open_all
+from explorer.analysis.evaluation.watched import Watched
 from explorer.attacks.defences.detect import evade, scores
 from explorer.attacks.defences.guard import stream_against
 from explorer.attacks.defences.model import Defended
@@ -20,9 +20,9 @@ from explorer.attacks.registry import name_of
 from explorer.attacks.run import stream
 from explorer.base.errors import InputError
 from explorer.base.framing import Size
-from explorer.data.catalogue import RETRIEVAL
 from explorer.data.pairs import Pairs
 from explorer.data.sets import Examples
+from explorer.data.tasks import RETRIEVAL
 from explorer.models.encoder import DualEncoder
 from explorer.models.library import Library
 

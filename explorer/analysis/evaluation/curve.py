@@ -9,9 +9,8 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-from explorer.analysis.evaluation.plan import CLEAN
-from explorer.analysis.evaluation.rows import ACCURACY, Row, Score, Table
-from explorer.attacks.budgets import NORMS
+from explorer.analysis.evaluation.rows import ACCURACY, CLEAN, Row, Score, Table
+from explorer.attacks.amounts import NORMS
 
 # Okabe and Ito's palette, (on light, on dark ground); first the two model colours of the app.
 INKS = (("#b34700", "#ff9d5c"), ("#0063a3", "#62b8f5"), ("#00795a", "#35c9a1"),

@@ -5,17 +5,11 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from explorer.analysis.metrics import Z95
-from explorer.attacks.defences.detect import DETECTORS, Detector, detector_named
-from explorer.attacks.image.base import ImageAttack
-from explorer.attacks.registry import attack_of, name_of, settings_of
-from explorer.base.errors import InputError
+from explorer.base.intervals import Z95
 
 FALSE_ALARMS = 0.05  # share of clean photos at which the hits are told
 
@@ -34,8 +28,9 @@ def roc(clean: Sequence[float], attacked: Sequence[float]) -> list[tuple[float, 
 def auc(clean: Sequence[float], attacked: Sequence[float]) -> float:
     """The chance that an attacked photo scores above a clean one, ties counting a half: the area
     under the curve (Mann and Whitney 1947)."""
-    a, b = torch.tensor(attacked)[:, None], torch.tensor(clean)[None]
-    return float(((a > b).double() + 0.5 * (a == b).double()).mean())
+    rising = sorted(clean)
+    below = sum(bisect.bisect_left(rising, a) + bisect.bisect_right(rising, a) for a in attacked)
+    return below / (2 * len(clean) * len(attacked))
 
 
 def auc_interval(area: float, clean: int, attacked: int) -> tuple[float, float]:
@@ -45,48 +40,6 @@ def auc_interval(area: float, clean: int, attacked: int) -> tuple[float, float]:
                 + (clean - 1) * (q2 - square)) / (clean * attacked)
     half = Z95 * math.sqrt(max(0.0, variance))
     return max(0.0, area - half), min(1.0, area + half)
-
-
-@dataclass(frozen=True)
-class Watched:
-    """One question to a detector: how well it finds this attack. aware: the attacker knows of it.
-    """
-
-    detector: Detector
-    attack: ImageAttack
-    aware: bool = False
-
-    @property
-    def name(self) -> str:
-        return next(name for name, kind in DETECTORS.items() if kind is type(self.detector))
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return {"name": name_of(self.attack), **settings_of(self.attack)}
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"detector": self.name, "own": asdict(self.detector), "attack": self.settings,
-                "aware": self.aware}
-
-    @classmethod
-    def read(cls, raw: Mapping[str, Any]) -> Watched:
-        """The way back from `as_dict`, over JSON too."""
-        own = dict(raw["attack"])
-        attack = attack_of("image", own.pop("name"), own)
-        assert isinstance(attack, ImageAttack)
-        return cls(DETECTORS[raw["detector"]](**raw["own"]), attack, bool(raw["aware"]))
-
-
-def watched(names: Iterable[str], attacks: Iterable[object], aware: Iterable[bool],
-            ) -> tuple[Watched, ...]:
-    """Each detector on each attack on photos, by attackers of each kind. Raises InputError."""
-    detectors = [detector_named(name) for name in names]
-    on = [attack for attack in attacks if isinstance(attack, ImageAttack)]
-    if detectors and not on:
-        raise InputError("detectors tell attacked photos from clean ones: choose an attack on the "
-                         "photo as well")
-    return tuple(Watched(detector, attack, knows) for attack in on for detector in detectors
-                 for knows in aware)
 
 
 @dataclass(frozen=True)

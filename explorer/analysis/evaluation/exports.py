@@ -16,7 +16,7 @@ from explorer.analysis.evaluation import detectors
 from explorer.analysis.evaluation.rows import ACCURACY, Row, Score, Table
 from explorer.analysis.failures.slices import safe
 from explorer.base.errors import InputError
-from explorer.data.catalogue import RETRIEVAL
+from explorer.data.tasks import RETRIEVAL
 from explorer.results.saving import json_bytes
 
 TEX = str.maketrans({

@@ -8,20 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from explorer.analysis.evaluation.detection import Watched
+from explorer.analysis.evaluation.rows import CLEAN
+from explorer.analysis.evaluation.watched import Watched
 from explorer.analysis.metrics import eps_of
-from explorer.attacks.budgets import NORMS, parse_eps
+from explorer.attacks.amounts import NORMS, behind_words, parse_eps
 from explorer.attacks.defences.base import Defence
 from explorer.attacks.defences.guard import check
-from explorer.attacks.defences.registry import behind_words, defence_of, label_of
+from explorer.attacks.defences.registry import defence_of, label_of
 from explorer.attacks.defences.registry import settings_of as defence_settings
 from explorer.attacks.image.classic import ImageAttack
 from explorer.attacks.joint import JointAttack
 from explorer.attacks.registry import Attack, attack_of, kind_of, name_of, settings_of
 from explorer.base.errors import InputError
-from explorer.data.catalogue import CLASSES, RETRIEVAL
+from explorer.data.tasks import CLASSES, RETRIEVAL
 
-CLEAN = "clean"
 MOST_BUDGETS, MOST_CELLS = 20, 2_000
 APART = 2  # recall of which captions: 1 judged those that a model cannot tell apart
 FORMAT = 1  # of kept cells: another number for numbers that would come out differently

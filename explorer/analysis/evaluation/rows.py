@@ -8,19 +8,22 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from explorer.analysis.evaluation.detection import Detection
-from explorer.analysis.evaluation.plan import CLEAN, EvaluationPlan
-from explorer.analysis.metrics import wilson
-from explorer.analysis.retrieval import KS, Retrieval
-from explorer.attacks.defences.registry import behind_words
-from explorer.attacks.image.area import AREA
+from explorer.attacks.amounts import AREA, behind_words
 from explorer.base.errors import InputError
-from explorer.data.catalogue import CLASSES, RETRIEVAL
+from explorer.base.intervals import wilson
 from explorer.data.json_lists import parse_json
+from explorer.data.tasks import CLASSES, KS, RETRIEVAL
 
+if TYPE_CHECKING:
+    from explorer.analysis.evaluation.plan import EvaluationPlan
+    from explorer.analysis.retrieval import Retrieval
+
+CLEAN = "clean"  # the kind of what no attack changed
 ACCURACY = "accuracy"
+DETAIL = ("model", "images", "captions", "skipped", "clean", "attacked", "success", "seconds")
 WAYS = {"text": "TR", "image": "IR"}  # what is found: captions by image, images by caption
 
 
@@ -128,7 +131,7 @@ def read_row(raw: Mapping[str, Any]) -> Row:
         "data", "model", "attack", "kind", "norm")}
     eps, drawn = float(raw["eps_255"]) / 255, int(raw["drawn"])
     if "clean" in raw:
-        detail = {f.name: raw[f.name] for f in dataclasses.fields(Retrieval)}
+        detail = {name: raw[name] for name in DETAIL}
         return Row(**words, eps=eps, n=int(raw["images"]), drawn=drawn, detail=detail,
                    scores=retrieval_scores(detail), seconds=float(raw["seconds"]))
     score = Score(int(raw["hits"]), int(raw["n"]))
@@ -155,7 +158,7 @@ class Table:
 
     @classmethod
     def of(cls, plan: EvaluationPlan, title: str = "") -> Table:
-        from explorer.attacks.result import versions
+        from explorer.base.versions import versions
 
         sizes = {(a.name, a.eps) for a in plan.asked}
         several = {name for name, _ in sizes if sum(name == other for other, _ in sizes) > 1}

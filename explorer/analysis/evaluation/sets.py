@@ -12,13 +12,13 @@ from pathlib import Path
 from explorer.analysis.evaluation.plan import EvaluationPlan
 from explorer.base.errors import InputError
 from explorer.data import catalogue
-from explorer.data.catalogue import RETRIEVAL
 from explorer.data.columns import Given
 from explorer.data.file_sets import is_pattern
 from explorer.data.hub import PREFIX
 from explorer.data.registry import CATALOGUE, SERVER, UPLOAD, open_place
 from explorer.data.sets import Examples, RetrievalSet, read_examples, read_retrieval
 from explorer.data.sources import Picture
+from explorer.data.tasks import RETRIEVAL
 
 LOOKED_AT = 4  # pictures whose bytes tell a set from another with the same labels
 SAMPLE = "sample:"

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from explorer.analysis import metrics
 from explorer.analysis.evaluation.cells import Refused, Tick
-from explorer.analysis.evaluation.detection import Detection, Watched
+from explorer.analysis.evaluation.detection import Detection
 from explorer.analysis.evaluation.plan import EvaluationPlan
 from explorer.analysis.evaluation.sets import Opened
+from explorer.analysis.evaluation.watched import Watched
 from explorer.attacks.defences.detect import evade, scores
 from explorer.attacks.engine import Step
 from explorer.attacks.run import stream

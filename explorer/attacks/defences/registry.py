@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from explorer.attacks.budgets import parse_eps
+from explorer.attacks.amounts import parse_eps
 from explorer.attacks.defences.base import Defence
 from explorer.attacks.defences.counter import TTC
 from explorer.attacks.defences.jpeg import JPEG
@@ -85,11 +85,6 @@ def attackers_named(text: str) -> tuple[bool, ...]:
     if text not in ATTACKERS:
         raise InputError(f"the attacker must be one of {', '.join(ATTACKERS)}, not '{text[:40]}'")
     return ATTACKERS[text]
-
-
-def behind_words(label: str, aware: bool) -> str:
-    """" behind jpeg", or " behind jpeg (known)" for an attacker who knows of it; "" for none."""
-    return f" behind {label}{' (known)' * aware}" if label else ""
 
 
 def _number(key: str, said: str) -> int | float:

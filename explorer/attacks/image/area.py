@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from explorer.attacks.amounts import AREA
 from explorer.attacks.budgets import Ball
 from explorer.attacks.image.base import ImageAttack, setting
 from explorer.base.errors import InputError
-
-AREA = "area"  # in the place of a norm
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from explorer.attacks.budgets import NORMS, Ball
+from explorer.attacks.amounts import NORMS
+from explorer.attacks.budgets import Ball
 from explorer.base.errors import InputError
 from explorer.base.randomness import PerImage
 from explorer.base.settings import Settings, current

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from explorer.attacks.budgets import NORMS, Ball
+from explorer.attacks.amounts import NORMS
+from explorer.attacks.budgets import Ball
 from explorer.attacks.image.base import ImageAttack, Loss, Steps, setting
 from explorer.attacks.image.perturbation import SHIPPED, open_perturbation
 from explorer.base.errors import InputError

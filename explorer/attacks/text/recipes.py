@@ -148,13 +148,17 @@ def _package() -> Any:
     from explorer.base.nltk_data import fetch_quietly, use_own_nltk_data
 
     use_own_nltk_data()
+    nltk.download = fetch_quietly  # for its import, and for recipes whenever they are built
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)  # at its first import it tells what it fetches
     try:
         import textattack
     except Exception as error:  # noqa: BLE001 - its import reads data and environment
         raise InputError(f"TextAttack cannot be imported: {type(error).__name__}: {error}"
                          ) from None
+    finally:
+        logging.disable(before)
     textattack.shared.logger.setLevel(logging.ERROR)
-    nltk.download = fetch_quietly  # recipes call it whenever they are built
     install = textattack.shared.utils.install
     install.tqdm = SimpleNamespace(tqdm=partial(install.tqdm.tqdm, disable=True))
     return textattack

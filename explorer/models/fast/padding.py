@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -92,8 +93,8 @@ def twins(tokenize: Callable[[list[str]], Tensor], captions: Sequence[str]) -> d
 def confused(tokenize: Callable[[list[str]], Tensor], captions: Sequence[str],
              owner: Sequence[int]) -> list[int]:
     """Places of the captions whose tokens are those of another image's caption that reads
-    differently; owner: the image of each. Captions that are the same but for capitals and spaces
-    are not among them: these are the same to a reader too."""
+    differently; owner: the image of each. Captions that are the same but for capitals, spaces and
+    accents are not among them: these are the same to a reader too."""
     rows: dict[bytes, list[int]] = {}
     for k, row in enumerate(tokenize(list(captions)) if captions else []):
         rows.setdefault(row.cpu().numpy().tobytes(), []).append(k)
@@ -105,7 +106,8 @@ def confused(tokenize: Callable[[list[str]], Tensor], captions: Sequence[str],
 
 
 def _plain(caption: str) -> str:
-    return "".join(caption.casefold().split())
+    marks = unicodedata.normalize("NFKD", caption.casefold())
+    return "".join(c for c in marks if not c.isspace() and not unicodedata.combining(c))
 
 
 def check_captions(name: str, tokenize: Any, captions: Sequence[str], judged: Sequence[int],
@@ -119,7 +121,7 @@ def check_captions(name: str, tokenize: Any, captions: Sequence[str], judged: Se
             cut, most = too_long(tokenize, [captions[a], captions[b]])
             alike = _plain(captions[a]) == _plain(captions[b])
             why = (f"which reads only the first {most} tokens" if cut else
-                   "which takes no note of capitals and spaces" if alike else
+                   "which takes no note of capitals, spaces and accents" if alike else
                    "which does not know their signs")
             raise InputError(f"captions {a + 1} and {b + 1} are the same to {name}, {why}: change "
                              "one of them where it reads")

@@ -8,10 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.analysis.evaluation.detection import watched
 from explorer.analysis.evaluation.guards import Guards
-from explorer.analysis.evaluation.plan import CLEAN, Asked, EvaluationPlan, read_budgets, spread
+from explorer.analysis.evaluation.plan import Asked, EvaluationPlan, read_budgets, spread
+from explorer.analysis.evaluation.rows import CLEAN
 from explorer.analysis.evaluation.sets import Known, known_sets
+from explorer.analysis.evaluation.watched import watched
 from explorer.attacks.defences.detect import DETECTORS
 from explorer.attacks.defences.registry import DEFENCES, NONE, attackers_named
 from explorer.attacks.image.classic import ImageAttack
@@ -19,8 +20,8 @@ from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
 from explorer.attacks.registry import USUAL
 from explorer.attacks.text.base import TextAttack
 from explorer.base.errors import InputError
-from explorer.data.catalogue import CLASSES, RETRIEVAL
 from explorer.data.registry import PHOTOS, SERVER, UPLOAD, listed, open_place, shipped
+from explorer.data.tasks import CLASSES, RETRIEVAL
 from explorer.data.uploads import collect
 from explorer.models.library import Library
 from explorer.results.views import esc

@@ -12,7 +12,7 @@ from explorer.analysis.evaluation.detection import Detection
 from explorer.analysis.evaluation.exports import FORMATS, MIMES, export, grid, left_out, notes
 from explorer.analysis.evaluation.rows import Score, Table
 from explorer.base.errors import InputError, sentence
-from explorer.data.catalogue import RETRIEVAL
+from explorer.data.tasks import RETRIEVAL
 from explorer.jobs.job import BUSY, FAILED, FINISHED, RUNNING, STOPPED, STOPPING, WAITING, Job
 from explorer.results.saving import file_stem
 from explorer.results.views import esc, progress_bar, status_line

@@ -10,7 +10,7 @@ from pathlib import Path
 from explorer.analysis.failures.hunt import HuntPlan
 from explorer.analysis.failures.slices import SLICES, Example, Filter, counts, named_answers
 from explorer.attacks.registry import REGISTRIES
-from explorer.attacks.result import versions
+from explorer.base.versions import versions
 from explorer.results.views import esc
 from explorer.ui.failures.cards import Sheet, cards, start_note, table
 from explorer.ui.failures.views import matrix, summary

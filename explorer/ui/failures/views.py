@@ -18,7 +18,7 @@ from explorer.analysis.failures.slices import (
     confusion,
     counts,
 )
-from explorer.analysis.metrics import wilson
+from explorer.base.intervals import wilson
 from explorer.data.containers import SHOWN
 from explorer.jobs.job import BUSY, FAILED, FINISHED, RUNNING, STOPPED, STOPPING, WAITING, Job
 from explorer.results.views import esc, percent, progress_bar

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from explorer.base.intervals import wilson
 from explorer.jobs.job import LIVE
 from explorer.jobs.processes import ProcessJobs, Run
 from explorer.jobs.runlog import Event
@@ -145,8 +146,6 @@ def _measured(probes: Sequence[Event]) -> str:
 
 def _numbers(job: Run) -> str:
     """Each measurement with its 95 % interval, for who does not read charts."""
-    from explorer.analysis.metrics import wilson
-
     rows = []
     for probe in job.story.probes:
         cells = [f"step {probe['index']}"]
