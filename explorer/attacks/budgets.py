@@ -102,7 +102,7 @@ class Ball:
 
     def _nearest(self, x: Tensor, clean: Tensor) -> Tensor:
         """`quantise` in L-inf, in float32, where whole numbers up to 255 and the fractions of a
-        level are exact: the same bits in a third of the time."""
+        level are exact: the same bits in less than half the time."""
         levels = (x - clean) * 255
         size = levels.abs()
         low = size.floor()
