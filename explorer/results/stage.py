@@ -80,7 +80,8 @@ def _body(part: Part, result: Result, alt: str, keep: Keep) -> str:
         f'<div class="rx-top">{_verdict(result)}{wording(result)}</div><div class="rx-rest">',
         _pictures(result, alt, _role(part.card), keep), _bars(result),
         f'<p class="rx-facts">{esc(settings_line(result))}</p>', _noise(part, keep),
-        f'<p class="rx-flip">{esc(found)}</p>', _offer(result, part.live), _downloads(part, result, keep), _numbers(result),
+        f'<p class="rx-flip">{esc(found)}</p>', _offer(result, part.live),
+        _downloads(part, result, keep), _numbers(result),
         "" if result.frames is None else
         f'<script type="application/json" class="rx-trail">{trail_data(result, keep)}</script>',
         "</div>",
