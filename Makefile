@@ -21,7 +21,7 @@ ifneq ($(origin HOST),command line)
 override HOST :=
 endif
 
-.PHONY: help run test test-nightly test-slow bites lint bench pocket cards shipped clean chromium audit load soak scale fuzz docker-proof reproduce defences universal
+.PHONY: help run test test-nightly test-slow bites lint bench pocket cards shipped screenshots clean chromium audit load soak scale fuzz docker-proof reproduce defences universal
 # A rule that fails leaves no target that looks made.
 .DELETE_ON_ERROR:
 
@@ -96,6 +96,9 @@ cards: .venv/.run ## measure the embedded models again; fills their cards and do
 
 shipped: .venv/.run ## make again what comes with the app finished (after new weights)
 	@$(BIN)/python -m tools.shipping
+
+screenshots: .venv/.test ## pictures of all six tabs, into docs/screenshots
+	@$(BIN)/python -m tools.screenshots
 
 clean: ## remove caches (.venv, and what was trained, stay)
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -22,9 +22,9 @@ from bench.report import filled
 from explorer.attacks.image.perturbation import bytes_of, read_perturbation, shipped_name
 from explorer.attacks.image.universal import Fit, Fooling, Photos, fit, fooling
 from explorer.base.device import describe_device
-from explorer.base.diskcache import SHIPPED
 from explorer.base.errors import InputError
 from explorer.base.intervals import wilson
+from explorer.base.paths import SHIPPED
 from explorer.data.sets import read_examples, read_retrieval
 from explorer.models.encoder import DualEncoder
 from explorer.models.fast.convolution import keep_memory

@@ -32,7 +32,8 @@ from explorer.actions.service import Service
 from explorer.actions.values import Answer
 from explorer.analysis.embedding.state import Spaces
 from explorer.analysis.failures import hunt as failures_hunt
-from explorer.analysis.failures.hunt import HuntPlan, attacked_path, hunt
+from explorer.analysis.failures.hunt import HuntPlan, hunt
+from explorer.analysis.failures.pictures import attacked_picture
 from explorer.analysis.failures.slices import read_hunt
 from explorer.attacks.image.classic import IMAGE_ATTACKS
 from explorer.attacks.registry import USUAL
@@ -230,9 +231,8 @@ def by_hunt(asked: Question, photo: Path, library: Library, tmp_path: Path) -> F
     found = read_hunt(folder)
     one = found.cases[0].sides[0]
     words = [one.captions.get(str(k), text) for k, text in enumerate(found.captions)]
-    png = attacked_path(folder, 0, 0)
     return (HuntPlan.read(json.loads(json.dumps(wish.as_dict()))).settings,
-            pixels(png if png.exists() else photo), words)
+            attacked_picture(folder, 0, 0).convert("RGB").tobytes(), words)
 
 
 DOORS = {"API": by_api, "MCP": by_mcp, "command line": by_command_line,

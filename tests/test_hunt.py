@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers import grid_images
@@ -16,6 +17,7 @@ from PIL import Image
 from explorer.analysis.failures import examples as single
 from explorer.analysis.failures import hunt as study
 from explorer.analysis.failures.hunt import BATCH, HuntPlan, hunt
+from explorer.analysis.failures.pictures import attacked_picture, clean_picture, pack
 from explorer.analysis.failures.slices import Filter, Found, chosen, quantity, read_hunt
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.joint import Separate
@@ -71,11 +73,37 @@ def test_every_picture_is_attacked_and_the_damaged_one_is_named(
     assert len(found.cases) == MANY - 1 and found.bad == 1
     assert "02.png" in " ".join(found.left_out)
     case = found.cases[0]
-    pixels = to_pixels(single.picture(study.clean_path(folder, 0)), tiny.size)[None]
+    pixels = to_pixels(clean_picture(folder, 0), tiny.size)[None]
     again = run(PGD(eps=8 / 255, steps=2), tiny,
                 Pairs(pixels, found.captions, torch.tensor([case.label])))
     assert case.sides[0].now == int(again.adversarial.prediction[0])
     assert case.sides[0].linf == int(again.linf_255[0]) == 8
+
+
+def test_packed_pictures_are_the_same_to_the_bit(tmp_path: Path) -> None:
+    """A JPEG in the place of the clean picture where it says the same; changes, not pictures."""
+    (tmp_path / "pictures").mkdir()
+    jpeg = io.BytesIO()
+    Image.radial_gradient("L").resize((40, 40)).convert("RGB").save(jpeg, "JPEG", quality=80)
+    clean = Image.open(io.BytesIO(jpeg.getvalue())).convert("RGB")
+    moved = np.asarray(clean, np.int16) + np.random.default_rng(0).integers(
+        -8, 9, np.asarray(clean).shape)
+    attacked = Image.fromarray(moved.clip(0, 255).astype(np.uint8))
+    for place in (0, 1):
+        clean.save(tmp_path / "pictures" / f"{place:05d}-clean-0.png")
+        attacked.save(tmp_path / "pictures" / f"{place:05d}-attacked-1.png")
+    other = io.BytesIO()
+    attacked.save(other, "JPEG", quality=50)  # of other pixels
+    for place, original in enumerate((jpeg, other)):
+        pack(tmp_path, place, original.getvalue())
+        assert clean_picture(tmp_path, place, 1).convert("RGB").tobytes() == clean.tobytes()
+        held = attacked_picture(tmp_path, place, 0)  # not a pixel changed
+        assert held.convert("RGB").tobytes() == clean.tobytes()
+        assert attacked_picture(tmp_path, place, 1).tobytes() == attacked.tobytes()
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
+        "00000-clean-0.jpg", "00000-change-1.webp", "00001-clean-0.png", "00001-change-1.webp"}
+    with pytest.raises(InputError, match="not in the"):
+        clean_picture(tmp_path, 2)
 
 
 def test_it_goes_on_where_it_was_ended_and_finds_the_same(

@@ -18,10 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from explorer.base.paths import ASSETS
+from explorer.base.paths import SHIPPED
 from explorer.base.settings import CACHE
 
-SHIPPED = ASSETS / "shipped"
 KEEP = 64  # files; the oldest go first
 LOG = logging.getLogger(__name__)
 DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)

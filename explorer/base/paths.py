@@ -6,3 +6,5 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "assets"
+SHIPPED = ASSETS / "shipped"
+EXAMPLES = SHIPPED / "jobs"  # finished work of the tabs, made by `make shipped`

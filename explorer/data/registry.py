@@ -9,15 +9,18 @@ from explorer.base.errors import InputError
 from explorer.data import catalogue
 from explorer.data.examples import load_examples
 from explorer.data.samples import EMOJI, EMOJI_KINDS, by_kind
+from explorer.data.samples.crops import Crops
 from explorer.data.sets import Examples, RetrievalSet, draw, make_examples, make_retrieval
 from explorer.data.sources import Files, Source, open_source, open_upload
 from explorer.data.tables import Reading
 
-PHOTOS, KINDS, NAMES = "sample:photos", "sample:emoji-kinds", "sample:emoji"
+PHOTOS, CROPS = "sample:photos", "sample:crops"
+KINDS, NAMES = "sample:emoji-kinds", "sample:emoji"
 SERVER, CATALOGUE, UPLOAD = "server:", "catalogue:", "upload"
 READABLE = (".parquet", ".arrow", ".csv", ".tsv", ".psv", ".json", ".jsonl", ".zip", ".tar",
             ".tar.gz", ".tgz")
 SAMPLES = (("12 example photos, shipped with the app", PHOTOS),
+           ("200 parts of the example photos, shipped with the app", CROPS),
            ("1,513 emoji by kind, 8 classes, shipped with the app", KINDS),
            ("100 emoji by name, shipped with the app", NAMES))
 MOST_LISTED = 200
@@ -26,7 +29,7 @@ Set = Examples | RetrievalSet
 
 def shipped(retrieval: bool = False) -> list[tuple[str, str]]:
     """(title, id) of the sets that come with the app; retrieval: those with captions."""
-    return [(title, name) for title, name in SAMPLES if not retrieval or name != KINDS]
+    return [(title, name) for title, name in SAMPLES if not retrieval or name not in (CROPS, KINDS)]
 
 
 def listed(root: str | Path | None) -> list[tuple[str, str]]:
@@ -72,6 +75,8 @@ def _source(name: str, root: str | Path | None, work: Path | None, captions: boo
     reading = Reading(captions_first=captions)
     if name == PHOTOS:
         return "12 example photos", _photos(), ""
+    if name == CROPS:
+        return "200 parts of the example photos", Crops.of(list(load_examples().values())), ""
     if name == NAMES:
         assert EMOJI.probe is not None
         return "100 emoji by name", open_source(EMOJI.probe, reading), ""

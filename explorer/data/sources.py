@@ -56,6 +56,10 @@ class Source:
         """The pictures of these examples, given and yielded in rising order."""
         raise NotImplementedError
 
+    def name(self, row: int) -> str:
+        """What an example's picture is called: its file's name, or its number."""
+        return f"picture {row + 1}"
+
     def fault(self, example: int) -> str:
         """Why a picture cannot be read; "" for one that can."""
         try:
@@ -75,6 +79,9 @@ class Files(Source):
     def pictures(self, chosen: Sequence[int]) -> Iterator[Picture]:
         return (self.paths[i] for i in chosen)
 
+    def name(self, row: int) -> str:
+        return printable(self.paths[row].name)
+
 
 @dataclass(frozen=True)
 class Boxed(Source):
@@ -85,6 +92,9 @@ class Boxed(Source):
 
     def pictures(self, chosen: Sequence[int]) -> Iterator[Picture]:
         yield from self.box.contents(self.names[i] for i in chosen)
+
+    def name(self, row: int) -> str:
+        return printable(self.names[row])
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ WAITING, RUNNING, PAUSED, STOPPING = "waiting", "running", "paused", "stopping"
 FINISHED, STOPPED, FAILED, INTERRUPTED = "finished", "stopped", "failed", "interrupted"
 LIVE = (RUNNING, PAUSED, STOPPING)
 BUSY = (WAITING, *LIVE)
+EXAMPLE = "example"  # the owner of what comes with the app; a visitor's is 32 hexadecimal digits
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Job:
     starts: int = 0
     pid: int = 0
     output_from: int = 0
+
+    @property
+    def is_example(self) -> bool:
+        """Whether it came with the app, finished: it is everybody's, and is not changed."""
+        return self.owner == EXAMPLE
 
     @property
     def can_go_on(self) -> bool:

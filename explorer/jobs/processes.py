@@ -49,10 +49,11 @@ class ProcessJobs(Queue[Run]):
     """command: what trains; it is given --plan FOLDER/ID/plan.json and --out FOLDER/ID, or --resume
     in the place of a plan. Raises InputError where there are no file locks (Windows)."""
 
-    def __init__(self, folder: Path, command: Sequence[str] = COMMAND, nice: int = 10) -> None:
+    def __init__(self, folder: Path, command: Sequence[str] = COMMAND, nice: int = 10,
+                 examples: Path | None = None) -> None:
         if sys.platform == "win32":
             raise InputError("training from the app needs Linux or macOS")
-        super().__init__(folder)
+        super().__init__(folder, examples)
         self.command, self.nice = tuple(command), nice
         self.models = self.folder / "models"
         self.models.mkdir(exist_ok=True)

@@ -45,10 +45,11 @@ J = TypeVar("J", bound=Job)
 
 class Queue(Generic[J]):
     """What is the same for both ways to run, threads and processes. J: a job as `get` tells of it.
-    Raises InputError when the folder cannot be made."""
+    examples: a folder of finished jobs that come with the app: everybody sees them, after their
+    own, and nobody changes them. Raises InputError when the folder cannot be made."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()
+    def __init__(self, folder: Path, examples: Path | None = None) -> None:
+        self.folder, self.examples = folder.resolve(), examples
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -102,10 +103,19 @@ class Queue(Generic[J]):
         """One job. Raises InputError when it is not there or another's."""
         if not NAME.fullmatch(name):
             raise InputError(f"there is no job '{name[:60]}'")
+        if self.examples is not None and (self.examples / name).is_dir():
+            return self.now(read_job(self.examples / name))
         job = read_job(self.folder / name)
         if owner is not None and job.owner != owner:
             raise InputError(f"there is no job '{name}'")
         return self.now(job)
+
+    def _own(self, name: str, owner: str | None) -> J:
+        """A job that may be changed. Raises InputError for one that came with the app."""
+        job = self.get(name, owner)
+        if job.is_example:
+            raise InputError("it came with the app and stays as it is: start one of your own")
+        return job
 
     def list(self, owner: str | None = None, kind: str | None = None) -> list[J]:
         """The jobs of an owner (None: of everybody), newest first; damaged ones left out."""
@@ -116,6 +126,15 @@ class Queue(Generic[J]):
                 job = self.get(name, owner)
                 found += [job] if kind in (None, job.kind) else []
         return sorted(found, key=lambda job: (job.created, job.id), reverse=True)
+
+    def shown(self, owner: str | None, kind: str) -> Sequence[J]:
+        """What a tab lists: the owner's jobs, newest first, then those that came with the app."""
+        found = self.list(owner, kind)
+        for path in sorted(self.examples.glob("*/job.json")) if self.examples else ():
+            with suppress(InputError):
+                job = self.get(path.parent.name)
+                found += [job] if job.kind == kind else []
+        return found
 
     def waiting(self) -> Sequence[J]:
         """The jobs that wait, the next one first."""
@@ -131,7 +150,7 @@ class Queue(Generic[J]):
         """Takes a waiting job out of the queue; asks one that runs to end at its next step. What it
         found stays, and it can go on later."""
         with self.locked():
-            job = self.get(name, owner)
+            job = self._own(name, owner)
             if job.state == WAITING:
                 write_job(replace(job, state=STOPPED, text=""))
             elif job.state in (RUNNING, PAUSED):
@@ -142,7 +161,7 @@ class Queue(Generic[J]):
     def go_on(self, name: str, owner: str | None = None) -> None:
         """Resumes a paused job at once; puts one that ended early back into the queue."""
         with self.locked():
-            job = self.get(name, owner)
+            job = self._own(name, owner)
             if job.state == PAUSED:
                 write_text(job.folder / "control", "resume\n")
             elif job.can_go_on:
@@ -154,7 +173,7 @@ class Queue(Generic[J]):
     def delete(self, name: str, owner: str | None = None) -> None:
         """Removes a job and all it found."""
         with self.locked():
-            job = self.get(name, owner)
+            job = self._own(name, owner)
             if job.state in LIVE:
                 raise InputError(f"it is {job.state}: stop it first")
             shutil.rmtree(job.folder, ignore_errors=True)

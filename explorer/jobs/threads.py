@@ -42,8 +42,8 @@ class ThreadJobs(Queue[Job]):
     goes on from what is on disk. turn: held while a step is computed."""
 
     def __init__(self, folder: Path, runners: Mapping[str, Runner],
-                 turn: Turn = lambda _: nullcontext()) -> None:
-        super().__init__(folder)
+                 turn: Turn = lambda _: nullcontext(), examples: Path | None = None) -> None:
+        super().__init__(folder, examples)
         self.runners, self.turn = dict(runners), turn
         self._doing: dict[str, Progress | None] = {}  # here; None before the first step
         self._asked: float | None = None  # since when the running job waits for its turn

@@ -64,7 +64,8 @@ def controls(outcome: Outcome) -> str:
         broken, many = broken + sum(c.changed for c in part.harmless), many + len(part.harmless)
         cells = "".join(
             f'<td class="{"rx-hit" if c.changed else "rx-safe"}"><b>'
-            f'{"changes" if c.changed else "stays"}</b> {esc(c.answer)} {percent(c.probability)}'
+            f'{"changes" if c.changed else "stays"}</b> {esc(c.answer)} <span class="rx-unit">'
+            f"{percent(c.probability)}</span>"
             f"<br><small>{esc(c.name)}, L2 {c.l2:.2f}</small></td>" for c in part.harmless)
         rows.append(f'<tr><th scope="row">{esc(part.card.id)}</th>{cells}</tr>')
     said = (f"Changes that everybody knows, about as far from the photo as the attack went: the "

@@ -67,7 +67,7 @@ def _column(part: Part, alt: str, keep: Keep) -> str:
     head = (f'<header class="rx-head"><span class="rx-chip">{label}</span>'
             f'<span class="rx-name">{esc(part.card.id)}</span></header>')
     if part.result is None:
-        body = '<p class="rx-wait">Waiting for its turn …</p>'
+        body = '<p class="rx-wait">Waiting for its turn …</p><div></div>'
     else:
         body = _body(part, part.result, alt, keep)
     name = f"{label} model {esc(part.card.id)}"
@@ -77,12 +77,14 @@ def _column(part: Part, alt: str, keep: Keep) -> str:
 def _body(part: Part, result: Result, alt: str, keep: Keep) -> str:
     found = flip_sentence(part.flip, result.targets is not None) if part.flip_searched else ""
     return "".join([
-        _verdict(result), _offer(result, part.live), wording(result),
+        f'<div class="rx-top">{_verdict(result)}{wording(result)}</div><div class="rx-rest">',
         _pictures(result, alt, _role(part.card), keep), _bars(result),
         f'<p class="rx-facts">{esc(settings_line(result))}</p>', _noise(part, keep),
-        f'<p class="rx-flip">{esc(found)}</p>', _downloads(part, result, keep), _numbers(result),
+        f'<p class="rx-flip">{esc(found)}</p>', _offer(result, part.live),
+        _downloads(part, result, keep), _numbers(result),
         "" if result.frames is None else
         f'<script type="application/json" class="rx-trail">{trail_data(result, keep)}</script>',
+        "</div>",
     ])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -76,17 +77,18 @@ def test_a_run_survives_its_tab_and_is_compared_with_its_base(
     first = browser.new_context().new_page()
     first.set_default_timeout(120_000)
     open_tab(first, server)
+    an_example(first)
     settle(first, "0.0106")  # four steps
     first.click("#tr-start")
     expect(first.locator("#tr-said")).to_contain_text("has started")
-    expect(first.locator(".tr-run .tr-state")).to_contain_text("running")
+    expect(first.locator(".tr-run .tr-state").first).to_contain_text("running")
     expect(first.locator(".tr-say")).not_to_be_empty()
     first.context.close()
 
     open_tab(page, server)  # another visitor, later
-    name = page.locator(".tr-run b").inner_text()
+    name = page.locator(".tr-run b").first.inner_text()
     assert name.startswith("pocket-tecoa-")
-    expect(page.locator(".tr-run .tr-state")).to_contain_text("finished", timeout=LONG)
+    expect(page.locator(".tr-run .tr-state").first).to_contain_text("finished", timeout=LONG)
     expect(page.locator(".tr-say")).to_contain_text("step 4 of 4")
     charts = page.locator(".tr-chart svg[role=img]")
     expect(charts).to_have_count(2)
@@ -98,13 +100,29 @@ def test_a_run_survives_its_tab_and_is_compared_with_its_base(
     page.click("#tr-tail")
     expect(page.locator(".tr-pre")).to_contain_text("step 4/4")
     page.click("#tr-compare")
+    shown = page.locator(".tr-compared li")
+    expect(shown).to_have_count(4, timeout=LONG)  # all that were held out
+    expect(page.locator(".tr-compared h4")).to_contain_text(f"{name} reads")
+    truth = shown.first.locator("b").inner_text()
+    shown.first.locator(".tr-open").click()
     expect(page.locator("#rx-go")).to_be_visible()
+    expect(page.locator("#rx-true input")).to_have_value(re.compile(f"{re.escape(truth)}$"))
     expect(page.locator(".rx-name").last).to_have_text(name, timeout=LONG)
     expect(page.locator(".rx-name").first).to_have_text("pocket")
     expect(page.locator(".rx-status").first).to_have_text("Done.", timeout=LONG)
     open_tab(page, server)  # and a reload lists it as a base
     page.click("#tr-base input")
     expect(page.get_by_role("option", name=name)).to_be_visible()
+
+
+def an_example(page: Page) -> None:
+    """What came with the app, before any run: its curves, its pictures and its comparison."""
+    expect(page.locator(".tr-say")).to_contain_text("came with the app")
+    expect(page.locator(".tr-chart svg[role=img]")).to_have_count(2)
+    expect(page.locator(".tr-frames img")).to_have_count(3)
+    expect(page.locator(".tr-compared li")).to_have_count(9)
+    assert page.locator(".tr-compared .tr-open").count() == 0  # its model did not come along
+    expect(page.locator("#tr-orders")).to_be_hidden()
 
 
 def look(page: Page) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from explorer.analysis.failures.hunt import HuntPlan, attacked_path, clean_path
+from explorer.analysis.failures.hunt import HuntPlan
+from explorer.analysis.failures.pictures import attacked_picture, clean_picture
 from explorer.analysis.failures.slices import Example, Found, reworded
 from explorer.analysis.metrics import smallest_flip
 from explorer.attacks.goals import make_goal
@@ -21,7 +22,7 @@ from explorer.attacks.registry import attack_of
 from explorer.attacks.result import Result, Seen
 from explorer.base.errors import InputError
 from explorer.base.progress import Progress
-from explorer.data.pairs import Pairs, open_image, to_pixels
+from explorer.data.pairs import Pairs, to_pixels
 from explorer.models.encoder import DualEncoder
 from explorer.models.library import Library
 from explorer.results.bundle import bundle_bytes
@@ -35,20 +36,14 @@ MOST_LEVEL = 16
 COLUMNS, TILE, TEXT = 6, 128, 34  # pairs a row, pixels a picture, pixels of text under it
 
 
-def picture(path: Path) -> Image.Image:
-    if not path.is_file():
-        raise InputError("the picture is not in the study's folder any more")
-    return open_image(path)
-
-
 def result_of(folder: Path, wish: HuntPlan, found: Found, case: Example, side: int,
               model: DualEncoder) -> Result:
     """The Result of one picture, read again from the pictures and captions as they were saved.
     queries and seconds are those of its batch and its share in it."""
     one, captions = case.sides[side], found.captions
-    clean = to_pixels(picture(clean_path(folder, case.place, side)), model.frame)[None]
+    clean = to_pixels(clean_picture(folder, case.place, side), model.frame)[None]
     moved = clean if not one.linf else to_pixels(
-        picture(attacked_path(folder, case.place, side)), model.frame)[None]
+        attacked_picture(folder, case.place, side), model.frame)[None]
     rows = (tuple(one.captions.get(str(k), text) for k, text in enumerate(captions)),)
     label = torch.tensor([case.label])
     text, words = model.encode_text(captions), model.encode_text(rows[0])
@@ -106,7 +101,7 @@ def flips(folder: Path, wish: HuntPlan, found: Found, cases: Sequence[Example], 
         for side, name in enumerate(wish.models):
             if case.sides[side].flip is None:
                 model = library.load(name)
-                image = to_pixels(picture(clean_path(folder, case.place, side)), model.frame)[None]
+                image = to_pixels(clean_picture(folder, case.place, side), model.frame)[None]
                 pair = Pairs(image, found.captions, torch.tensor([case.label]))
                 for event in smallest_flip(attack, model, pair, seed=wish.seed, most=MOST_LEVEL):
                     if isinstance(event, Flip):
@@ -145,10 +140,9 @@ def contact_sheet(folder: Path, found: Found, cases: Sequence[Example], models: 
     for number, case in enumerate(shown):
         x, y = 12 + number % COLUMNS * width, 12 + number // COLUMNS * height
         side = 1 if case.broke(1) and not case.broke(0) else 0
-        for k, path in enumerate((clean_path(folder, case.place, side),
-                                  attacked_path(folder, case.place, side))):
-            path = path if path.is_file() else clean_path(folder, case.place, side)
-            tile = picture(path).resize((TILE, TILE), Image.Resampling.LANCZOS)
+        for k, image in enumerate((clean_picture(folder, case.place, side),
+                                   attacked_picture(folder, case.place, side))):
+            tile = image.resize((TILE, TILE), Image.Resampling.LANCZOS)
             sheet.paste(tile, (x + k * TILE, y))
         one = case.sides[side]
         was, now = found.captions[one.was], reworded(found, one, one.now)

@@ -19,17 +19,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from explorer.analysis.failures.pictures import keep
 from explorer.attacks.engine import Step
 from explorer.attacks.registry import Attack, attack_of, kind_of, name_of, settings_of
 from explorer.attacks.request import Request
 from explorer.attacks.result import Result
 from explorer.base.errors import InputError
 from explorer.base.progress import Clock, Progress
-from explorer.data.containers import printable
-from explorer.data.pairs import clean_captions, open_image, to_image
+from explorer.data.pairs import clean_captions, open_image
 from explorer.data.registry import open_place
 from explorer.data.sets import Examples
-from explorer.data.sources import Boxed, Files
 from explorer.jobs.job import write_text
 from explorer.models.encoder import DualEncoder
 from explorer.models.fast.padding import caption_notes, twins, unjudged
@@ -38,7 +37,6 @@ from explorer.models.library import Library
 MOST_IMAGES = 2_000
 BATCH = 8
 LEAST_FREE = 500_000_000  # bytes that have to stay free on the disk
-THUMB = 128  # pixels
 
 
 @dataclass(frozen=True)
@@ -81,9 +79,15 @@ def hunt(wish: HuntPlan, folder: Path, library: Library, root: str | None = None
     """Attacks all pictures that rows.jsonl does not have yet, and appends what it finds."""
     if not 1 <= wish.limit <= MOST_IMAGES:
         raise InputError(f"choose 1 to {MOST_IMAGES:,} pictures")
-    attack = attack_of(wish.kind, wish.attack, wish.settings)
     examples = open_place(wish.place, root, wish.limit, wish.seed, folder)
     assert isinstance(examples, Examples)
+    yield from attack_all(wish, examples, folder, library)
+
+
+def attack_all(wish: HuntPlan, examples: Examples, folder: Path, library: Library,
+               ) -> Iterator[Progress]:
+    """The same on pictures that are open already."""
+    attack = attack_of(wish.kind, wish.attack, wish.settings)
     captions, done = candidates(examples, wish.extra), _repair(folder / "rows.jsonl")
     total = len(examples)
     _describe(folder, examples, captions)
@@ -160,10 +164,7 @@ def _decoded(examples: Examples, done: set[int], same: set[int],
 
 def name_of_picture(examples: Examples, place: int) -> str:
     """Its file's name, or its number."""
-    source, at = examples.source, examples.chosen[place]
-    if isinstance(source, Boxed):
-        return printable(source.names[at])
-    return printable(source.paths[at].name) if isinstance(source, Files) else f"picture {at + 1}"
+    return examples.source.name(examples.chosen[place])
 
 
 def _describe(folder: Path, examples: Examples, captions: Sequence[str],
@@ -186,41 +187,13 @@ def _keep(folder: Path, places: Sequence[int], kept: Sequence[int], results: Seq
             lines.append(json.dumps({"i": place, "unjudged" if place in same else "bad": True}))
             continue
         row = kept.index(place)
-        _pictures(folder, place, row, results)
+        keep(folder, place, row, list(results))
         lines.append(json.dumps({"i": place, "sides": [side(r, row) for r in results]},
                                 ensure_ascii=False))
     with open(folder / "rows.jsonl", "a", encoding="utf-8") as file:
         file.write("".join(line + "\n" for line in lines))
         file.flush()
         os.fsync(file.fileno())
-
-
-def _pictures(folder: Path, place: int, row: int, results: Sequence[Result]) -> None:
-    for number, result in enumerate(results):
-        clean = to_image(result.images[row])
-        if number == 0 or not torch.equal(result.images[row], results[0].images[row]):
-            clean.save(folder / "pictures" / f"{place:05d}-clean-{number}.png", "PNG")
-        if number == 0:
-            _thumb(clean, folder / "thumbs" / f"{place:05d}.jpg")
-        if int(result.linf_255[row]):
-            now = to_image(result.adversarial_images[row])
-            now.save(attacked_path(folder, place, number), "PNG")
-            _thumb(now, folder / "thumbs" / f"{place:05d}-{number}.jpg")
-
-
-def _thumb(image: Image.Image, path: Path) -> None:
-    """Only to recognise the picture; everything measured is in the PNG."""
-    image.resize((THUMB, THUMB), Image.Resampling.LANCZOS).save(path, "JPEG", quality=85)
-
-
-def clean_path(folder: Path, place: int, side: int = 0) -> Path:
-    """side: where the models differ in how pictures are cut for them, each has its own."""
-    own = folder / "pictures" / f"{place:05d}-clean-{side}.png"
-    return own if own.exists() else folder / "pictures" / f"{place:05d}-clean-0.png"
-
-
-def attacked_path(folder: Path, place: int, side: int) -> Path:
-    return folder / "pictures" / f"{place:05d}-attacked-{side}.png"
 
 
 def side(result: Result, row: int) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from explorer.attacks.budgets import norm_of
-from explorer.base import diskcache
 from explorer.base.errors import InputError
+from explorer.base.paths import SHIPPED as SHIPPED_FILES
 from explorer.data.pairs import open_image, to_image
 
 SHIPPED = ("pocket", "pocket-robust")  # learnt on the embedded models by `tools.shipping`
@@ -86,7 +86,7 @@ def shipped_name(model: str, fingerprint: str, how: object) -> str:
 @lru_cache(maxsize=len(SHIPPED))
 def _shipped(model: str) -> Perturbation:
     """One that comes with the app; where its model's weights are newer, that of the older ones."""
-    (path,) = diskcache.SHIPPED.glob(f"{model}.universal-*.png")
+    (path,) = SHIPPED_FILES.glob(f"{model}.universal-*.png")
     return Perturbation(open_perturbation(path).change, f"the one learnt on {model}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -36,7 +37,7 @@ class EvaluateLook:
         """What has changed since `shown`. asked: the evaluation that was pressed; ticked: those to
         lay beside it."""
         owner = owner_of(request)
-        works = self.works.list(owner, KIND)
+        works = self.works.shown(owner, KIND)
         ids = [work.id for work in works]
         current = asked if asked in ids else ids[0] if ids else ""
         try:
@@ -59,7 +60,7 @@ class EvaluateLook:
             "list", "said", "table", "curve", "found", "roc")),
                 only("timer", gr.Timer(active=bool(now["timer"]))), now)
 
-    def _drawn(self, works: list[Job], work: Job | None, tables: list[Table], beside: list[str],
+    def _drawn(self, works: Sequence[Job], work: Job | None, tables: list[Table], beside: list[str],
                ) -> dict[str, str]:
         ahead = self.works.ahead(work) if work and work.state == WAITING else 0
         said = tuple(work.wish.get("left_out", ())) if work else ()

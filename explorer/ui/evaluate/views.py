@@ -66,7 +66,7 @@ def state(work: Job | None, table: Table, ahead: int, said: Sequence[str] = ()) 
 
 def _orders(work: Job) -> str:
     """What can be done with an evaluation that does not run."""
-    if work.state in BUSY:
+    if work.state in BUSY or work.is_example:
         return ""
     on = (f'<button type="button" data-do="go_on" data-id="{esc(work.id)}" data-key="go-on">Go on'
           "</button> " if work.state in (STOPPED, FAILED) else "")
@@ -76,6 +76,9 @@ def _orders(work: Job) -> str:
 
 def doing(work: Job, ahead: int) -> str:
     """One sentence about its state."""
+    if work.is_example:
+        return ("An example that came with the app, measured on its own pictures. To measure "
+                "yours, choose sets and attacks on the left and press Start.")
     if work.state == WAITING:
         return "Waiting: it is the next." if not ahead else f"Waiting: {ahead} before it."
     share = f"{100 * work.done // work.total} %" if work.total else ""

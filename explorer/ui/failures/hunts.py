@@ -10,17 +10,14 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.analysis.failures.examples import picture
-from explorer.analysis.failures.hunt import HuntPlan, clean_path
+from explorer.analysis.failures.hunt import HuntPlan
 from explorer.analysis.failures.slices import (
     AXES,
     OTHERS,
     SLICES,
     SORTS,
-    Example,
     Filter,
     Found,
-    named_answers,
     read_hunt,
 )
 from explorer.base.errors import InputError, sentence
@@ -30,11 +27,12 @@ from explorer.models.library import Library
 from explorer.server.gate import Gate
 from explorer.ui.failures.views import names
 from explorer.ui.shared.choice import AttackChoice
-from explorer.ui.shared.desk import ANY_WRONG, ATTACK_ID
+from explorer.ui.shared.opening import values
 from explorer.ui.shared.works import owner_of
 
-MOST_CAPTIONS = 40  # that the Attack tab gets; of more, the ones that any picture was taken 
 TOKEN = re.compile(r"[0-9a-f-]{0,40}")
+
+
 class Hunts:
     """What handlers of the Failures tab share. choice: of the Attack tab, which opens pictures."""
 
@@ -83,15 +81,9 @@ class Hunts:
                         None)
             if case is None:
                 raise InputError("this picture is not in the study any more")
-            image = picture(clean_path(work.folder, case.place))
+            return values(work.folder, wish, found, case, self.choice)
         except InputError as error:
             raise gr.Error(html.escape(sentence(error))) from None
-        captions = offered(found, case)
-        true = found.captions[case.label]
-        return [image, "\n".join(captions), captions, gr.update(choices=captions, value=true),
-                gr.update(choices=[ANY_WRONG, *captions], value=ANY_WRONG), case.name,
-                "classification", *wish.models, wish.seed, gr.Tabs(selected=ATTACK_ID),
-                *self.choice.show(wish.kind, wish.attack, wish.settings)]
 
 
 def shown_by(mark: str) -> dict[str, str]:
@@ -111,14 +103,3 @@ def _bound(value: Any) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
-
-
-def offered(found: Found, case: Example) -> list[str]:
-    """All captions of the set or, of very many, those that this picture and the most others were
-    taken for; the true one among them."""
-    if len(found.captions) <= MOST_CAPTIONS:
-        return list(found.captions)
-    own = [case.label, *(k for one in case.sides for k in (one.was, one.now))]
-    usual = named_answers(found.cases, "models", MOST_CAPTIONS)
-    kept = list(dict.fromkeys([*own, *usual]))[:MOST_CAPTIONS]
-    return [found.captions[k] for k in sorted(kept)]

@@ -34,7 +34,7 @@ class Look:
         """What has changed since `mark`, for all of the view. asked: the study that was pressed;
         controls: as `Studies.view` takes them. The mark comes from the page itself: an answer
         that comes late brings an old mark, so the next look puts right what it undid."""
-        works, shown = self.studies.works.list(owner_of(request), KIND), shown_by(mark)
+        works, shown = self.studies.works.shown(owner_of(request), KIND), shown_by(mark)
         ids = [work.id for work in works]
         study = asked if asked in ids else ids[0] if ids else ""
         work = self.studies.works.get(study) if study else None

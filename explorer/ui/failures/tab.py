@@ -18,6 +18,7 @@ from explorer.ui.failures.hunts import Hunts, shown_by
 from explorer.ui.failures.look import ANY, KIND, Look
 from explorer.ui.failures.saves import FailureSaves
 from explorer.ui.shared.desk import Desk
+from explorer.ui.shared.opening import components
 from explorer.ui.shared.runs import LIGHT, PLAIN, heavy
 from explorer.ui.shared.works import Orders
 
@@ -125,8 +126,7 @@ class FailuresTab:
     def _wire_pictures(self) -> None:
         desk, saves = self.desk, self.saves
         self.none.click(lambda: ([], fresh()), None, [self.ticked, self.poke], **LIGHT)
-        opened = [*desk.case(), desk.goal, desk.standard, desk.robust, desk.seed, self.tabs,
-                  *desk.choice.components()]
+        opened = components(desk, self.tabs)
         cast(Any, self.gallery).opencase(self.studies.open, self.mark, opened, **LIGHT).success(
             None, None, None, js=TO_ATTACK, api_visibility="private")
         picked = [self.mark, self.ticked, *self.controls]

@@ -63,7 +63,7 @@ def state(work: Job | None, found: Found, ahead: int, left: str, right: str) -> 
 
 def _orders(work: Job) -> str:
     """What can be done with a study that is over."""
-    if work.state in BUSY:
+    if work.state in BUSY or work.is_example:
         return ""
     again = _order("go_on", "Go on") if work.state in (STOPPED, FAILED) else ""
     return f'<p class="fx-orders">{again}{_order("delete", "Delete this study")}</p>'
@@ -76,6 +76,9 @@ def _order(name: str, text: str) -> str:
 
 def doing(work: Job, ahead: int, bad: int = 0) -> str:
     """A sentence on how far it is. bad: pictures that could not be read."""
+    if work.is_example:
+        return ("An example that came with the app: one attack on every picture, against both "
+                "models. For your own, choose pictures on the left and press Start.")
     unread = f", {bad:,} of which could not be read" * bool(bad)
     reached = f"{work.done:,} of {work.total:,} pictures" if work.total else "the first pictures"
     if work.state == WAITING:

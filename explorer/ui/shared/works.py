@@ -17,6 +17,7 @@ import gradio as gr
 from explorer.analysis.evaluation.work import carry_out
 from explorer.analysis.failures.hunt import HuntPlan, hunt
 from explorer.base.errors import InputError, sentence
+from explorer.base.paths import EXAMPLES
 from explorer.base.settings import Settings
 from explorer.jobs.job import BUSY
 from explorer.jobs.queue import Fill
@@ -112,7 +113,7 @@ def open_works(library: Library, gate: Gate, settings: Settings | None = None) -
     runners = kinds(library, settings or Settings())
 
     def at(folder: Path) -> ThreadJobs:
-        return ThreadJobs(folder, runners, lambda name: turn(gate, name))
+        return ThreadJobs(folder, runners, lambda name: turn(gate, name), EXAMPLES)
 
     works = None
     if settings is not None:

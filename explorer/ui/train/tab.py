@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 
 from explorer.base.errors import InputError, sentence
+from explorer.base.paths import EXAMPLES
+from explorer.base.progress import Progress
 from explorer.jobs.job import BUSY, LIVE
 from explorer.jobs.processes import ProcessJobs, Run
 from explorer.models.library import Library
 from explorer.results.views import esc
 from explorer.server.rules import LOOPBACK
-from explorer.ui.shared.desk import ATTACK_ID, Desk
-from explorer.ui.shared.runs import LIGHT, PLAIN, error_line, told
+from explorer.training.comparison import FOLDER, compare, compared
+from explorer.ui.shared.desk import Desk
+from explorer.ui.shared.opening import components, values
+from explorer.ui.shared.runs import DEVICE, LIGHT, PLAIN, error_line, heavy, in_turn, status
+from explorer.ui.train.compared import compared as compared_view
 from explorer.ui.train.form import TrainForm, base_choices
 from explorer.ui.train.start import Starter
 from explorer.ui.train.upload import BringModel
@@ -38,7 +43,7 @@ def open_jobs(library: Library, host: str, asked: bool, folder: Path,
         return None, ("This server can be reached from other machines, so anybody who opens the "
                       "page could use its processors for hours.")
     try:
-        jobs = ProcessJobs(folder)
+        jobs = ProcessJobs(folder, examples=EXAMPLES)
     except InputError as error:
         if asked:
             raise
@@ -90,25 +95,26 @@ class TrainTab:
                                              variant="primary", elem_id="tr-compare")
                 self.answer = gr.HTML("", elem_id="tr-answer", **PLAIN)
                 self.panel = gr.HTML("", elem_id="tr-panel", **PLAIN)
+                self.compared = gr.HTML("", elem_id="tr-compared", js_on_load=script, **PLAIN)
                 self.gallery = gr.HTML("", elem_id="tr-gallery", js_on_load=script, **PLAIN)
                 with gr.Accordion("What it printed", open=False, visible=False) as self.printed:
                     self.tail = gr.Button("Show the last lines", size="sm", elem_id="tr-tail")
                     self.output = gr.HTML("", elem_id="tr-output", **PLAIN)
 
     def _wire(self, demo: gr.Blocks) -> None:
-        heavy: dict[str, Any] = {"concurrency_limit": 1, "show_progress": "hidden",
-                                 "api_visibility": "private"}
+        alone = {**heavy("train"), "concurrency_limit": 1}
         seen = [self.chosen, self.open, self.shown]
         view = [self.runs, self.panel, self.gallery, self.orders, self.pause, self.resume,
-                self.stop, self.end, self.again, self.compare, self.printed, self.timer,
+                self.stop, self.end, self.again, self.compare, self.printed, self.compared,
+                self.timer,
                 self.form.base, self.desk.standard, self.desk.robust, self.shown]
         self.form.wire(LIGHT)
         if self.own is not None:
             self.own.wire([self.form.base, self.desk.standard, self.desk.robust])
         inputs = self.form.components()
-        self.form.estimate.click(self.starter.estimate, inputs, self.form.said, **heavy)
+        self.form.estimate.click(self.starter.estimate, inputs, self.form.said, **alone)
         self.form.start.click(
-            self.starter.start, inputs, [self.form.said, self.chosen], **heavy,
+            self.starter.start, inputs, [self.form.said, self.chosen], **alone,
         ).then(self._look, seen, view, **LIGHT)
         self.timer.tick(self._look, seen, view, trigger_mode="once", **LIGHT)
         own = self.tabs.children[-1]
@@ -125,9 +131,10 @@ class TrainTab:
             button.click(self._order(order), self.shown, self.answer, **LIGHT).then(
                 self._look, seen, view, **LIGHT)
         self.tail.click(self._tail, self.shown, self.output, **LIGHT)
-        self.compare.click(
-            self._compare, self.shown,
-            [self.desk.standard, self.desk.robust, self.tabs, self.answer], **LIGHT,
+        self.compare.click(self._compare, self.shown, self.answer, **heavy(DEVICE)).then(
+            self._look, seen, view, **LIGHT)
+        cast(Any, self.compared).opencase(
+            self._open, None, components(self.desk, self.tabs), **LIGHT,
         ).success(None, None, None, js=PRESS_ATTACK, api_visibility="private")
 
     # -- looking ---------------------------------------------------------------------------------
@@ -158,6 +165,7 @@ class TrainTab:
             "runs": run_list(jobs, queue, job.id if job else ""), "panel": panel(job, place),
             "moments": [job.id, len(job.story.probes)] if job else [],
             "state": [job.state, job.id] if job else [], "ready": ready,
+            "compared": [job.id, self._size(job)] if job else [],
             "timer": busy and is_open if is_open is not None else shown.get("timer"),
         }
         changed = {key for key, value in drawn.items() if shown.get(key) != value}
@@ -170,6 +178,7 @@ class TrainTab:
                 only("moments", lambda: gallery(job)),
                 *(gr.update(visible=b) if "state" in changed else gr.skip()
                   for b in _buttons(job)),
+                only("compared", lambda: self._compared(job)),
                 only("timer", lambda: gr.Timer(active=bool(drawn["timer"]))), *models,
                 drawn)
 
@@ -197,18 +206,44 @@ class TrainTab:
 
         return obey
 
-    def _compare(self, shown: dict[str, Any]) -> tuple[Any, ...]:
-        try:
+    def _compare(self, shown: dict[str, Any], request: gr.Request) -> Iterator[str]:
+        """Attacks held-out pictures on the model and its base, in this visitor's turn."""
+
+        def work() -> Iterator[Progress]:
             job = self.jobs.get(_id(shown))
+            yield from compare(job.folder, job.title, self.library)
+
+        yield from in_turn(self.desk.gate, request, work, status, str)
+        yield ""
+
+    @staticmethod
+    def _size(job: Run) -> int:
+        """How many pictures are compared by now."""
+        found = compared(job.folder)
+        return len(found[1].cases) if found else 0
+
+    @staticmethod
+    def _compared(job: Run | None) -> str:
+        found = compared(job.folder) if job is not None else None
+        if job is None or found is None:
+            return ""
+        return compared_view(job.id, job.folder, *found, live=not job.is_example)
+
+    def _open(self, event: gr.EventData) -> list[Any]:
+        """A compared picture, with everything set as the run had it."""
+        try:
+            job = self.jobs.get(str(event._data.get("run")))
+            wish, found = compared(job.folder) or (None, None)
+            case = next((c for c in found.cases if str(c.place) == str(event._data.get("id"))),
+                        None) if found is not None else None
+            if wish is None or found is None or case is None:
+                raise InputError("this picture is not in the comparison any more")
+            for name in wish.models:
+                self.library.card(name)
+            shown = values(job.folder / FOLDER, wish, found, case, self.desk.choice)
         except InputError as error:
             raise gr.Error(html.escape(sentence(error))) from None
-        model, base = job.title, str(job.wish["about"].get("base", ""))
-        choices = base_choices(self.library)
-        known = {name for _, name in choices}
-        if not {model, base} <= known:
-            raise gr.Error("The model or its base is not in the list of models any more.")
-        return (gr.update(choices=choices, value=base), gr.update(choices=choices, value=model),
-                gr.Tabs(selected=ATTACK_ID), told(""))
+        return shown
 
 
 def _id(shown: dict[str, Any]) -> str:
@@ -224,7 +259,7 @@ def _chosen(jobs: list[Run], chosen: str) -> Run | None:
 
 def _buttons(job: Run | None) -> tuple[bool, ...]:
     """Which show: the row, pause, resume, stop, end, again, compare, what it printed."""
-    state = job.state if job else ""
+    state = job.state if job and not job.is_example else ""
     shown = (state == "running", state == "paused", state in ("running", "paused", "waiting"),
              state == "stopping", bool(job and job.can_go_on), state == "finished")
-    return (any(shown), *shown, job is not None)
+    return (any(shown), *shown, bool(job and not job.is_example))

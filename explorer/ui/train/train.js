@@ -3,6 +3,8 @@
 element.addEventListener('click', (event) => {
   const run = event.target.closest('.tr-run');
   if (run) trigger('click', {id: run.dataset.id});
+  const open = event.target.closest('.tr-open');
+  if (open) trigger('opencase', {id: open.dataset.open, run: open.closest('.tr-compared').dataset.run});
 });
 
 const frames = (gallery) => JSON.parse(gallery.querySelector('script').textContent);

@@ -72,6 +72,9 @@ def _about(job: Run) -> str:
 def sentence(job: Run, place: int = 0) -> str:
     """The state of a run in words."""
     step = job.story.step
+    if job.is_example:
+        return ("An example that came with the app, finished; its model did not come along. Move "
+                "the slider under the pictures; Start on the left trains a model of your own.")
     reached = f"step {step['index']} of {step['total']}" if step else "its first step"
     if job.state == "waiting":
         before = f"{place - 1} before it, and the one that runs" if place > 1 else "it is the next"
@@ -208,11 +211,15 @@ def _shown(folder: Path, sample: dict[str, Any]) -> dict[str, str]:
 
 def _uri(folder: Path, name: str) -> str:
     """A picture of the run's folder as a data URI; none when it is gone."""
+    path = folder / name
+    if not path.exists():
+        path = path.with_suffix(".webp")  # in what comes with the app
     try:
-        raw = (folder / name).read_bytes()
+        raw = path.read_bytes()
     except OSError:
         return "data:,"
-    return "data:image/png;base64," + base64.b64encode(raw).decode()
+    kind = "webp" if path.suffix == ".webp" else "png"
+    return f"data:image/{kind};base64," + base64.b64encode(raw).decode()
 
 
 def notice(why: str) -> str:
@@ -226,6 +233,6 @@ def notice(why: str) -> str:
 
 def listing(jobs: ProcessJobs) -> tuple[list[Run], list[Run]]:
     """All runs, and those that wait, from one look at the folder."""
-    found = jobs.list()
+    found = list(jobs.shown(None, "train"))
     waiting = [job for job in found if job.state == "waiting"]
     return found, sorted(waiting, key=lambda job: (job.place, job.id))
