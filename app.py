@@ -62,6 +62,9 @@ def serve(args: argparse.Namespace, doorman: "Doorman") -> int:
                  "mcp": args.mcp or None}
         settings = replace(current(), **{k: v for k, v in given.items() if v is not None})
         library = Library(folders=args.models_dir, listed_only=True)
+        from explorer.ui import import_gradio
+
+        import_gradio()
         from explorer.ui.shell import run
 
         run(library, settings, args.host, doorman)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -32,11 +33,12 @@ def tab() -> Iterator[AttackTab]:
         yield AttackTab(demo, Library(), ("pocket", "pocket-robust"))
 
 
-def drawn(tab: AttackTab, stop_at: str = "") -> tuple[list[str], list[str]]:
+def drawn(tab: AttackTab, stop_at: str = "", steps: int = 3) -> tuple[list[str], list[str]]:
     """Status lines and pages of a run; stop_at: Stop is pressed when the status says this."""
+    asked = replace(ASKED, attack=PGD(eps=2 / 255, steps=steps))
     visitor = cast(gr.Request, SimpleNamespace(session_hash="me", headers={}, query_params={}))
     ticket, said, pages = tab.tickets.take(visitor), [], []
-    for status, page in tab._attacked(visitor, ticket, lambda: ASKED):
+    for status, page in tab._attacked(visitor, ticket, lambda: asked):
         said.append(status)
         pages += [page] if isinstance(page, str) else []
         if stop_at and stop_at in status:
@@ -57,7 +59,7 @@ def test_pages_on_the_way_leave_out_what_only_the_last_one_needs(tab: AttackTab)
 
 
 def test_a_run_that_is_stopped_leaves_all_that_it_had_finished(tab: AttackTab) -> None:
-    said, pages = drawn(tab, stop_at="Attacked pocket")
+    said, pages = drawn(tab, "Attacked pocket", 60)  # the second is far from done
     assert "Stopped" in said[-1]
     assert all(pages[-1].count(mark) == 1 for mark in HEAVY)  # of the first model
     assert "Waiting for its turn" in pages[-1]

@@ -162,6 +162,9 @@ def test_each_mistake_is_one_sentence(change: dict[str, Any], words: str,
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 
+KINDS = ("bees", "cats", "dogs")
+
+
 def zipped(tmp_path: Path, classes: int = 3, each: int = 4) -> Path:
     """An archive with a folder a class."""
     file = tmp_path / "set.zip"
@@ -170,8 +173,8 @@ def zipped(tmp_path: Path, classes: int = 3, each: int = 4) -> Path:
             for i in range(each):
                 out = io.BytesIO()
                 to_image(grid_images(1, 32, seed=10 * k + i)[0]).save(out, "PNG")
-                archive.writestr(f"class {k}/{i}.png", out.getvalue())
-        archive.writestr("class 0/broken.png", b"no picture at all")
+                archive.writestr(f"{KINDS[k]}/{i}.png", out.getvalue())
+        archive.writestr(f"{KINDS[0]}/broken.png", b"no picture at all")
     return file
 
 

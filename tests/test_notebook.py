@@ -71,6 +71,9 @@ def test_a_case_is_drawn_and_kept(tmp_path: Path) -> None:
         case.save(tmp_path / "case.pdf")
 
 
+KINDS = ("bees", "cats", "dogs")
+
+
 def test_a_map_and_a_table_begin_with_a_sentence(tmp_path: Path) -> None:
     found = explorer.project(attacked())
     drawn = found._repr_html_()
@@ -78,8 +81,8 @@ def test_a_map_and_a_table_begin_with_a_sentence(tmp_path: Path) -> None:
     assert 'role="img" aria-label="Map of tiny' in drawn and repr(found) == found.sentence()
     assert found["tiny"].layout.drawn == "plane" and found.plain()["sides"][0]["model"] == "tiny"
     for k in range(3):
-        (tmp_path / f"class {k}").mkdir()
-        to_image(grid_images(1, 32, seed=k)[0]).save(tmp_path / f"class {k}" / "a.png")
+        (tmp_path / KINDS[k]).mkdir()
+        to_image(grid_images(1, 32, seed=k)[0]).save(tmp_path / KINDS[k] / "a.png")
     table = explorer.evaluate(tmp_path, ["tiny"], ["clean", "fgsm"], eps="4/255")
     assert table["tiny", "fgsm"].n == 3 and table["tiny", "fgsm"].eps_255 == 4
     assert repr(table) == table.sentence() and "<table>" in table._repr_html_()

@@ -10,9 +10,10 @@ from helpers import grid_images
 from sets import picture, write_folder
 
 from explorer.base.errors import InputError
-from explorer.data.pairs import to_image
+from explorer.data.pairs import open_image, to_image
 from explorer.data.registry import (
     CATALOGUE,
+    CROPS,
     KINDS,
     NAMES,
     PHOTOS,
@@ -26,12 +27,23 @@ from explorer.data.sets import Examples, RetrievalSet
 
 
 def test_the_shipped_sets_open(tmp_path: Path) -> None:
-    for name, size, answers in ((PHOTOS, 12, 12), (NAMES, 100, 100), (KINDS, 20, 8)):
+    for name, size, answers in ((PHOTOS, 12, 12), (CROPS, 200, 12), (NAMES, 100, 100),
+                                (KINDS, 20, 8)):
         found = open_place(name, limit=size, work=tmp_path)
         assert isinstance(found, Examples)
         assert (len(found), len(found.captions)) == (size, answers)
-    assert [name for _, name in shipped()] == [PHOTOS, KINDS, NAMES]
-    assert KINDS not in [name for _, name in shipped(retrieval=True)]
+    assert [name for _, name in shipped()] == [PHOTOS, CROPS, KINDS, NAMES]
+    assert [name for _, name in shipped(retrieval=True)] == [PHOTOS, NAMES]
+
+
+def test_parts_of_the_photos_are_the_same_in_any_order() -> None:
+    """Each photo in turn, a square, the same bytes for the same number."""
+    found = open_place(CROPS)
+    source = found.source
+    whole = list(source.pictures(range(200)))
+    assert list(source.pictures([150, 3])) == [whole[150], whole[3]]
+    assert len(set(whole)) == 200 and source.answers[0] == source.answers[12]
+    assert source.name(13).endswith("part 2") and open_image(whole[7]).size == (160, 160)
 
 
 def test_what_lies_in_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

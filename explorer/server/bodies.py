@@ -76,15 +76,15 @@ def _walk(value: Any, folder: Path, mine: Callable[[str], bool], depth: int = 0)
 
 
 def _file(value: dict[str, Any], folder: Path, mine: Callable[[str], bool]) -> None:
-    """Leaves the file its path, or the picture its data: address, and no other address."""
+    """Leaves the file its path or, without one, the picture its data: address, and no other."""
     path, url = value.get("path"), value.get("url")
     for key, held in (("path", path), ("url", url)):
         if held is not None and not isinstance(held, str):
             raise Refused(f"a file's {key} must be text")
-    if url and url.startswith("data:"):
+    if url and url.startswith("data:") and not path:
         if not DATA.match(url):
             raise Refused("a picture sent as text must be PNG, JPEG, WebP, GIF or BMP")
-    elif "url" in value:
+    elif "url" in value:  # that of an SVG is sent beside its file, which says what it is
         value["url"] = None
     if not path:
         return

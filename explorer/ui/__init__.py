@@ -14,8 +14,9 @@ def _no_stubs(module: ModuleType) -> None:
     module.create_or_modify_pyi = lambda *_: None  # type: ignore[attr-defined]
 
 
-def _import_gradio() -> None:
-    """What it can do without is imported where it is used, if at all."""
+def import_gradio() -> None:
+    """For the app's start, before the shell: what Gradio can do without is imported where it is
+    used, if at all. Not here, because what draws pages needs no Gradio."""
     there = UNUSED in sys.modules
     if not there:
         sys.modules[UNUSED] = None  # type: ignore[assignment]
@@ -27,4 +28,3 @@ def _import_gradio() -> None:
 
 
 after_import("gradio.component_meta", _no_stubs)
-_import_gradio()

@@ -82,7 +82,7 @@ def test_the_first_screen_is_a_finished_example(finished: Page) -> None:
     said = verdicts(page)
     assert len(said) == 2 and all("cat" in s for s in said)
     assert page.locator(".rx-noise").count() == 2
-    assert page.locator(".rx-transfer td b").count() == 4
+    assert page.locator(".rx-transfer:has-text('carry over') td b").count() == 4
     assert page.locator("img:not([alt])").count() == 0
     assert page.locator(".rx-flip").first.inner_text().strip()
 
