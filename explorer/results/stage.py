@@ -54,7 +54,8 @@ def _case(outcome: Outcome, keep: Keep) -> str:
             'captions, and no photo of yours">Link to these settings</a>') if outcome.link else ""
     return ('<p class="rx-files rx-keep">Keep this case: <a download="case.zip" '
             f'href="{href}">Bundle that replays (zip)</a> <button type="button" class="rx-link" '
-            f"data-page>Page that opens offline (HTML)</button>{link}</p>")
+            f"data-page>Page that opens offline (HTML)</button>{link} <button type=\"button\" "
+            'class="rx-link" data-big>Large, for an audience (F)</button></p>')
 
 
 def _role(card: Card) -> str:
@@ -77,7 +78,7 @@ def _column(part: Part, alt: str, keep: Keep) -> str:
 def _body(part: Part, result: Result, alt: str, keep: Keep) -> str:
     found = flip_sentence(part.flip, result.targets is not None) if part.flip_searched else ""
     return "".join([
-        f'<div class="rx-top">{_verdict(result)}{wording(result)}</div><div class="rx-rest">',
+        f'<div class="rx-said">{_verdict(result)}{wording(result)}</div><div class="rx-rest">',
         _pictures(result, alt, _role(part.card), keep), _bars(result),
         f'<p class="rx-facts">{esc(settings_line(result))}</p>', _noise(part, keep),
         f'<p class="rx-flip">{esc(found)}</p>', _offer(result, part.live),

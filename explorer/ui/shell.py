@@ -145,7 +145,9 @@ def _head() -> str:
     """Styles and script inline: Gradio would confine a css= argument to the inner page."""
     style = (HERE / "style.css").read_text(encoding="utf-8")
     script = (HERE / "script.js").read_text(encoding="utf-8")
-    return f'<style id="rx-look">{style}</style><script id="rx-code">{script}</script>'
+    big = (HERE / "big.js").read_text(encoding="utf-8")
+    return (f'<style id="rx-look">{style}</style><script id="rx-code">{script}</script>'
+            f"<script>{big}</script>")
 
 
 def script_hashes(*sources: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -279,3 +280,35 @@ def test_a_caption_without_a_word_to_change_says_so(page: Page, server: str) -> 
     for said in verdicts(page):
         assert said.startswith("Nothing changed: ")
         assert "no word that this attack may exchange" in said
+
+
+def test_stage_mode_by_keyboard(page: Page, server: str) -> None:
+    """F, arrows, B, space and Escape; nothing to scroll at 1280x720, and large enough to read."""
+    page.set_viewport_size({"width": 1280, "height": 720})
+    open_app(page, server)
+    page.locator("#rx-captions textarea").press("f")  # typing is typing
+    assert "rx-big" not in str(page.locator("body").get_attribute("class"))
+    page.locator("#rx-captions textarea").press("Backspace")
+    page.locator("#rx-captions textarea").blur()
+    page.keyboard.press("f")
+    expect(page.locator("body")).to_have_class(re.compile("rx-big"))
+    expect(page.locator("#rx-big-help")).to_contain_text("Escape")
+    verdict = page.locator(".rx-verdict").first
+    assert verdict.evaluate("e => parseFloat(getComputedStyle(e).fontSize)") >= 28
+    for picture in page.locator(".rx-view").all():
+        box = picture.bounding_box()
+        assert box is not None and box["y"] >= 0 and box["y"] + box["height"] <= 720
+    assert page.locator("#rx-stage").evaluate("e => e.scrollHeight <= e.clientHeight")
+    expect(page.locator(".rx-bars").first).to_be_hidden()
+    page.keyboard.press("ArrowLeft")
+    assert page.locator(".rx-steps output").first.evaluate("e => e.value") == "9"
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".rx-steps output").last.evaluate("e => e.value") == "10"
+    page.keyboard.press("b")
+    assert page.locator(".rx-blink").first.get_attribute("aria-pressed") == "true"
+    page.keyboard.press("b")
+    page.keyboard.press("Space")  # the example after the cat
+    expect(verdict).to_contain_text("spaniel", timeout=120_000)
+    page.keyboard.press("Escape")
+    expect(page.locator("body")).not_to_have_class(re.compile("rx-big"))
+    expect(page.locator("#rx-go")).to_be_visible()
