@@ -20,8 +20,8 @@ SERVER, CATALOGUE, UPLOAD = "server:", "catalogue:", "upload"
 READABLE = (".parquet", ".arrow", ".csv", ".tsv", ".psv", ".json", ".jsonl", ".zip", ".tar",
             ".tar.gz", ".tgz")
 SAMPLES = (("12 example photos, shipped with the app", PHOTOS),
-           ("200 parts of the example photos, shipped with the app", CROPS),
-           ("1,513 emoji by kind, 8 classes, shipped with the app", KINDS),
+           ("200 parts of photos, shipped with the app", CROPS),
+           ("1,513 emoji by kind, shipped with the app", KINDS),
            ("100 emoji by name, shipped with the app", NAMES))
 MOST_LISTED = 200
 Set = Examples | RetrievalSet

@@ -115,6 +115,12 @@ class EvaluateForm:
                                       elem_id="ev-budgets", min_width=120)
             self.limit = gr.Number(100, label="Images of a set, at most", elem_id="ev-limit",
                                    min_width=120)
+        with gr.Row():
+            self.start = gr.Button("Start", variant="primary", elem_id="ev-start", min_width=80)
+            self.cost = gr.Button("How long?", elem_id="ev-cost", min_width=100)
+            self.stop = gr.Button("Stop", elem_id="ev-stop", min_width=60)
+        self.said = gr.HTML("", elem_id="ev-said", **PLAIN)
+        self.files.upload(files_line, self.files, self.said, **LOOK)
         with gr.Accordion("Defences and detectors", open=False, elem_id="ev-defend"):
             self.defences = gr.CheckboxGroup(
                 [(kind.title, name) for name, kind in DEFENCES.items()], value=[],
@@ -126,12 +132,6 @@ class EvaluateForm:
                 elem_id="ev-detectors")
             self.attacker = gr.Radio(ATTACKERS, value="both", elem_id="ev-attacker",
                                      label="Does the attacker know of them?")
-        with gr.Row():
-            self.start = gr.Button("Start", variant="primary", elem_id="ev-start", min_width=80)
-            self.cost = gr.Button("How long?", elem_id="ev-cost", min_width=100)
-            self.stop = gr.Button("Stop", elem_id="ev-stop", min_width=60)
-        self.said = gr.HTML("", elem_id="ev-said", **PLAIN)
-        self.files.upload(files_line, self.files, self.said, **LOOK)
         with gr.Accordion("More settings", open=False, elem_id="ev-more"):
             self._more()
 
