@@ -20,7 +20,7 @@ from explorer.analysis.evaluation.work import carry_out, wish_of
 from explorer.analysis.failures.hunt import HuntPlan, hunt
 from explorer.analysis.failures.pictures import pack
 from explorer.attacks.image.classic import PGD
-from explorer.attacks.registry import USUAL, make_attack
+from explorer.attacks.registry import make_attack
 from explorer.base.progress import Progress
 from explorer.data.registry import CROPS, KINDS, open_place
 from explorer.data.samples import EMOJI_KINDS, by_kind
@@ -38,9 +38,9 @@ BUDGETS = (0.5, 1, 2, 4)
 HUNT = HuntPlan.of(CROPS, MODELS, PGD(1 / 255, steps=10), limit=200)
 EVALUATION = EvaluationPlan(
     (CROPS, KINDS), MODELS,
-    (Asked("clean"), *(Asked(f"pgd at {b:g}/255", PGD(b / 255, steps=10)) for b in BUDGETS),
-     Asked(USUAL["text"], make_attack("text")),
-     Asked(USUAL["joint"], make_attack("joint", settings={"eps": 1 / 255}))), limit=100)
+    (Asked("clean"), *(Asked("image", PGD(b / 255, steps=10)) for b in BUDGETS),
+     Asked("text", make_attack("text")),
+     Asked("joint", make_attack("joint", settings={"eps": 1 / 255}))), limit=100)
 RECIPE = Recipe(method="tecoa", eps=1 / 255, inner_steps=1, batch=16, lr=3e-4, steps=120,
                 warmup=12, template="a picture of {}", depthwise_share=0.25)
 STEPS_A_PROBE = 20
