@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import re
-import subprocess
 import sys
 import tempfile
 import threading
@@ -33,9 +32,9 @@ from PIL import Image
 
 from bench.load_report import Found, page
 from bench.page import Page, PageError
+from bench.serving import serving
 
 ROOT = Path(__file__).resolve().parents[1]
-OPENING = 600  # seconds in which a server has to open its models
 SIZE = 160  # the embedded models' input
 CLEAN = re.compile(r'class="rx-clean" src="(/kept/[^"]+)"')
 
@@ -133,29 +132,9 @@ def memory(process: int) -> int:
 @contextmanager
 def server(port: int, visitors: int, log: Path) -> Iterator[tuple[str, int]]:
     """The app with limits that let this one address be so many visitors."""
-    env = {**os.environ, "EXPLORER_RUNS_PER_MINUTE": "600", "PYTHONUNBUFFERED": "1",
-           "EXPLORER_WAITING": str(max(64, 2 * visitors))}
-    with open(log, "wb") as file:
-        process = subprocess.Popen([sys.executable, "app.py", "--port", str(port)], cwd=ROOT,
-                                   env=env, stdout=subprocess.DEVNULL, stderr=file)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + OPENING
-        while True:
-            try:
-                if httpx.get(f"{address}/health", verify=False, timeout=5).json()["status"] == "ok":
-                    break
-            except httpx.HTTPError:
-                assert process.poll() is None, f"the app ended: see {log}"
-            assert time.monotonic() < deadline, f"no models within {OPENING} s"
-            time.sleep(0.5)
-        yield address, process.pid
-    finally:
-        process.terminate()
-        try:
-            process.wait(120)
-        except subprocess.TimeoutExpired:
-            process.kill()
+    env = {"EXPLORER_RUNS_PER_MINUTE": "600", "EXPLORER_WAITING": str(max(64, 2 * visitors))}
+    with serving(port, (), env, log) as running:
+        yield running
 
 
 def alone(runs: int) -> list[float]:

@@ -10,10 +10,8 @@ Ends with status 1 where it is not, or where a tab failed.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import re
-import subprocess
 import sys
 import tempfile
 import threading
@@ -28,11 +26,11 @@ import httpx
 
 from bench.load import ROOT, machine, memory, picture
 from bench.page import Page, PageError
+from bench.serving import serving
 from bench.soak_report import Soak, page
 from explorer.data.examples import load_examples
 
 HOURS = 8.0
-OPENING = 900  # seconds in which the server has to open its models
 KEPT = re.compile(r'^explorer_kept_bytes\{what="(\w+)"\} (\S+)', re.MULTILINE)
 
 
@@ -128,31 +126,11 @@ class Day:
 def server(folder: Path, port: int, minutes: float) -> Iterator[tuple[str, int]]:
     """The app with training, and with times shortened as the day is."""
     keep = max(60, round(3600 * minutes / 60 / HOURS))
-    env = {**os.environ, "EXPLORER_RUNS_PER_MINUTE": "10000", "EXPLORER_KEEP_SECONDS": str(keep),
-           "EXPLORER_CACHE": str(folder / "cache"), "PYTHONUNBUFFERED": "1"}
-    with open(folder / "log", "wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "app.py", "--port", str(port), "--enable-training", "--runs-dir",
-             str(folder / "runs")], cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=log)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + OPENING
-        while True:
-            try:
-                said = httpx.get(f"{address}/health", verify=False, timeout=30).json()
-                if said["status"] == "ok":
-                    break
-            except httpx.HTTPError:
-                assert process.poll() is None, (folder / "log").read_text("utf-8")[-2000:]
-            assert time.monotonic() < deadline, f"no models within {OPENING} s"
-            time.sleep(0.5)
-        yield address, process.pid
-    finally:
-        process.terminate()
-        try:
-            process.wait(120)
-        except subprocess.TimeoutExpired:
-            process.kill()
+    env = {"EXPLORER_RUNS_PER_MINUTE": "10000", "EXPLORER_KEEP_SECONDS": str(keep),
+           "EXPLORER_CACHE": str(folder / "cache")}
+    flags = ("--enable-training", "--runs-dir", str(folder / "runs"))
+    with serving(port, flags, env, folder / "log") as running:
+        yield running
 
 
 def spend(folder: Path, args: argparse.Namespace) -> Soak:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,15 +25,16 @@ FOLDER, PLAN = "compared", "plan.json"
 
 def compare(folder: Path, model: str, library: Library) -> Iterator[Progress]:
     """Attacks the first held-out pictures of a run, at the run's budget and among its captions, on
-    its base and on the model that came out of it; what is found is kept in the run's folder.
+    its base and on the model that came out of it; what is found is kept in the run's folder, for
+    as long as both have the weights that it was found with.
 
     folder: of the run; model: id of what came out of it. Raises InputError where nothing was held
     out, or where the data are not there any more.
     """
-    told = RunFolder(folder).started()
-    if told is None:
+    started = RunFolder(folder).started()
+    if started is None:
         raise InputError("the run's files are not there any more")
-    plan = plan_of(told, folder)
+    plan = plan_of(started, folder)
     held_out = read_data(plan)[1]
     if held_out is None:
         raise InputError("no pictures were held out of this run, so there is nothing fair to "
@@ -41,15 +43,19 @@ def compare(folder: Path, model: str, library: Library) -> Iterator[Progress]:
     wish = HuntPlan.of("", (plan.base, model), paper_attack(plan.recipe), limit=len(few),
                        seed=plan.recipe.seed)
     into = folder / FOLDER
-    into.mkdir(exist_ok=True)
-    write_text(into / PLAN, json.dumps(wish.as_dict()) + "\n")
+    asked = {"hunt": wish.as_dict(), "weights": [library.load(m).fingerprint for m in wish.models]}
+    told = json.dumps(asked) + "\n"
+    if not (into / PLAN).is_file() or (into / PLAN).read_text("utf-8") != told:
+        shutil.rmtree(into, ignore_errors=True)
+        into.mkdir()
+        write_text(into / PLAN, told)
     yield from attack_all(wish, few, into, library)
 
 
 def compared(folder: Path) -> tuple[HuntPlan, Found] | None:
     """What a run's comparison found so far; None before it was asked for."""
     try:
-        wish = HuntPlan.read(json.loads((folder / FOLDER / PLAN).read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        wish = HuntPlan.read(json.loads((folder / FOLDER / PLAN).read_text("utf-8"))["hunt"])
+    except (OSError, ValueError, TypeError, KeyError):
         return None
     return wish, read_hunt(folder / FOLDER)
