@@ -1,10 +1,15 @@
-"""python -m explorer.pocket build|second|export|sizes|reach|measure --data DIR: the pair."""
+"""python -m explorer.pocket build|second|choose|export|sizes|reach|measure --data DIR: the pair."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tools.pocket.base import ImageTower
+    from tools.pocket.corpus import Known
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("pocket", "pocket-robust")
@@ -18,13 +23,23 @@ def harden(data: Path, work: Path) -> None:
     TextStage(TextRecipe(), Library(), data, work).run()
 
 
+def first_edition(folder: Path | None, data: Path, work: Path) -> tuple[Known, ImageTower]:
+    """What the second edition goes on from: read from its folder, or built."""
+    from tools.pocket.build import build
+    from tools.pocket.first import read_first
+
+    return read_first(folder, data, work) if folder else build(data, work)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="explorer.pocket", description=__doc__)
     parser.add_argument("command", choices=[
-        "build", "second", "export", "sizes", "reach", "measure"])
+        "build", "second", "choose", "export", "sizes", "reach", "measure"])
     parser.add_argument("--data", type=Path, required=True, help="folder of the parquet files")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "pocket",
                         help="checkpoints; a later build goes on from them")
+    parser.add_argument("--first", type=Path, help="folder with pocket/ and pocket-robust/ of the "
+                        "first edition, for `second`: without it they are built")
     parser.add_argument("--models", default=",".join(NAMES))
     args = parser.parse_args()
     if not (args.data / "wordnet_classes.json").is_file():
@@ -48,10 +63,13 @@ def main() -> int:
                 harden(args.data, args.work)  # on the image tower just written
                 export(name, args.work, models / name)
     elif args.command == "second":
-        from tools.pocket.build import build
         from tools.pocket.second import second
 
-        second(args.data, args.work, *build(args.data, args.work))
+        second(args.data, args.work, *first_edition(args.first, args.data, args.work))
+    elif args.command == "choose":
+        from tools.pocket.choose import report
+
+        print(report(args.data, args.work, first_edition(args.first, args.data, args.work)[0]))
     elif args.command in ("sizes", "reach"):
         from tools.pocket import reach, sizes
         from tools.pocket.measure import fill
