@@ -14,14 +14,14 @@ from explorer.attacks.text.classic import BertAttack
 from explorer.base.paths import ASSETS
 from explorer.models.library import Library
 from tools.pocket.measure import (
-    ATTACKED,
     BOTH,
+    EVERYWHERE,
     FOUND,
     FURTHER,
+    ORDER,
     OTHERS,
-    PGD10,
+    SETS,
     jobs,
-    measure,
     measure_all,
 )
 from tools.pocket.reach import counts
@@ -99,41 +99,40 @@ def test_a_stopped_measurement_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path
         return Measured("pocket", "clean", 0.0, 8, 0.5, (0.2, 0.8), 1.0)
 
     monkeypatch.setattr(module, "measure", measured)
-    monkeypatch.setattr(module, "retrieve", lambda model, file, attack: {
-        "text@1": measured(model, file, attack, None)})
+    monkeypatch.setattr(module, "retrieve", lambda model, file, attack, limit: {
+        "text@1": measured(model, file, attack, limit)})
     with pytest.raises(KeyboardInterrupt):
         measure_all(tmp_path, library, ("pocket",), tmp_path / "kept.json")
     assert len(asked) == 3
     stop[0] = -1
     found = measure_all(tmp_path, library, ("pocket",), tmp_path / "kept.json")["pocket"]
     names = [name for name, _ in jobs(library.load("pocket"), tmp_path)]
-    assert len(asked) == len(set(asked)) == len(names) == 2 * len(ATTACKED) + len(FURTHER) + len(
-        OTHERS) + 2
+    sets = len(SETS) + len(FURTHER)
+    assert len(asked) == len(set(asked)) == len(names) == (
+        2 * sets + len(OTHERS) + len(EVERYWHERE) * (sets - 1) + 2 + len(ORDER))
     assert set(found) == {f"{n} text@1" if n.startswith(FOUND) else n for n in names}
     assert found["eurosat/clean"].ci95 == (0.2, 0.8)
 
 
-CLAIMS = [(part, kind) for part in ATTACKED for kind in ("clean", "pgd")] + [
-    (next(iter(ATTACKED)), kind) for kind in OTHERS]
+CLAIMS = [key for key, _ in jobs(None, DATA)]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the image sets in {DATA} (EXPLORER_DATA)")
-@pytest.mark.parametrize(("part", "kind"), CLAIMS)
+@pytest.mark.parametrize("key", CLAIMS)
 @pytest.mark.parametrize("name", ["pocket", "pocket-robust"])
-def test_the_cards_numbers_are_earned_again(name: str, part: str, kind: str) -> None:
+def test_the_cards_numbers_are_earned_again(name: str, key: str) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(os.cpu_count() or 1)
     library = Library()
     try:
-        attack = {"clean": None, "pgd": PGD10, **OTHERS}[kind]
-        limit = BOTH if kind in OTHERS else ATTACKED[part] if attack else None
-        row = measure(library.load(name), DATA / f"{part}.parquet", attack, limit)
+        found = dict(jobs(library.load(name), DATA))[key]()
     finally:
         torch.set_num_threads(threads)
-    claimed = library.card(name).numbers[f"{part}/{kind}"]
-    assert row.n == claimed["n"]
-    assert row.accuracy == pytest.approx(claimed["accuracy"], abs=0.01)
+    for entry, row in found.items():
+        claimed = library.card(name).numbers[entry]
+        assert row.n == claimed["n"], entry
+        assert row.accuracy == pytest.approx(claimed["accuracy"], abs=0.01), entry
 
 
 def test_what_one_exchanged_word_can_do_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from tools.pocket.words import class_names
 
 CLASSES = {"n01": ("goldfish", "fish"), "n02": ("tabby cat", "cat"), "n03": ("lamp", "light"),
            "n04": ("zebra", "animal")}
-SMALL = TextRecipe(steps=3, pictures=5, batch=4, others=3, refresh=1)
+SMALL = TextRecipe(steps=3, pictures=5, batch=4, others=3, refresh=1, said=2, heard=2)
 
 
 @pytest.fixture
@@ -38,7 +38,16 @@ def data(tmp_path: Path) -> Path:
         cells.append({"bytes": buffer.getvalue()})
     pq.write_table(pa.table({"image": cells, "wnid": ["n04", "n01", "n02"] * 2}),
                    tmp_path / "tiny_imagenet_train.parquet")
+    pq.write_table(pa.table({"captions": [
+        ["a dog runs", "a brown dog"], ["a man rides"], ["a boy " + "very " * 16 + "tall"]]}),
+                   tmp_path / "flickr8k_train.parquet")
     return tmp_path
+
+
+def test_captions_of_people_are_of_different_photos_and_not_long(data: Path) -> None:
+    found = harden.said_of_people(data, 2, seed=0)
+    assert "a man rides" in found and {"a dog runs", "a brown dog"} & set(found)
+    assert found == harden.said_of_people(data, 2, seed=0)
 
 
 def test_class_numbers_are_in_the_order_of_the_names(data: Path) -> None:

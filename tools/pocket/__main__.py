@@ -1,4 +1,4 @@
-"""python -m explorer.pocket build|second|choose|export|sizes|reach|measure --data DIR: the pair."""
+"""python -m explorer.pocket COMMAND --data DIR: makes and measures the embedded pair."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def first_edition(folder: Path | None, data: Path, work: Path) -> tuple[Known, I
 def main() -> int:
     parser = argparse.ArgumentParser(prog="explorer.pocket", description=__doc__)
     parser.add_argument("command", choices=[
-        "build", "second", "choose", "export", "sizes", "reach", "measure"])
+        "build", "second", "harden", "choose", "export", "sizes", "reach", "measure"])
     parser.add_argument("--data", type=Path, required=True, help="folder of the parquet files")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "pocket",
                         help="checkpoints; a later build goes on from them")
@@ -58,14 +58,17 @@ def main() -> int:
         from tools.pocket.export import export
 
         for name in names:
-            export(name, args.work, models / name)
+            export(name, args.work, models / name, args.first)
             if name == "pocket-robust" and args.command == "build":
                 harden(args.data, args.work)  # on the image tower just written
-                export(name, args.work, models / name)
+                export(name, args.work, models / name, args.first)
     elif args.command == "second":
         from tools.pocket.second import second
 
         second(args.data, args.work, *first_edition(args.first, args.data, args.work))
+        print("next: export, then harden, then export again")
+    elif args.command == "harden":
+        harden(args.data, args.work)
     elif args.command == "choose":
         from tools.pocket.choose import report
 

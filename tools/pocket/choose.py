@@ -86,7 +86,8 @@ def features(tower: ImageTower, pixels: Tensor) -> Tensor:
 
 def recall(similar: Tensor, own: Tensor, k: int) -> float:
     """Percent of rows (N, C) with one of their own among the k most alike."""
-    return 100 * float(own.gather(1, similar.topk(k, dim=1).indices).any(1).float().mean())
+    first = similar.topk(min(k, similar.shape[1]), dim=1).indices
+    return 100 * float(own.gather(1, first).any(1).float().mean())
 
 
 def look(task: Task, tower: ImageTower, text: TextHead, scale: Tensor, robust: int = 0,

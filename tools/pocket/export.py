@@ -15,34 +15,43 @@ from tools.pocket import base
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
 )
-IMAGE = {"pocket": "pocket", "pocket-robust": "robust-wide"}  # the stage of the image tower
+STAGES = {"pocket": ("speak", "pocket"), "pocket-robust": ("guard", "robust-wide")}
+"""The stage of the image tower, in the second edition and in the first."""
 ABOUT: dict[str, dict[str, str | None]] = {
     "pocket": {
         "id": "pocket", "title": "pocket (standard)", "kind": "standard", "base": None,
         "about": "A small CLIP for photographs: EfficientNet-Lite0 and MiniLM, joined by "
-                 "contrastive fine-tuning on Tiny-ImageNet captions.",
+                 "contrastive fine-tuning on Flickr8k's captions, Tiny-ImageNet and sharp "
+                 "photographs.",
     },
     "pocket-robust": {
         "id": "pocket-robust", "title": "pocket-robust (robust)",
         "kind": "robust", "base": "pocket",
-        "about": "pocket, its image tower fine-tuned against perturbed images (TeCoA's loss with "
-                 "FARE's anchor), then its text tower against exchanged and misspelt words (the "
-                 "text half of MMCoA's loss with LEAF's anchor), on clean and perturbed images.",
+        "about": "pocket, its image tower fine-tuned against perturbed images of the same sets "
+                 "(TeCoA's loss over classes, the image half of MMCoA's over captions, FARE's "
+                 "anchor), then its text tower against exchanged and misspelt words (the text half "
+                 "of MMCoA's loss, LEAF's anchor).",
     },
 }
 
 
-def text_weights(text: dict[str, Tensor], mean: Tensor, spread: Tensor) -> dict[str, Tensor]:
-    """MiniLM and the projection; standardising is folded into the last layer norm."""
+def language(work: Path, first: Path | None) -> dict[str, Tensor]:
+    """MiniLM's tensors, bit for bit those of the first edition where its folder is given:
+    standardising is folded into the last layer norm."""
+    if first is not None:
+        from safetensors.torch import load_file
+
+        every = load_file(first / "pocket" / "open_clip_model.safetensors")
+        return {k: v for k, v in every.items() if k.startswith("text.transformer.")}
     from transformers import AutoModel
 
+    start = torch.load(work / "align.pt", weights_only=True)
     bert = AutoModel.from_pretrained(base.minilm_folder(), add_pooling_layer=False)
     norm = bert.encoder.layer[-1].output.LayerNorm
     with torch.no_grad():
-        norm.weight.div_(spread)
-        norm.bias.sub_(mean).div_(spread)
-    out = {f"text.transformer.{k}": v for k, v in bert.state_dict().items()}
-    return {**out, **{f"text.proj.{k}": v for k, v in text.items()}}
+        norm.weight.div_(start["spread"])
+        norm.bias.sub_(start["mean"]).div_(start["spread"])
+    return {f"text.transformer.{k}": v for k, v in bert.state_dict().items()}
 
 
 def image_weights(image: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -55,12 +64,15 @@ def image_weights(image: dict[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-def export(name: str, work: Path, folder: Path) -> None:
-    """Writes assets/models/NAME: config, fp16 weights, tokenizer, tower config and card."""
+def export(name: str, work: Path, folder: Path, first: Path | None = None) -> None:
+    """Writes assets/models/NAME: config, fp16 weights, tokenizer, tower config and card.
+
+    first: folder of the first edition's models, if the second went on from there.
+    """
     from safetensors.torch import save_file
 
-    stage = torch.load(work / f"{IMAGE[name]}.final.pt", map_location="cpu", weights_only=True)
-    start = torch.load(work / "align.pt", weights_only=True)
+    second, older = (work / f"{stage}.final.pt" for stage in STAGES[name])
+    stage = torch.load(second if second.exists() else older, map_location="cpu", weights_only=True)
     final = stage["weights"]
     wide = final["image.head.weight"].shape[0] == base.SECOND.dim
     edition = base.SECOND if wide else base.FIRST
@@ -68,7 +80,8 @@ def export(name: str, work: Path, folder: Path) -> None:
              for p in ("image", "text")}
     weights = {
         **image_weights(parts["image"]),
-        **text_weights(parts["text"], start["mean"], start["spread"]),
+        **language(work, first),
+        **{f"text.proj.{k}": v for k, v in parts["text"].items()},
         "logit_scale": final["log_scale"].reshape(()),
     }
     card = {**ABOUT[name], "recipe": stage["recipe"], "steps": stage["step"]}

@@ -38,7 +38,7 @@ class Guard:
     flickr: int = 24
     photos: int = 16
     tiny: int = 24
-    lr: float = 2e-4
+    lr: float = 2.5e-4
     eps: float = 1.5 / 255
     moves: int = 1
     own: float = 0.5

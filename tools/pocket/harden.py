@@ -7,6 +7,9 @@ the attack is evaluated. Half of the pictures are attacked too, which is the joi
 anchor (Rocamora et al. 2025, arXiv 2506.03355, equation 3) holds clean captions where `pocket` has
 them. The image tower is final by then, so each picture is read once.
 
+Captions of people (Flickr8k) have no classes to choose among: with a word exchanged they are held
+where `pocket` has them unchanged, which is LEAF's objective itself.
+
 The exchanges that BERT-Attack may make of a word are known beforehand, as its language model does
 not look at the tower; which of them is worst is looked up anew every few steps.
 """
@@ -35,24 +38,29 @@ from tools.pocket.data import augment, load_training
 from tools.pocket.tune import fgsm, write_checkpoint
 from tools.pocket.words import TEMPLATES, class_names, load_classes, names_of
 
+WORDS = 16  # of a caption of people, at most: longer ones have too many exchanges to search
 PATIENCE = 40  # steps between checkpoints; a multiple of `refresh`: resuming changes nothing
 
 
 @dataclass(frozen=True)
 class TextRecipe:
     """pictures: training pictures read, clean and attacked at `eps`; batch: of each a step;
-    others: clean captions a step with any name, beside those of the classes; worst: share of the
-    attacked captions that are among the `top` worst found, the rest being any; typos: share that
-    are slips of the pen instead; refresh: steps between searches for the worst; own, clean:
-    weights of the loss with one attacked caption and with none; keep: of the clean captions' own
-    places; mixed: part of the final weights that is `pocket`'s; scale: exp(logit scale) in the end;
-    lr: AdamW's peak."""
+    others: clean captions a step with any name, beside those of the classes; said: captions of
+    people, with `most` of the exchanges of each, of which `heard` a step, as they are and attacked;
+    worst: share of the attacked captions that are among the `top` worst found, the rest being any;
+    typos: share that are slips of the pen instead; refresh: steps between searches for the worst;
+    own, clean: weights of the loss with one attacked caption and with none; keep: of the clean
+    captions' own places; leaf: of those for attacked captions of people; mixed: part of the final
+    weights that is `pocket`'s; scale: exp(logit scale) in the end; lr: AdamW's peak."""
 
     steps: int = 320
     pictures: int = 16000
     eps: float = 1.5 / 255
     batch: int = 384
     others: int = 64
+    said: int = 300
+    most: int = 24
+    heard: int = 32
     lr: float = 1e-4
     worst: float = 0.8
     top: int = 2
@@ -61,6 +69,7 @@ class TextRecipe:
     own: float = 0.1
     clean: float = 0.5
     keep: float = 4.0
+    leaf: float = 2.0
     mixed: float = 0.2
     scale: float = 80.0
     seed: int = 0
@@ -107,15 +116,19 @@ def read_pictures(recipe: TextRecipe, model: DualEncoder, captions: Tensor, data
 
 
 class Exchanges:
-    """All captions that differ from these in one word that BERT-Attack may put there."""
+    """All captions that differ from these in one word that BERT-Attack may put there, or `most` of
+    each, drawn at random."""
 
-    def __init__(self, captions: list[str]) -> None:
+    def __init__(self, captions: list[str], most: int | None = None) -> None:
         self.captions = captions
         self.made = [
             list(dict.fromkeys(replace(caption, place, new)
                                for place, row in enumerate(options) for new in row)) or [caption]
             for caption, options in zip(captions, BertAttack().proposals(captions, []),
                                         strict=True)]
+        if most:
+            self.made = [Random(i).sample(row, min(most, len(row)))
+                         for i, row in enumerate(self.made)]
         self.worst = self.made
 
     def search(self, encode: Callable[[list[str]], Tensor], top: int) -> None:
@@ -130,6 +143,16 @@ class Exchanges:
         for row, here in zip(self.made, clean, strict=True):
             drift = drift_loss("kl", here)(rows[[place[text] for text in row]])
             self.worst.append([row[i] for i in drift.topk(min(top, len(row))).indices.tolist()])
+
+
+def said_of_people(data: Path, n: int, seed: int) -> list[str]:
+    """n captions of Flickr8k's train split, each of another photo and short enough to attack."""
+    import pyarrow.parquet as pq
+
+    random = Random(seed)
+    rows = pq.read_table(data / "flickr8k_train.parquet", columns=["captions"])["captions"]
+    every = [random.choice(row) for row in rows.to_pylist()]
+    return random.sample([c for c in every if len(c.split()) <= WORDS], n)
 
 
 def slip(caption: str, random: Random) -> str:
@@ -160,6 +183,7 @@ class TextStage:
         table.requires_grad_(False)  # rare words keep their place
         self.names = names_of(data)
         self.exchanges = Exchanges([TEMPLATE.format(name) for name in class_names(data)])
+        self.people = Exchanges(said_of_people(data, recipe.said, recipe.seed), recipe.most)
         self.places = self.encode(self.frozen, self.exchanges.captions).detach()
         robust = library.load("pocket-robust", "cpu")
         self.scale = torch.tensor(self.model.scale)
@@ -175,23 +199,32 @@ class TextStage:
         with torch.autocast("cpu", torch.bfloat16):
             return F.normalize(tower(self.model.tokens(captions)).float(), dim=1)
 
-    def attacked(self, random: Random) -> list[str]:
-        """One attacked caption of each class."""
-        r, every = self.recipe, self.exchanges
-        return [slip(caption, random) if random.random() < r.typos
-                else random.choice(worst if random.random() < r.worst else made)
-                for caption, made, worst in zip(every.captions, every.made, every.worst,
-                                                strict=True)]
+    def attacked(self, every: Exchanges, random: Random, rows: list[int] | None = None,
+                 ) -> list[str]:
+        """An attacked caption for each of those, or of these rows."""
+        r, out = self.recipe, list[str]()
+        for row in range(len(every.captions)) if rows is None else rows:
+            if random.random() < r.typos:
+                out.append(slip(every.captions[row], random))
+            else:
+                out.append(random.choice(
+                    (every.worst if random.random() < r.worst else every.made)[row]))
+        return out
 
     def loss(self) -> tuple[Tensor, dict[str, float]]:
         """Of one step, which depends on the weights, the seed and the step's number alone."""
         r, random = self.recipe, Random(f"{self.recipe.seed} {self.step}")
-        clean, attacked = self.exchanges.captions, self.attacked(random)
-        others = [random.choice(TEMPLATES).format(n) for n in random.sample(self.names, r.others)]
+        clean, attacked = self.exchanges.captions, self.attacked(self.exchanges, random)
+        heard = random.sample(range(len(self.people.captions)),
+                              min(r.heard, len(self.people.captions)))
+        others = [self.people.captions[row] for row in heard] + [
+            random.choice(TEMPLATES).format(n) for n in random.sample(self.names, r.others)]
         with torch.no_grad():
             still = self.encode(self.frozen, others)
-        features = self.encode(self.tower, clean + attacked + others)
-        here, there, rest = features.split([len(clean), len(clean), len(others)])
+        moved = self.attacked(self.people, random, heard)
+        features = self.encode(self.tower, clean + attacked + others + moved)
+        here, there, rest, far = features.split(
+            [len(clean), len(clean), len(others), len(moved)])
         pictures, labels = self.pictures.draw(
             r.batch, torch.Generator().manual_seed(random.getrandbits(32)))
         terms = {
@@ -199,6 +232,7 @@ class TextStage:
             "own": r.own * one_moved(pictures, here, there, labels, self.scale),
             "clean": r.clean * classify(pictures, here, labels, self.scale),
             "keep": r.keep * (turn(here, self.places) + turn(rest, still)) / 2,
+            "leaf": r.leaf * turn(far, still[:len(far)]),
         }
         return torch.stack(list(terms.values())).sum(), {
             k: round(float(v.detach()), 3) for k, v in terms.items()}
@@ -226,7 +260,8 @@ class TextStage:
             for group in self.optimiser.param_groups:
                 group["lr"] = r.lr * warm * 0.5 * (1 + math.cos(math.pi * self.step / r.steps))
             if self.step % r.refresh == 0:
-                self.exchanges.search(lambda texts: self.encode(self.tower, texts), r.top)
+                for every in (self.exchanges, self.people):
+                    every.search(lambda texts: self.encode(self.tower, texts), r.top)
             loss, shown = self.loss()
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()

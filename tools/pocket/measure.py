@@ -18,7 +18,7 @@ from explorer.analysis.metrics import Measured, eps_of, evaluate, row
 from explorer.analysis.retrieval import Recall, evaluate_retrieval
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.image.strong import Strong
-from explorer.attacks.joint import Separate
+from explorer.attacks.joint import Alternating, CoAttack, Separate, SetGuided
 from explorer.attacks.registry import Attack, name_of
 from explorer.attacks.text.classic import BertAttack
 from explorer.data.sets import TEMPLATE, read_examples, read_retrieval
@@ -32,12 +32,20 @@ FURTHER = ("caltech101", "eurosat", "flowers102", "food101_part", "imagenet_val_
 FOUND = "flickr8k_test"  # for retrieval, all of its captions
 PGD10 = PGD(eps=1 / 255, step=1 / 255, steps=10)
 ATTACKED = {"tiny_imagenet_val": 1000, "imagenet_sample": 500, "cifar10_test": 500}
-BOTH = 200  # images of the first set for what attacks words as well, or takes long
+BOTH = 200  # images of a set for what attacks words as well, or takes long
+PHOTOS = 200  # of FOUND, with all of their captions, for SGA's table
 TEXT = BertAttack(objective="kl", captions="all")  # as the paper attacks captions
 OWN = BertAttack(objective="goal", captions="true")
 OTHERS: dict[str, Attack] = {
     "pgd, same images": PGD10, "strong": Strong(eps=1 / 255), "text": TEXT,
     "text, own caption": OWN, "joint": Separate(image=PGD10, text=TEXT)}
+EVERYWHERE = ("text", "joint")  # of OTHERS, on every set
+PLAIN = {"clean": None, "pgd": PGD10}
+ORDER: dict[str, Attack | None] = {
+    **PLAIN, "bert": BertAttack(objective="kl"), "separate": Separate(image=PGD10),
+    "co-attack": CoAttack(image=PGD10), "set-guided": SetGuided(image=PGD10),
+    "alternating": Alternating(image=PGD10)}
+"""In the order that SGA's tables have them (Lu et al. 2023, arXiv 2307.14061)."""
 
 
 def measure(model: DualEncoder, file: Path, attack: Attack | None, limit: int | None) -> Measured:
@@ -65,8 +73,10 @@ def retrieve(model: DualEncoder, file: Path, attack: Attack | None, limit: int |
     return {f"{r.direction}@{r.k}": line(r) for r in (done.attacked if attack else done.clean)}
 
 
-def jobs(model: DualEncoder, data: Path) -> Iterator[tuple[str, Callable[[], dict[str, Measured]]]]:
-    """(name, what measures one or more entries of the card), those that take longest last."""
+def jobs(model: DualEncoder | None, data: Path,
+         ) -> Iterator[tuple[str, Callable[[], dict[str, Measured]]]]:
+    """(name, what measures one or more entries of the card), those that take longest last;
+    without a model only the names are of use."""
     folders = {part: data / f"{part}.parquet" for part in SETS}
     folders |= {part: data / "sets" / f"{part}.parquet" for part in FURTHER}
     found = data / f"{FOUND}.parquet"
@@ -76,15 +86,20 @@ def jobs(model: DualEncoder, data: Path) -> Iterator[tuple[str, Callable[[], dic
         key = f"{part}/{kind}"
         return key, lambda: {key: measure(model, folders[part], attack, limit)}
 
-    def recall(kind: str, attack: Attack | None) -> tuple[str, Callable[[], dict[str, Measured]]]:
-        key = f"{FOUND}/{kind}"
-        return key, lambda: {f"{key} {k}": v for k, v in retrieve(model, found, attack).items()}
+    def recall(kind: str, attack: Attack | None, limit: int | None = None,
+               ) -> tuple[str, Callable[[], dict[str, Measured]]]:
+        key = f"{FOUND}/{kind}" + (f", {limit} photos" if limit else "")
+        return key, lambda: {f"{key} {k}": v
+                             for k, v in retrieve(model, found, attack, limit).items()}
 
     yield from (one(part, "clean", None, None) for part in folders)
     yield recall("clean", None)
-    yield from (one(part, "pgd", PGD10, ATTACKED[part]) for part in SETS)
+    yield from (one(part, "pgd", PGD10, ATTACKED.get(part, BOTH)) for part in folders)
     yield from (one(SETS[0], kind, attack, BOTH) for kind, attack in OTHERS.items())
+    yield from (one(part, kind, OTHERS[kind], BOTH) for part in folders for kind in EVERYWHERE
+                if part != SETS[0])
     yield recall("pgd", PGD10)
+    yield from (recall(kind, attack, PHOTOS) for kind, attack in ORDER.items())
 
 
 def measure_all(data: Path, library: Library, names: tuple[str, ...], file: Path,
@@ -126,42 +141,44 @@ def _cell(card: dict[str, Any], key: str) -> str:
 
 
 def report(cards: dict[str, dict[str, Any]]) -> str:
-    """The table of docs/pocket.md in Markdown, from the models' cards."""
-    lines = ["| data set | model | clean | PGD-10 at 1/255 |", "|---|---|---|---|"]
-    for part in SETS:
+    """The tables of docs/pocket.md in Markdown, from the models' cards."""
+    lines = ["| data set | model | clean | PGD-10 | text | joint |", "|---|---|---|---|---|---|"]
+    for part in (*SETS, *FURTHER):
         for name, card in cards.items():
-            cells = [_cell(card, f"{part}/{kind}") for kind in ("clean", "pgd")]
-            lines.append(f"| {part} | {name} | {cells[0]} | {cells[1]} |")
-    lines += [f"\n| {SETS[0]} under | {' | '.join(cards)} |", "|---|" + "---|" * len(cards)]
-    for kind in OTHERS:
-        lines.append(f"| {kind} | " + " | ".join(
-            _cell(card, f"{SETS[0]}/{kind}") for card in cards.values()) + " |")
-    lines += [f"\n| clean accuracy on | {' | '.join(cards)} |", "|---|" + "---|" * len(cards)]
-    for part in FURTHER:
-        label = part.replace("_part", " (part)")
-        lines.append(f"| {label} | " + " | ".join(
-            _cell(card, f"{part}/clean") for card in cards.values()) + " |")
+            cells = [_cell(card, f"{part}/{kind}") for kind in ("clean", "pgd", *EVERYWHERE)]
+            lines.append(f"| {_label(part)} | {name} | {' | '.join(cells)} |")
+    lines += _table(cards, f"{SETS[0]} under", {k: f"{SETS[0]}/{k}" for k in OTHERS})
     lines += _retrieval(cards)
     lines.append("\nstrong: APGD, targeted APGD and Square in turn; text: BERT-Attack, 1 word, on "
                  "all class captions at once, away from their clean embedding; text, own caption: "
                  "on the picture's own class caption alone, against that picture; joint: text and "
-                 "PGD-10. All at 1/255.")
+                 "PGD-10. All at 1/255. A set with \"(part)\" is not here whole.")
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     lines.append(f"\nZero-shot top-1 with \"{TEMPLATE}\", 95 % Wilson intervals, seed 0, "
                  f"scores in float32, {machine}, {date.today().isoformat()}.")
     return "\n".join(lines) + "\n"
 
 
+def _label(part: str) -> str:
+    return part.replace("_part", " (part)")
+
+
+def _table(cards: dict[str, dict[str, Any]], title: str, rows: dict[str, str]) -> list[str]:
+    """A column a model; rows: what to call an entry, and its key in the cards."""
+    return [f"\n| {title} | {' | '.join(cards)} |", "|---|" + "---|" * len(cards),
+            *(f"| {said} | " + " | ".join(_cell(card, key) for card in cards.values()) + " |"
+              for said, key in rows.items())]
+
+
 def _retrieval(cards: dict[str, dict[str, Any]]) -> list[str]:
-    """The table of recall."""
-    lines = [f"\n| {FOUND}, recall | {' | '.join(cards)} |", "|---|" + "---|" * len(cards)]
-    for kind, title in (("clean", "clean"), ("pgd", "PGD-10")):
-        for way, asked in (("text", "image to text"), ("image", "text to image")):
-            for k in KS:
-                lines.append(f"| {asked}, at {k}, {title} | " + " | ".join(
-                    _cell(card, f"{FOUND}/{kind} {way}@{k}") for card in cards.values())
-                    + " |")
-    return lines
+    """Recall of all photos, and of PHOTOS of them under one attack after the other."""
+    ways = (("text", "image to text"), ("image", "text to image"))
+    whole = {f"{asked}, at {k}, {kind}": f"{FOUND}/{kind} {way}@{k}"
+             for kind in PLAIN for way, asked in ways for k in KS}
+    some = {f"{asked}, at 1, {kind}": f"{FOUND}/{kind}, {PHOTOS} photos {way}@1"
+            for way, asked in ways for kind in ORDER}
+    return [*_table(cards, f"{FOUND}, recall", whole),
+            *_table(cards, f"{FOUND}, its first {PHOTOS} photos, recall", some)]
 
 
 def model_card(card: dict[str, Any]) -> str:
@@ -170,7 +187,8 @@ def model_card(card: dict[str, Any]) -> str:
              for part in SETS for kind in ("clean", "pgd")]
     lines += [f"- {SETS[0]}, {kind}: {_cell(card, f'{SETS[0]}/{kind}')}"
               for kind in OTHERS]
-    lines += [f"- {part}, clean: {_cell(card, f'{part}/clean')}" for part in FURTHER]
+    lines += [f"- {_label(part)}, {kind}: {_cell(card, f'{part}/{kind}')}"
+              for part in FURTHER for kind in ("clean", "pgd")]
     lines += [f"- {FOUND}, {kind}, R@1 {asked}: "
               f"{_cell(card, f'{FOUND}/{kind} {way}@1')}"
               for kind in ("clean", "pgd")

@@ -1,10 +1,10 @@
-"""The second edition, not shipped yet: the stages after tune.py's, each with a checkpoint, skipped
+"""The second edition: the stages after tune.py's, each with a checkpoint, skipped
 when done (`python -m explorer.pocket second`)."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -23,23 +23,19 @@ from tools.pocket.widen import widen
 Weights = dict[str, Tensor]
 
 HEADS = (
-    Speech("speak-heads", steps=560, flickr=192, tiny=64, photos=32, head_lr=1e-3, decay=0.1,
-           queue=1, others=400, ema=0.98, posterior=0.5, virtual=3.0),
-    Speech("speak-wide", steps=300, flickr=192, tiny=64, photos=32, head_lr=1e-3, decay=0.1,
+    Speech("wide", steps=500, flickr=192, tiny=64, photos=32, head_lr=1e-3, decay=0.1,
            queue=4000, others=600, ema=0.98, virtual=3.0),
-    Speech("speak-wider", steps=600, flickr=192, tiny=64, photos=32, head_lr=1e-3, decay=0.1,
+    Speech("wider", steps=200, flickr=192, tiny=64, photos=32, head_lr=1e-3, decay=0.1,
            queue=4000, others=1500, ema=0.98, virtual=6.0, posterior=0.6, dropout=0.3,
            text_dropout=0.15, seed=1))
-"""On the first trunk's features: the first in the old space, the others in the wider one."""
-TOWERS = (
-    Speech("speak-towers", steps=700, flickr=64, tiny=20, photos=20, lr=1e-4, queue=1500,
-           dropout=0.1, ema=0.985, posterior=0.5, virtual=3.0, save=20, seed=2),
-    Speech("speak", steps=400, flickr=72, tiny=16, photos=16, lr=7e-5, queue=1500, dropout=0.1,
-           ema=0.985, posterior=0.5, virtual=3.0, shared=0.2, others=1600, hard=0.5, save=20,
-           seed=5))
-"""On pictures, the later stages of the trunk too; the last with hard negatives."""
+"""On the first trunk's features, in the wider space, one after the other."""
+FIRST_OF_TWO = Speech(
+    "speak-a", steps=900, flickr=72, tiny=18, photos=18, lr=1e-4, queue=1500, dropout=0.1,
+    ema=0.985, posterior=0.7, virtual=5.0, shared=0.2, others=1600, hard=0.5, save=50, seed=2)
+TOWERS = (FIRST_OF_TWO, replace(FIRST_OF_TWO, name="speak-b", shared=0.1, hard=0.7, seed=5))
+"""On pictures, the later stages of the trunk too, with hard negatives; both from the same start."""
 GUARD = Guard()
-SHARE = 0.5  # where the hardening starts, from the first pocket-robust (0) to `pocket` (1)
+SHARE = 0.3  # where the hardening starts, from the first pocket-robust (0) to `pocket` (1)
 
 
 def average(a: Weights, b: Weights, share: float) -> Weights:
@@ -63,22 +59,28 @@ def class_places(known: Known) -> Tensor:
 
 
 def speak(known: Known, corpus: Corpus, pooled: tuple[list[Tensor], ...], work: Path) -> Weights:
-    """Makes speak.final.pt, the second `pocket`: heads in a wider space, then the trunk too."""
+    """Makes speak.final.pt, the second `pocket`: heads in a wider space, then twice the trunk too,
+    and the mean of these two (Wortsman et al. 2022, arXiv 2203.05482)."""
     virtual = Virtual.of(pooled[2][0].float(), corpus.labels, known.tower.head,
                          class_places(known), known.log_scale.exp())
-    tower, text = copy.deepcopy(known.tower), copy.deepcopy(known.text)
-    scale = torch.tensor(30.0).log()
     mean = torch.cat([view.float() for view in pooled[0]]).mean(0)
-    weights: Weights = {}
-    for recipe in (*HEADS, *TOWERS):
-        if recipe is HEADS[1]:
-            tower, text = widen(tower, text, mean)
-        weights = _stage(recipe, tower, text, scale, corpus, work, virtual,
-                         pooled if recipe in HEADS else None)
-        tower.load_state_dict(part(weights, "image"))
-        text.load_state_dict(part(weights, "text"))
-        scale = weights["log_scale"]
+    tower, text = widen(copy.deepcopy(known.tower), copy.deepcopy(known.text), mean)
+    scale = torch.tensor(30.0).log()
+    for recipe in HEADS:
+        scale = load(tower, text, _stage(recipe, tower, text, scale, corpus, work, virtual, pooled))
+    both = [_stage(recipe, tower, text, scale, corpus, work, virtual, None) for recipe in TOWERS]
+    file = work / "speak.final.pt"
+    if not file.exists():
+        finish(file, TOWERS[0], TOWERS[0].steps, average(*both, 0.5))
+    weights: Weights = torch.load(file, weights_only=True)["weights"]
     return weights
+
+
+def load(tower: ImageTower, text: TextHead, weights: Weights) -> Tensor:
+    """Puts a stage's weights into the towers; the log of its logit scale."""
+    tower.load_state_dict(part(weights, "image"))
+    text.load_state_dict(part(weights, "text"))
+    return weights["log_scale"]
 
 
 def _stage(recipe: Speech, tower: ImageTower, text: TextHead, scale: Tensor, corpus: Corpus,
