@@ -30,7 +30,7 @@ HEADS = (
            text_dropout=0.15, seed=1))
 """On the first trunk's features, in the wider space, one after the other."""
 FIRST_OF_TWO = Speech(
-    "speak-a", steps=900, flickr=72, tiny=18, photos=18, lr=1e-4, queue=1500, dropout=0.1,
+    "speak-a", steps=650, flickr=72, tiny=18, photos=18, lr=1e-4, queue=1500, dropout=0.1,
     ema=0.985, posterior=0.7, virtual=5.0, shared=0.2, others=1600, hard=0.5, save=50, seed=2)
 TOWERS = (FIRST_OF_TWO, replace(FIRST_OF_TWO, name="speak-b", shared=0.1, hard=0.7, seed=5))
 """On pictures, the later stages of the trunk too, with hard negatives; both from the same start."""
