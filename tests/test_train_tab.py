@@ -57,7 +57,7 @@ def test_the_plan_is_what_the_command_reads(tmp_path: Path) -> None:
     wish = read(values(data="emoji", method="mmcoa+", eps=2, inner_steps=3), tmp_path)
     assert wish.understood.startswith("Emoji by name: 1,513 pictures")
     assert "Measured on another set: 100 pictures" in wish.understood
-    asked = wish.within(wish.plan([tmp_path]), COST)
+    asked = wish.plan([tmp_path])
     file = tmp_path / "plan.json"
     file.write_text(json.dumps(asked.told()))
     from explorer.training.command import make_plan
@@ -66,8 +66,8 @@ def test_the_plan_is_what_the_command_reads(tmp_path: Path) -> None:
         return make_plan(parser().parse_args(["train", "--plan", str(file), "--out", "x", *flags]))
 
     assert plan() == replace(asked, out=Path("x"))
-    assert plan().recipe == replace(wish.recipe, steps=100, warmup=10)
-    assert (plan().base, plan().probe_images, plan().probe_every) == (wish.base, 64, 20)
+    assert plan().recipe == wish.recipe and plan().minutes == 5
+    assert (plan().base, plan().probe_images, plan().save_every) == (wish.base, 64, 25)
     assert plan().eval_data == str(wish.eval_data) and plan().folders == (tmp_path,)
     with pytest.raises(InputError, match="not both"):
         plan("--seed=1")
@@ -83,8 +83,10 @@ def test_minutes_become_steps_and_measurements() -> None:
     assert COST.probes(5) == 6 and COST.steps(5) == 100
     assert COST.seconds(COST.steps(5), COST.probes(5)) <= 5 * 60
     assert COST.probes(1) == 2 and COST.steps(1) == 10
-    with pytest.raises(InputError, match="give at least 1"):
-        COST.steps(0.5)
+    assert COST.warning(5) == COST.warning(1) == ""
+    assert COST.steps(0.5) == 10
+    assert COST.warning(0.5) == ("0.5 minutes are too few here: a step takes 2.0 s and a measurement "
+                                 "15 s, so it is 10 steps, in about 1 minutes.")
     assert COST.passes(125) == 4
 
 
@@ -94,7 +96,9 @@ def test_the_cost_in_words(tmp_path: Path) -> None:
     said = cost_sentence(read(values(budget=PASSES, amount=2), tmp_path), COST)
     assert "2 passes over the data means 62 steps" in said
     wish = read(values(budget=PASSES, amount=2), tmp_path)
-    assert wish.within(wish.plan([]), None).recipe.epochs == 2
+    assert wish.plan([]).recipe.epochs == 2 and wish.plan([]).minutes is None
+    short = replace(COST, probe_s=200)
+    assert cost_sentence(read(values(), tmp_path), short).startswith("5 minutes are too few here")
 
 
 @pytest.mark.parametrize(("changes", "words"), [

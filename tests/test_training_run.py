@@ -363,3 +363,43 @@ def test_the_command_line_trains_and_says_so(
     assert capsys.readouterr().err.strip() == (
         f"error: the run in {place / 'out'} was started with lr 0.0001: resume it without --lr, "
         "or start a new one")
+
+
+@pytest.mark.parametrize(("method", "more"), [
+    ("mmcoa+", {"ema": 0.9, "accumulation": 2}), ("tecoa", {"norm_layers": "train"}),
+])
+def test_minutes_become_steps_and_leave_no_trace(
+        place: Path, method: str, more: dict[str, Any]) -> None:
+    """So few that it is the least number of steps; timing them changes nothing in the run."""
+    asked = plan(place, "timed", method, steps=0, minutes=1e-4, **more)
+    timed = drained(asked)
+    notes = " ".join(e.text for e in timed if isinstance(e, Note))
+    assert "timing 3 steps, to see how many fit into 0.0001 minutes" in notes
+    assert "0.0001 minutes are too few here" in notes and "it is 10 steps" in notes
+    kept = json.loads((asked.out / "run.json").read_text())
+    assert kept["total"] == kept["recipe"]["steps"] == 10
+    same = plan(place, "same", method, steps=10, warmup=kept["recipe"]["warmup"], **more)
+    assert losses(timed) == losses(drained(same))  # to the last bit
+    one, two = (Library([place / name]).load(name, "cpu") for name in ("timed", "same"))
+    theirs = two.clip.state_dict()
+    assert all(torch.equal(v, theirs[k]) for k, v in one.clip.state_dict().items())
+    again = drained(plan_of(kept, asked.out), resume=True)  # as --resume reads it
+    assert "timing" not in " ".join(e.text for e in again if isinstance(e, Note))
+
+
+def test_minutes_that_are_enough_are_kept_to(place: Path) -> None:
+    began = time.monotonic()
+    asked = plan(place, method="tecoa", steps=0, minutes=0.1, probe_every=0)
+    done = max(losses(drained(asked)))
+    took = time.monotonic() - began
+    assert done > 10 and took < 30
+    assert json.loads((asked.out / "run.json").read_text())["recipe"]["steps"] == done
+
+
+def test_minutes_exclude_steps_and_have_bounds(
+        place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*fresh(place)[3:], "--minutes", "1"]) == 2
+    assert "give --minutes, or --steps or --epochs" in capsys.readouterr().err
+    flags = command(place, "--data", str(place / "set.parquet"), "--minutes", "0")[3:]
+    assert main(flags) == 2
+    assert "more than 0 and at most 10,080 minutes" in capsys.readouterr().err

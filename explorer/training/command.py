@@ -19,7 +19,7 @@ from explorer.training.run import read_data, run
 
 FAILED, INTERRUPTED = 1, 130
 RUN_FLAGS = ("data", "columns", "base", "eval_data", "name", "save_every", "probe_every",
-             "probe_images")
+             "probe_images", "minutes")
 
 
 def given_recipe(args: argparse.Namespace) -> dict[str, Any]:
@@ -42,6 +42,8 @@ def make_plan(args: argparse.Namespace) -> TrainingPlan:
         low = 1 if name == "save_every" else 0
         if given.get(name, low) < low:
             raise InputError(f"--{name.replace('_', '-')} must be at least {low}")
+    if "minutes" in given and {"steps", "epochs"} & recipe.keys():
+        raise InputError("give --minutes, or --steps or --epochs, not both")
     told = RunFolder(args.out).started() if args.resume else None
     if told is None and args.plan is not None:
         if recipe or given or args.models_dir or args.device:

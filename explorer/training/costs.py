@@ -1,4 +1,4 @@
-"""What a training run will cost, measured by running a few steps of it."""
+"""What a training run costs, from a few steps of it: asked for before, or by the run itself."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from explorer.jobs.runlog import RunLog, Story, tail
 from explorer.training.plan import TrainingPlan
 
 STEPS = 3  # the first warms up; the others are timed
+LEAST = 10  # steps of a run whose length is given in minutes
 PROBES = 6  # measurements in a run, with the first and the last
 PROBE_SHARE = 0.3  # at most this part of the time goes into measuring
 PATIENCE = 600.0  # seconds
@@ -39,14 +40,18 @@ class Cost:
     batch: int
 
     def steps(self, minutes: float) -> int:
-        """How many steps fit. Raises InputError when it is not one."""
+        """How many steps fit, at least LEAST: fewer teach nothing."""
         left = minutes * 60 - self.start_s - self.probes(minutes) * self.probe_s
-        if left < self.step_s:
-            need = math.ceil((self.start_s + 2 * self.probe_s + self.step_s) / 60)
-            raise InputError(f"{minutes:g} minutes are too few here: one step takes "
-                             f"{self.step_s:.1f} s and one measurement {self.probe_s:.0f} s; give "
-                             f"at least {need}")
-        return int(left / self.step_s)
+        return max(LEAST, int(left / self.step_s))
+
+    def warning(self, minutes: float) -> str:
+        """That the time is too short here, with what it will be, or ""."""
+        took = self.seconds(self.steps(minutes), self.probes(minutes)) / 60
+        if took <= minutes * 1.05:
+            return ""
+        return (f"{minutes:g} minutes are too few here: a step takes {self.step_s:.1f} s and a "
+                f"measurement {self.probe_s:.0f} s, so it is {self.steps(minutes)} steps, in about "
+                f"{math.ceil(took)} minutes.")
 
     def probes(self, minutes: float) -> int:
         """Measurements that a run of so many minutes can afford, at least the first and last."""
@@ -71,7 +76,7 @@ def measure(plan: TrainingPlan, command: Sequence[str] = COMMAND) -> Iterator[st
         out = Path(work) / "run"
         out.mkdir()
         short = replace(plan, recipe=replace(plan.recipe, steps=STEPS), probe_every=1000,
-                        save_every=1000)
+                        save_every=1000, minutes=None)
         write_text(Path(work) / "plan.json", json.dumps(short.told()))
         full = [*command, "--plan", str(Path(work) / "plan.json"), "--out", str(out)]
         began = time.time()

@@ -38,6 +38,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
                         "some of --data, held out)")
     parser.add_argument("--name", metavar="ID", help="id of the new model (default: the folder's "
                         "name)")
+    parser.add_argument("--minutes", type=float, metavar="M", help="as many steps as take about so "
+                        "long here, measurements included: the run times a few of them")
     parser.add_argument("--save-every", type=int, metavar="N", help="steps between checkpoints "
                         "(default 50)")
     parser.add_argument("--probe-every", type=int, metavar="N", help="steps between measurements "

@@ -42,9 +42,13 @@ class RunFolder:
             raise InputError(f"{self.run} is damaged: start the run anew in another folder")
         return told
 
+    def tell(self, told: dict[str, Any]) -> None:
+        """Writes run.json."""
+        write_files(self.root, {self.run.name: json_bytes(told)})
+
     def begin(self, told: dict[str, Any]) -> None:
         """Writes run.json, and clears an order that was meant for an earlier process."""
-        write_files(self.root, {self.run.name: json_bytes(told)})
+        self.tell(told)
         self.control.unlink(missing_ok=True)
         if self.log.is_file() and self.log.stat().st_size:
             with open(self.log, "rb+") as file:  # a killed process may have left half a line

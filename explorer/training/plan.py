@@ -10,6 +10,8 @@ from typing import Any
 from explorer.base.errors import InputError
 from explorer.training.recipe import Recipe
 
+MOST_MINUTES = 7 * 24 * 60
+
 
 @dataclass(frozen=True)
 class TrainingPlan:
@@ -17,7 +19,8 @@ class TrainingPlan:
     local-dir:FOLDER; name: id of the new model (default: the folder's name); save_every,
     probe_every: steps, 0 for a tenth of the run; probe_images: pictures measured; without
     eval_data they are held out of data, by the seed; folders: of more models; columns: of
-    data's table, as --columns takes them."""
+    data's table, as --columns takes them; minutes: where the recipe has no steps, as many as
+    take about so long here: the run times a few and writes down how many it does."""
 
     recipe: Recipe
     data: str
@@ -31,6 +34,12 @@ class TrainingPlan:
     folders: tuple[Path, ...] = ()
     cpu: bool = False
     columns: str = ""
+    minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.minutes is not None and not 0 < self.minutes <= MOST_MINUTES:
+            raise InputError(f"the training must take more than 0 and at most {MOST_MINUTES:,} "
+                             "minutes")
 
     def told(self) -> dict[str, Any]:
         """Plain data for run.json, from which a resumed run takes all but `out`."""

@@ -17,6 +17,7 @@ from explorer.models.library import Library
 from explorer.models.loaders import open_model
 from explorer.results.saving import check_writable
 from explorer.training import checkpoints
+from explorer.training.costs import STEPS, Cost
 from explorer.training.data import TrainingSet, open_training
 from explorer.training.errors import TrainingError
 from explorer.training.events import End, Event, Note, Probe
@@ -67,6 +68,7 @@ class _Running:
                  text_inner: TextInner | None) -> None:
         """Reads the data and the model: whatever is wrong with them is said here."""
         self.plan, self.folder, self.resume = plan, folder, resume
+        self.began, self.probe_s = time.monotonic(), 0.0
         accelerator = make_accelerator(plan.cpu)
         self.first = world()[0] == 0
         self.card = Library(plan.folders).card(plan.base)
@@ -78,16 +80,15 @@ class _Running:
         self.saved_step = -1
 
     def events(self) -> Iterator[Event]:
+        self.started = time.time()
         if self.first:
-            self.folder.begin({
-                **self.plan.told(), "started": time.time(), "pid": os.getpid(),
-                "total": self.trainer.total, "pictures": len(self.data),
-                "processes": world()[1], "versions": versions()})
+            self.folder.begin(self._told())
         if self.first and not self.resume:
             yield Note(self.data.understood.paragraph())
         yield from self._restore()
         if self.trainer.step == 0:
             yield from self._probe()
+            yield from self._budget()
         reason = "finished"
         for step in self.trainer.steps():
             yield step
@@ -101,6 +102,30 @@ class _Running:
                 yield from self._save()
                 break
         yield from self._finish(reason)
+
+    def _told(self) -> dict[str, Any]:
+        return {**self.plan.told(), "started": self.started, "pid": os.getpid(),
+                "total": self.trainer.total, "pictures": len(self.data),
+                "processes": world()[1], "versions": versions()}
+
+    def _budget(self) -> Iterator[Event]:
+        """Turns minutes into steps, once: run.json has them from then on."""
+        minutes, recipe = self.plan.minutes, self.plan.recipe
+        if minutes is None or recipe.steps:
+            return
+        yield Note(f"timing {STEPS} steps, to see how many fit into {minutes:g} minutes")
+        step_s = self.trainer.pace(STEPS - 1)
+        spent = time.monotonic() - self.began
+        cost = from_first(Cost(spent - self.probe_s, step_s, self.probe_s, len(self.data),
+                               recipe.batch))
+        steps = cost.steps(minutes)
+        recipe = replace(recipe, steps=steps, warmup=min(recipe.warmup, steps // 10))
+        self.probe_every = max(1, -(-steps // (cost.probes(minutes) - 1)))
+        self.plan = replace(self.plan, recipe=recipe, probe_every=self.probe_every)
+        self.trainer.recipe, self.trainer.total = recipe, steps
+        if self.first:
+            self.folder.tell(self._told())
+            yield Note(cost.warning(minutes) or f"{minutes:g} minutes are {steps:,} steps here")
 
     def _restore(self) -> Iterator[Event]:
         if not self.resume:
@@ -127,8 +152,11 @@ class _Running:
 
     def _probe(self) -> Iterator[Event]:
         if self.first and self.held_out is not None:
-            yield probe(self.trainer.refresh(), self.held_out, self.plan.recipe,
-                        self.trainer.step, self.trainer.total)
+            began = time.monotonic()
+            found = probe(self.trainer.refresh(), self.held_out, self.plan.recipe,
+                          self.trainer.step, self.trainer.total)
+            self.probe_s = time.monotonic() - began
+            yield found
 
     def _obey(self) -> Generator[Event, None, str]:
         """Reads `control`; returns "stop" or "". Pauses as long as it says so."""

@@ -104,6 +104,16 @@ class Trainer:
                        self.recipe.batch * each / took, self._pace * (self.total - self.step),
                        len(self.loader.unreadable))
 
+    def pace(self, steps: int) -> float:
+        """Seconds of a step now: of `steps` of them, after one that warms up. Nothing of it stays:
+        the run goes on as if they had not been."""
+        before, total = copy.deepcopy(self.state()), self.total
+        self.total = max(total, self.step + steps + 1)
+        ended = [time.perf_counter() for _ in zip(range(steps + 1), self.steps(), strict=False)]
+        self.restore(before)
+        self.total, self._pace = total, None
+        return (ended[-1] - ended[0]) / steps
+
     def _update(self, batches: Iterator[Batch]) -> dict[str, float]:
         """One update: `accumulation` batches forward and back, then the optimiser."""
         r, sums = self.recipe, dict[str, float]()

@@ -18,7 +18,7 @@ from explorer.data.sets import read_examples
 from explorer.models.library import Library
 from explorer.training.costs import PROBES, Cost
 from explorer.training.methods import METHODS
-from explorer.training.plan import TrainingPlan
+from explorer.training.plan import MOST_MINUTES, TrainingPlan
 from explorer.training.recipe import Recipe
 from explorer.ui.shared.forms import number
 from explorer.ui.shared.runs import PLAIN
@@ -33,7 +33,7 @@ FIVE_MINUTES: dict[str, Any] = {  # starts from what a photo model knows of emoj
 NAMES = ("data", "file", "base", "method", "eps", "budget", "amount", "inner_steps", "batch", "lr",
          "probe_images", "seed", "depthwise")
 KIND = "a picture of {}"  # the kinds bring their articles
-MOST_MINUTES, MOST_PASSES = 7 * 24 * 60, 1000
+MOST_PASSES = 1000
 SAVE_EVERY = 25  # steps between checkpoints
 
 
@@ -54,24 +54,15 @@ class Wish:
     understood: str = ""
 
     def plan(self, folders: Sequence[Path]) -> TrainingPlan:
-        """What is asked for, but for the budget."""
+        """What is asked for."""
         return TrainingPlan(
-            self.recipe, str(self.data), self.base, Path(), folders=tuple(folders),
+            self._recipe, str(self.data), self.base, Path(), folders=tuple(folders),
             eval_data=None if self.eval_data is None else str(self.eval_data),
-            probe_images=self.probe_images)
+            probe_images=self.probe_images, save_every=SAVE_EVERY, minutes=self.minutes)
 
-    def within(self, plan: TrainingPlan, cost: Cost | None) -> TrainingPlan:
-        """The plan within the budget. cost: needed where that is in minutes. Raises InputError
-        when it is too small."""
-        plan = replace(plan, save_every=SAVE_EVERY)
-        if self.minutes is None:
-            assert self.passes is not None
-            return replace(plan, recipe=replace(plan.recipe, epochs=self.passes))
-        assert cost is not None
-        steps = cost.steps(self.minutes)
-        recipe = replace(plan.recipe, steps=steps, warmup=min(plan.recipe.warmup, steps // 10))
-        return replace(plan, recipe=recipe,
-                       probe_every=max(1, -(-steps // (cost.probes(self.minutes) - 1))))
+    @property
+    def _recipe(self) -> Recipe:
+        return self.recipe if self.passes is None else replace(self.recipe, epochs=self.passes)
 
     @property
     def budget(self) -> str:
@@ -232,8 +223,10 @@ def _understood(path: Path, title: str, chosen: str) -> str:
 
 
 def cost_sentence(wish: Wish, cost: Cost) -> str:
-    """What the run will cost, in words. Raises InputError when the minutes are too few."""
+    """What the run will cost, in words."""
     if wish.minutes is not None:
+        if short := cost.warning(wish.minutes):
+            return short
         steps, probes = cost.steps(wish.minutes), cost.probes(wish.minutes)
     else:
         steps, probes = max(1, round((wish.passes or 0) * cost.pictures / cost.batch)), PROBES

@@ -57,15 +57,9 @@ class Starter:
 
     def start(self, *values: Any) -> Iterator[tuple[Any, Any]]:
         def work() -> Iterator[str | tuple[str, str]]:
-            wish, cost = read(values, self.jobs.folder / "samples"), None
-            if wish.minutes is not None:
-                for item in self._cost(wish):
-                    if isinstance(item, Cost):
-                        cost = item
-                    else:
-                        yield told(item)
+            wish = read(values, self.jobs.folder / "samples")
             name = wish.model_name()
-            plan = replace(wish.within(wish.plan(self._folders()), cost), name=name)
+            plan = replace(wish.plan(self._folders()), name=name)
             about = {"model": name, "base": wish.base, "method": wish.recipe.method,
                      "eps": wish.recipe.eps * 255, "data": wish.data_title,
                      "budget": wish.budget}

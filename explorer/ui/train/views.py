@@ -80,7 +80,9 @@ def sentence(job: Run, place: int = 0) -> str:
         before = f"{place - 1} before it, and the one that runs" if place > 1 else "it is the next"
         return f"Waiting for its turn: {before}."
     if job.state == "running" and step is None:
-        return "Starting: opening the model and the data, and measuring how good it is now …"
+        return _starting(job)
+    if job.state == "running" and step and step["index"] >= step["total"]:
+        return "Its steps are done: measuring the model, and saving it …"
     if job.state == "running":
         return f"Training, at {reached}: about {duration(float((step or {})['eta_s']))} left."
     return {
@@ -93,6 +95,16 @@ def sentence(job: Run, place: int = 0) -> str:
                        "last checkpoint.",
         "stopped": "Taken out of the queue before it started.",
     }[job.state]
+
+
+def _starting(job: Run) -> str:
+    """What it does before its first step."""
+    if not job.story.probes:
+        return ("Starting: opening the model and the data, and measuring how good it is now, "
+                "clean and under attack …")
+    if job.wish.get("plan", {}).get("minutes"):
+        return "Measured; timing a few steps, to see how many fit into the minutes …"
+    return "Measured; on its first step …"
 
 
 def _bar(step: Event | None) -> str:
