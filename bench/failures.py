@@ -1,6 +1,6 @@
-"""A study of many pictures while the page is used: python -m bench.failures --data DIR --name FILE.
+"""A hunt of many pictures while the page is used: python -m bench.failures --data DIR --name FILE.
 
-Starts the real app on loopback, starts a study from its Failures tab as a browser would, and until
+Starts the real app on loopback, starts a hunt from its Failures tab as a browser would, and until
 it ends, or for --minutes, looks at it and asks for the page every few seconds and now and then
 attacks the first example. Prints what it took as JSON: seconds by the clock and of the processor,
 the server's peak memory, and how long pages, looks and attacks took.
@@ -35,7 +35,7 @@ PAUSE, ATTACKS = 5, 600  # seconds between two pages or looks, and between two a
 
 @dataclass
 class Watch:
-    """Seconds of each page, of each look at the study, and of each attack beside it."""
+    """Seconds of each page, of each look at the hunt, and of each attack beside it."""
 
     pages: list[float] = field(default_factory=list)
     looks: list[float] = field(default_factory=list)
@@ -100,7 +100,7 @@ def processor(process: int) -> float:
     return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def study(page: Page, name: str, pictures: int, watch: Watch, until: float) -> str:
+def hunt(page: Page, name: str, pictures: int, watch: Watch, until: float) -> str:
     """Starts it and looks at it as the tab does; its last sentence, at `until` at the latest."""
     page.fill("fx-place", f"server:{name}")
     page.fill("fx-limit", pictures)
@@ -146,14 +146,14 @@ def main() -> None:
             thread.start()
         try:
             with Page(address, FAR) as page:
-                said = study(page, args.name, args.pictures, watch, began + 60 * args.minutes)
+                said = hunt(page, args.name, args.pictures, watch, began + 60 * args.minutes)
         finally:
             watch.over.set()
         taken, spent, most = time.monotonic() - began, processor(process) - used, peak(process)
         for thread in threads:
             thread.join()
         print(json.dumps({
-            "study": said, "seconds": round(taken, 1), "of the processor": round(spent, 1),
+            "hunt": said, "seconds": round(taken, 1), "of the processor": round(spent, 1),
             "peak GB": round(most, 2), "GB before": round(before, 2),
             "page, s": spread(watch.pages), "look, s": spread(watch.looks),
             "attack beside it, s": spread(watch.attacks),

@@ -36,7 +36,7 @@ DAYS = (10, 1_000, 100_000)  # visitors
 PEAK = 0.15  # of a day's visitors come in its busiest hour
 WAIT_S = 5.0  # 95 % of the runs in that hour wait less for the device
 BATCHES = (1, 4, 32)
-STUDY = 10_000  # pictures of an evaluation
+EVALUATION = 10_000  # pictures of an evaluation
 HOLD = re.compile(r"^explorer_run_seconds_(sum|count)(?:_total)? ([0-9.e+]+)$", re.MULTILINE)
 
 
@@ -208,9 +208,9 @@ def needs(costs: Costs, habits: Habits, most: float) -> str:
     return as_rows(rows)
 
 
-def studies(batch: Batches) -> str:
+def evaluations(batch: Batches) -> str:
     """A row for each number of visitors a day, of whom one in a hundred has a set evaluated."""
-    each = STUDY * batch.picture_s[32]
+    each = EVALUATION * batch.picture_s[32]
     rows = []
     for visitors in DAYS:
         wanted = visitors / 100
@@ -243,7 +243,8 @@ def page(costs: Costs, batch: Batches, found: Found | None) -> str:
         "capacity": f"{most:.0f}", "runs": habits.runs, "think": f"{habits.think_s:.0f}",
         "peak": f"{PEAK:.0%}".replace("%", " %"), "wait": f"{WAIT_S:.0f}",
         "busy": f"{busy:.0%}".replace("%", " %"),
-        "needs": needs(costs, habits, most), "study": f"{STUDY:,}", "studies": studies(batch),
+        "needs": needs(costs, habits, most), "evaluation": f"{EVALUATION:,}",
+        "evaluations": evaluations(batch),
         "batches": as_rows([(n, f"{s:.3f}", f"{one / s:.1f}")
                             for n, s in batch.picture_s.items()]),
         "saved": f"{1 - four / one:.0%}".replace("%", " %"),

@@ -39,12 +39,12 @@ def test_held_out_pictures_are_attacked_as_by_hand(tmp_path: Path) -> None:
     library = Library([plan.out])
     *_, last = compare(plan.out, "new", library)
     assert (last.done, last.total) == (8, 8)  # fewer than nine were held out
-    wish, found = compared(plan.out) or pytest.fail("nothing was kept")
-    assert wish.models == (plan.base, "new") and wish.settings["eps"] == plan.recipe.eps
+    hunt, found = compared(plan.out) or pytest.fail("nothing was kept")
+    assert hunt.models == (plan.base, "new") and hunt.settings["eps"] == plan.recipe.eps
     held_out = read_data(plan)[1]
     assert held_out is not None and found.captions == held_out.captions
     assert tuple(case.label for case in found.cases) == held_out.labels[:8]
-    for side, name in enumerate(wish.models):
+    for side, name in enumerate(hunt.models):
         model = library.load(name)
         pixels = torch.stack([to_pixels(clean_picture(plan.out / FOLDER, k), model.frame)
                               for k in range(8)])

@@ -225,13 +225,13 @@ def by_hunt(asked: Question, photo: Path, library: Library, tmp_path: Path) -> F
             archive.write(photo, name)
         archive.writestr("captions.csv", f"image,caption\nphoto.png,{CAPTIONS[0]}\n"
                          f"second.png,{CAPTIONS[1]}\n")
-    wish = HuntPlan.of(UPLOAD, ("plain", "hard"), choice.build(_controls(asked, choice)),
+    plan = HuntPlan.of(UPLOAD, ("plain", "hard"), choice.build(_controls(asked, choice)),
                    extra=CAPTIONS[2:])
-    list(hunt(wish, folder, library))
+    list(hunt(plan, folder, library))
     found = read_hunt(folder)
     one = found.cases[0].sides[0]
     words = [one.captions.get(str(k), text) for k, text in enumerate(found.captions)]
-    return (HuntPlan.read(json.loads(json.dumps(wish.as_dict()))).settings,
+    return (HuntPlan.read(json.loads(json.dumps(plan.as_dict()))).settings,
             attacked_picture(folder, 0, 0).convert("RGB").tobytes(), words)
 
 

@@ -1,4 +1,4 @@
-"""The slices, sorting and counts of a study: pure functions of its lines."""
+"""The slices, sorting and counts of a hunt: pure functions of its lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study from its pictures to what is saved of it, with a tiny model."""
+"""A hunt from its pictures to what is saved of it, with a tiny model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from helpers import grid_images
 from PIL import Image
 
 from explorer.analysis.failures import examples as single
-from explorer.analysis.failures import hunt as study
+from explorer.analysis.failures import hunt as failures_hunt
 from explorer.analysis.failures.hunt import BATCH, HuntPlan, hunt
 from explorer.analysis.failures.pictures import attacked_picture, clean_picture, pack
 from explorer.analysis.failures.slices import Filter, Found, chosen, quantity, read_hunt
@@ -40,7 +40,7 @@ KINDS = ("a cat", "a dog", "a red car")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A study's folder with an upload of eleven pictures, one of them damaged."""
+    """A hunt's folder with an upload of eleven pictures, one of them damaged."""
     rows = ["image,caption"]
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         for number, pixels in enumerate(grid_images(MANY, 32)):
@@ -53,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def wish(attack: Attack | None = None, **more: object) -> HuntPlan:
+def plan(attack: Attack | None = None, **more: object) -> HuntPlan:
     return HuntPlan.of(UPLOAD, ("plain", "hard"), attack or PGD(eps=8 / 255, steps=2), **more)
 
 
@@ -66,7 +66,7 @@ def done(asked: HuntPlan, folder: Path, library: Library) -> Found:
 def test_every_picture_is_attacked_and_the_damaged_one_is_named(
     two: Library, tiny: DualEncoder, folder: Path,
 ) -> None:
-    steps = list(hunt(wish(), folder, two))
+    steps = list(hunt(plan(), folder, two))
     assert [s.done for s in steps if s.kept] == [BATCH, MANY] and steps[-1].total == MANY
     assert any("step 1 of 2" in s.text for s in steps)
     found = read_hunt(folder)
@@ -109,18 +109,18 @@ def test_packed_pictures_are_the_same_to_the_bit(tmp_path: Path) -> None:
 def test_it_goes_on_where_it_was_ended_and_finds_the_same(
     two: Library, folder: Path, tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    whole = done(wish(), folder, two)
+    whole = done(plan(), folder, two)
     other = tmp_path_factory.mktemp("cut")
     (other / "data.zip").write_bytes((folder / "data.zip").read_bytes())
-    for progress in hunt(wish(), other, two):
+    for progress in hunt(plan(), other, two):
         if progress.kept:
             break
     with open(other / "rows.jsonl", "a") as file:
         file.write('{"i": 9, "si')  # killed in the middle of a line
     assert len(read_hunt(other).cases) == BATCH - 1
-    first = next(iter(hunt(wish(), other, two)))
+    first = next(iter(hunt(plan(), other, two)))
     assert first.done == BATCH
-    again = done(wish(), other, two)
+    again = done(plan(), other, two)
 
     def read(found: Found) -> list[tuple[int, ...]]:
         return [(c.place, *(s.now for s in c.sides)) for c in found.cases]
@@ -135,7 +135,7 @@ def test_it_goes_on_where_it_was_ended_and_finds_the_same(
 def test_captions_are_attacked_too(
     two: Library, folder: Path, attack: Attack, pixels: bool, words: bool,
 ) -> None:
-    found = done(wish(attack, limit=3), folder, two)
+    found = done(plan(attack, limit=3), folder, two)
     sides = [side for case in found.cases for side in case.sides]
     assert any(side.linf for side in sides) is pixels
     assert any(side.words for side in sides) is words
@@ -146,7 +146,7 @@ def test_captions_are_attacked_too(
 
 
 def test_filters_by_quantity(two: Library, folder: Path) -> None:
-    cases = done(wish(), folder, two).cases
+    cases = done(plan(), folder, two).cases
     middle = sorted(q for c in cases if (q := quantity(c, "shift")) is not None)[4]
     above = chosen(cases, Filter(sort="shift", low=middle))
     assert len(above) == len(cases) - 4
@@ -162,7 +162,7 @@ def finished(events: Iterator[Progress | tuple[str, bytes]]) -> tuple[str, bytes
 
 
 def test_what_is_saved(two: Library, folder: Path) -> None:
-    asked = wish()
+    asked = plan()
     found = done(asked, folder, two)
     name, raw = finished(single.bundles(folder, asked, found, found.cases[:1], two))
     (folder / name).write_bytes(raw)
@@ -179,7 +179,7 @@ def test_what_is_saved(two: Library, folder: Path) -> None:
 
 
 def test_the_smallest_eps_is_searched_and_kept(two: Library, folder: Path) -> None:
-    asked = wish()
+    asked = plan()
     found = done(asked, folder, two)
     list(single.flips(folder, asked, found, found.cases[:2], two))
     after = read_hunt(folder).cases
@@ -189,11 +189,11 @@ def test_the_smallest_eps_is_searched_and_kept(two: Library, folder: Path) -> No
         if case.sides[0].was != case.label:
             assert case.sides[0].flip is not None and case.sides[0].flip[0] == 0
     with pytest.raises(InputError, match="the photo alone"):
-        list(single.flips(folder, wish(Typo(words=1)), found, found.cases[:1], two))
+        list(single.flips(folder, plan(Typo(words=1)), found, found.cases[:1], two))
 
 
 def test_the_report_needs_no_other_file(two: Library, folder: Path) -> None:
-    asked = wish()
+    asked = plan()
     found = done(asked, folder, two)
     sheet = Sheet(folder, found, ("standard", "robust"), live=False)
     page = report(sheet, asked, "<mine>", found.cases, {"plain": "abc", "hard": "def"}, "both")
@@ -209,18 +209,18 @@ def test_mistakes_get_a_sentence(
     two: Library, folder: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(InputError, match="choose 1 to 2,000 pictures"):
-        done(wish(limit=0), folder, two)
+        done(plan(limit=0), folder, two)
     with pytest.raises(InputError, match="there is no data set"):
         done(HuntPlan.of("elsewhere", ("plain", "hard"), PGD()), folder, two)
-    monkeypatch.setattr(study, "LEAST_FREE", 10**18)
+    monkeypatch.setattr(failures_hunt, "LEAST_FREE", 10**18)
     with pytest.raises(InputError, match="disk has less than"):
-        done(wish(), folder, two)
+        done(plan(), folder, two)
     monkeypatch.undo()
-    done(wish(limit=2), folder, two)
+    done(plan(limit=2), folder, two)
     found = read_hunt(folder)
     (folder / "pictures" / f"{found.cases[0].place:05d}-clean-0.png").unlink()
-    with pytest.raises(InputError, match="not in the study's folder any more"):
-        single.result_of(folder, wish(), found, found.cases[0], 0, two.load("plain"))
+    with pytest.raises(InputError, match="not in the hunt's folder any more"):
+        single.result_of(folder, plan(), found, found.cases[0], 0, two.load("plain"))
     (folder / "set.json").write_text(json.dumps([])[:1])
     with pytest.raises(InputError, match="damaged"):
         read_hunt(folder)
@@ -239,13 +239,13 @@ def test_what_a_model_cannot_tell_apart_is_not_hunted(
             archive.writestr(f"{number:02d}.png", out.getvalue())
             rows.append(f"{number:02d}.png,{KINDS[number % 3]}")
         archive.writestr("table.csv", "\n".join(rows))
-    found = done(wish(), folder, two)
+    found = done(plan(), folder, two)
     assert [case.place for case in found.cases] == [1, 4, 7, 10] and found.bad == 0
     said = " ".join(found.left_out)
     assert "7 pictures are not judged by " in said and "2 of 3 captions are longer" in said
-    again = done(wish(), folder, two)  # nothing is left to do, and it is said as before
+    again = done(plan(), folder, two)  # nothing is left to do, and it is said as before
     assert again == found
     with pytest.raises(InputError, match="no picture can be judged"):
         (folder / "rows.jsonl").unlink()
-        monkeypatch.setattr(study, "twins", lambda tokenize, captions: {0: 1, 1: 0, 2: 1})
-        done(wish(), folder, two)
+        monkeypatch.setattr(failures_hunt, "twins", lambda tokenize, captions: {0: 1, 1: 0, 2: 1})
+        done(plan(), folder, two)

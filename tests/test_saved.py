@@ -1,4 +1,4 @@
-"""What the first edition left on disk still opens: a bundle, a study, an evaluation, two runs."""
+"""What the first edition left on disk still opens: a bundle, a hunt, an evaluation, two runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from explorer.ui.shared.choice import AttackChoice
 from explorer.ui.train.views import gallery, panel, run_list
 
 SAVED = Path(__file__).parent / "saved"
-STUDY, EVALUATION = "20261128-202020-178d3bf2", "20261128-202020-967d6c49"
+HUNT, EVALUATION = "20261128-202020-178d3bf2", "20261128-202020-967d6c49"
 FINISHED, KILLED = "20261128-202021-878b", "20261128-202107-74aa"
 SOMEBODY = cast(gr.Request, SimpleNamespace(session_hash="somebody", headers={}))
 
@@ -60,41 +60,41 @@ def test_a_bundle_replays(two: Library) -> None:
     assert result.captions == ("a cat", "a dog", "a red car") and int(result.linf_255[0]) == 8
 
 
-def test_a_study_opens_with_all_its_pictures(two: Library, works: ThreadJobs) -> None:
-    folder = works.folder / STUDY
-    wish, found = HuntPlan.read(works.get(STUDY).wish["study"]), read_hunt(folder)
-    assert "controls" in works.get(STUDY).wish["study"] and len(found.cases) == 3
+def test_a_hunt_opens_with_all_its_pictures(two: Library, works: ThreadJobs) -> None:
+    folder = works.folder / HUNT
+    plan, found = HuntPlan.read(works.get(HUNT).wish["study"]), read_hunt(folder)
+    assert "controls" in works.get(HUNT).wish["study"] and len(found.cases) == 3
     for case in found.cases:
-        result = result_of(folder, wish, found, case, 0, two.load("plain"))
+        result = result_of(folder, plan, found, case, 0, two.load("plain"))
         assert int(result.adversarial.prediction[0]) == case.sides[0].now
         assert int(result.linf_255[0]) == case.sides[0].linf == 8
-    assert read_bundle(bundle(folder, wish, found, found.cases[0], two)).captions == found.captions
+    assert read_bundle(bundle(folder, plan, found, found.cases[0], two)).captions == found.captions
     before = (folder / "rows.jsonl").read_text()
     (folder / "rows.jsonl").write_text("".join(before.splitlines(True)[:1]))
-    list(hunt(wish, folder, two))  # goes on, and finds the same again
+    list(hunt(plan, folder, two))  # goes on, and finds the same again
     assert [(c.place, [s.now for s in c.sides]) for c in read_hunt(folder).cases] == [
         (c.place, [s.now for s in c.sides]) for c in found.cases]
 
 
-def test_a_studys_picture_sets_the_attack_tab_by_name(two: Library, works: ThreadJobs) -> None:
+def test_a_hunts_picture_sets_the_attack_tab_by_name(two: Library, works: ThreadJobs) -> None:
     with gr.Blocks():
         choice = AttackChoice()
         choice.what()
         choice.budgets()
         choice.more()
-    studies = Hunts(two, works, Gate(Settings()), choice)
+    hunts = Hunts(two, works, Gate(Settings()), choice)
     pressed = cast(gr.EventData, SimpleNamespace(_data={"id": "1"}))
-    image, _, captions, *rest = studies.open(json.dumps({"study": STUDY}), pressed, SOMEBODY)
+    image, _, captions, *rest = hunts.open(json.dumps({"hunt": HUNT}), pressed, SOMEBODY)
     assert to_pixels(image, 32).shape == (3, 32, 32) and captions == ["a cat", "a dog",
                                                                       "a red car"]
     assert rest[4:7] == ["plain", "hard", 7] and rest[2] == "1.png"
     values = [given if not isinstance(given, dict) or "__type__" not in given else shown.value
               for given, shown in zip(rest[8:], choice.components(), strict=True)]
-    wish = HuntPlan.read(works.get(STUDY).wish["study"])
-    assert choice.build(values) == attack_of(wish.kind, wish.attack, wish.settings)
+    plan = HuntPlan.read(works.get(HUNT).wish["study"])
+    assert choice.build(values) == attack_of(plan.kind, plan.attack, plan.settings)
     view = (FIRST, "any", "place", False, "", "", "cards", "models")
-    drawn = Look(studies).draw(SOMEBODY, STUDY, True, "", [], *view)
-    assert STUDY in drawn[0] and drawn[4].count('class="fx-card"') == 3
+    drawn = Look(hunts).draw(SOMEBODY, HUNT, True, "", [], *view)
+    assert HUNT in drawn[0] and drawn[4].count('class="fx-card"') == 3
 
 
 def test_an_evaluation_opens_and_its_numbers_are_not_measured_again(

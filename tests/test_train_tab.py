@@ -42,22 +42,22 @@ def test_the_form_starts_as_the_five_minute_preset(library: Library, tmp_path: P
         form = TrainForm(library)
     shown = [component.value for component in form.components()]
     assert shown == form.preset() == values()
-    wish = read(shown, tmp_path)
-    assert (wish.base, wish.minutes, wish.passes) == ("pocket", 5, None)
-    assert wish.recipe.eps == 1 / 255 and wish.budget == "5 minutes"
-    assert wish.data == tmp_path / "emoji-kinds.parquet" and wish.data.is_file()
-    assert not wish.copy and wish.model_name().startswith("pocket-tecoa-")
-    assert wish.understood.startswith("Emoji by kind: 1,513 pictures")
-    assert "8 different answers: “a picture of " in wish.understood
-    assert wish.model_name() != wish.model_name()
+    draft = read(shown, tmp_path)
+    assert (draft.base, draft.minutes, draft.passes) == ("pocket", 5, None)
+    assert draft.recipe.eps == 1 / 255 and draft.budget == "5 minutes"
+    assert draft.data == tmp_path / "emoji-kinds.parquet" and draft.data.is_file()
+    assert not draft.copy and draft.model_name().startswith("pocket-tecoa-")
+    assert draft.understood.startswith("Emoji by kind: 1,513 pictures")
+    assert "8 different answers: “a picture of " in draft.understood
+    assert draft.model_name() != draft.model_name()
 
 
 def test_the_plan_is_what_the_command_reads(tmp_path: Path) -> None:
     """What the form asks for arrives at the training command as it is, to the last digit."""
-    wish = read(values(data="emoji", method="mmcoa+", eps=2, inner_steps=3), tmp_path)
-    assert wish.understood.startswith("Emoji by name: 1,513 pictures")
-    assert "Measured on another set: 100 pictures" in wish.understood
-    asked = wish.plan([tmp_path])
+    draft = read(values(data="emoji", method="mmcoa+", eps=2, inner_steps=3), tmp_path)
+    assert draft.understood.startswith("Emoji by name: 1,513 pictures")
+    assert "Measured on another set: 100 pictures" in draft.understood
+    asked = draft.plan([tmp_path])
     file = tmp_path / "plan.json"
     file.write_text(json.dumps(asked.told()))
     from explorer.training.command import make_plan
@@ -66,9 +66,9 @@ def test_the_plan_is_what_the_command_reads(tmp_path: Path) -> None:
         return make_plan(parser().parse_args(["train", "--plan", str(file), "--out", "x", *flags]))
 
     assert plan() == replace(asked, out=Path("x"))
-    assert plan().recipe == wish.recipe and plan().minutes == 5
-    assert (plan().base, plan().probe_images, plan().save_every) == (wish.base, 64, 25)
-    assert plan().eval_data == str(wish.eval_data) and plan().folders == (tmp_path,)
+    assert plan().recipe == draft.recipe and plan().minutes == 5
+    assert (plan().base, plan().probe_images, plan().save_every) == (draft.base, 64, 25)
+    assert plan().eval_data == str(draft.eval_data) and plan().folders == (tmp_path,)
     with pytest.raises(InputError, match="not both"):
         plan("--seed=1")
     file.write_text("{}")
@@ -95,8 +95,8 @@ def test_the_cost_in_words(tmp_path: Path) -> None:
     assert "2.0 s (16.0 pictures/s)" in said and "100 steps, 3.2 passes over 1,000" in said
     said = cost_sentence(read(values(budget=PASSES, amount=2), tmp_path), COST)
     assert "2 passes over the data means 62 steps" in said
-    wish = read(values(budget=PASSES, amount=2), tmp_path)
-    assert wish.plan([]).recipe.epochs == 2 and wish.plan([]).minutes is None
+    draft = read(values(budget=PASSES, amount=2), tmp_path)
+    assert draft.plan([]).recipe.epochs == 2 and draft.plan([]).minutes is None
     short = replace(COST, probe_s=200)
     assert cost_sentence(read(values(), tmp_path), short).startswith("5 minutes are too few here")
 
@@ -138,9 +138,9 @@ def own_zip(path: Path, captions: tuple[str, ...]) -> Path:
 
 def test_an_upload_is_looked_into_before_anything_starts(tmp_path: Path) -> None:
     good = own_zip(tmp_path / "good.zip", ("a cat", "a dog", "a cat"))
-    wish = read(values(data=OWN, file=str(good)), tmp_path)
-    assert wish.copy and wish.data == good and wish.eval_data is None
-    assert "good.zip: 3 pictures" in wish.understood and "“a cat”, “a dog”" in wish.understood
+    draft = read(values(data=OWN, file=str(good)), tmp_path)
+    assert draft.copy and draft.data == good and draft.eval_data is None
+    assert "good.zip: 3 pictures" in draft.understood and "“a cat”, “a dog”" in draft.understood
     same = own_zip(tmp_path / "same.zip", ("a cat", "a cat"))
     with pytest.raises(InputError, match="1 different caption"):
         read(values(data=OWN, file=str(same)), tmp_path)

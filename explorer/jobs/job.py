@@ -74,7 +74,7 @@ def _job(raw: dict[str, Any], folder: Path) -> Job:
 
 
 def _work(raw: dict[str, Any], folder: Path) -> Job:
-    """Studies and evaluations of the first edition."""
+    """Hunts and evaluations of the first edition."""
     state = FINISHED if raw["state"] == "done" else raw["state"]
     return Job(**{**raw, "state": state, "place": raw["created"], "folder": folder})
 

@@ -1,4 +1,4 @@
-"""Long work in a thread of this app, such as studies and evaluations.
+"""Long work in a thread of this app, such as hunts and evaluations.
 
 Each step takes its turn on the device. What a job finds lies in its folder, so that neither a
 closed tab nor a killed server loses anything: the next server goes on with it.

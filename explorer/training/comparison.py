@@ -40,22 +40,22 @@ def compare(folder: Path, model: str, library: Library) -> Iterator[Progress]:
         raise InputError("no pictures were held out of this run, so there is nothing fair to "
                          "compare on")
     few = replace(held_out, chosen=held_out.chosen[:PICTURES], labels=held_out.labels[:PICTURES])
-    wish = HuntPlan.of("", (plan.base, model), paper_attack(plan.recipe), limit=len(few),
+    hunt = HuntPlan.of("", (plan.base, model), paper_attack(plan.recipe), limit=len(few),
                        seed=plan.recipe.seed)
     into = folder / FOLDER
-    asked = {"hunt": wish.as_dict(), "weights": [library.load(m).fingerprint for m in wish.models]}
+    asked = {"hunt": hunt.as_dict(), "weights": [library.load(m).fingerprint for m in hunt.models]}
     told = json.dumps(asked) + "\n"
     if not (into / PLAN).is_file() or (into / PLAN).read_text("utf-8") != told:
         shutil.rmtree(into, ignore_errors=True)
         into.mkdir()
         write_text(into / PLAN, told)
-    yield from attack_all(wish, few, into, library)
+    yield from attack_all(hunt, few, into, library)
 
 
 def compared(folder: Path) -> tuple[HuntPlan, Found] | None:
     """What a run's comparison found so far; None before it was asked for."""
     try:
-        wish = HuntPlan.read(json.loads((folder / FOLDER / PLAN).read_text("utf-8"))["hunt"])
+        hunt = HuntPlan.read(json.loads((folder / FOLDER / PLAN).read_text("utf-8"))["hunt"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return wish, read_hunt(folder / FOLDER)
+    return hunt, read_hunt(folder / FOLDER)

@@ -179,23 +179,23 @@ def save(browser: Browser, page: Page, folder: Path, many: int) -> None:
     alone.close()
 
 
-def test_a_study_stops_goes_on_outlives_the_page_and_is_deleted(
+def test_a_hunt_stops_goes_on_outlives_the_page_and_is_deleted(
     browser: Browser, page: Page, server: str,
 ) -> None:
     open_tab(page, server)
     choose(page, "#fx-place", "100 emoji")
     page.click("#fx-start")
     expect(page.locator(".fx-doing")).to_contain_text("of 100 pictures are done", timeout=LONG)
-    page.reload()  # the visitor's own study is found again, and looked at while the tab is open
+    page.reload()  # the visitor's own hunt is found again, and looked at while the tab is open
     page.get_by_role("tab", name="Failures").click()
-    expect(page.locator(".fx-study").first).to_contain_text("running")
+    expect(page.locator(".fx-hunt").first).to_contain_text("running")
     expect(page.locator(".fx-doing")).to_contain_text("minute", timeout=LONG)
     page.click("#fx-stop")
     expect(page.locator(".fx-doing")).to_contain_text("Stopped after", timeout=LONG)
     reached = number(page.locator(".fx-doing"))
     assert 0 < reached < 100
     page.click("#fx-go_on")
-    expect(page.locator(".fx-study").first).to_contain_text("running")
+    expect(page.locator(".fx-hunt").first).to_contain_text("running")
     page.click("#fx-stop")
     expect(page.locator(".fx-doing")).to_contain_text("Stopped after", timeout=LONG)
     assert number(page.locator(".fx-doing")) >= reached
@@ -250,7 +250,7 @@ def test_mistakes_get_a_sentence(page: Page, server: str, tmp_path: Path) -> Non
     send(page, fake)
     page.click("#fx-start")
     expect(page.locator("#fx-started .rx-error")).to_contain_text("as a zip, tar or tar.gz file")
-    assert page.locator(".fx-study").count() == 1  # the example
+    assert page.locator(".fx-hunt").count() == 1  # the example
 
 
 @SCREENS

@@ -18,6 +18,7 @@ from PIL import Image
 from explorer.analysis.evaluation.plan import Asked, EvaluationPlan
 from explorer.analysis.evaluation.work import carry_out, wish_of
 from explorer.analysis.failures.hunt import HuntPlan, hunt
+from explorer.analysis.failures.hunt import wish_of as hunt_wish
 from explorer.analysis.failures.pictures import pack
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.registry import make_attack
@@ -50,7 +51,7 @@ def things(library: Library) -> list[Shipped]:
     marks = [library.load(name).fingerprint for name in MODELS]
     found = []
     for number, (kind, title, wish, work) in enumerate((
-            ("failures", "200 parts of the example photos", {"study": HUNT.as_dict()}, _hunt),
+            ("failures", "200 parts of the example photos", hunt_wish(HUNT), _hunt),
             ("evaluate", "Photos, and emoji by kind", wish_of(EVALUATION), _evaluate),
             ("train", "pocket-emoji", {"plan": {"recipe": RECIPE.as_dict()}, "about": {
                 "model": "pocket-emoji", "base": MODELS[0], "method": RECIPE.method,

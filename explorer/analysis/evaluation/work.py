@@ -1,4 +1,4 @@
-"""An evaluation as background work: its wish, its table on disk, and how long it has left."""
+"""An evaluation as background work: its plan, its table on disk, and how long it has left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Single pictures of a study again as Results, for bundles, contact sheets and the smallest eps."""
+"""Single pictures of a hunt again as Results, for bundles, contact sheets and the smallest eps."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MOST_LEVEL = 16
 COLUMNS, TILE, TEXT = 6, 128, 34  # pairs a row, pixels a picture, pixels of text under it
 
 
-def result_of(folder: Path, wish: HuntPlan, found: Found, case: Example, side: int,
+def result_of(folder: Path, plan: HuntPlan, found: Found, case: Example, side: int,
               model: DualEncoder) -> Result:
     """The Result of one picture, read again from the pictures and captions as they were saved.
     queries and seconds are those of its batch and its share in it."""
@@ -53,19 +53,19 @@ def result_of(folder: Path, wish: HuntPlan, found: Found, case: Example, side: i
     success = goal.reached(after, words).cpu()
     return Result.measured(
         Seen(clean, before, (captions,), text), Seen(moved, after, rows, words), model.scale,
-        model=model.card.id, kind=wish.kind, attack=wish.attack, settings=wish.settings,
-        goal="classification", seed=wish.seed, labels=label, targets=None,
+        model=model.card.id, kind=plan.kind, attack=plan.attack, settings=plan.settings,
+        goal="classification", seed=plan.seed, labels=label, targets=None,
         success=success, raw_success=success, queries=one.queries, seconds=one.seconds)
 
 
-def bundle(folder: Path, wish: HuntPlan, found: Found, case: Example, library: Library) -> bytes:
+def bundle(folder: Path, plan: HuntPlan, found: Found, case: Example, library: Library) -> bytes:
     """The bundle of one picture, as the Attack tab saves it."""
-    models = [library.load(name) for name in wish.models]
-    results = [result_of(folder, wish, found, case, k, model) for k, model in enumerate(models)]
+    models = [library.load(name) for name in plan.models]
+    results = [result_of(folder, plan, found, case, k, model) for k, model in enumerate(models)]
     return bundle_bytes(results, {m.card.id: m.fingerprint for m in models}, case.name)
 
 
-def bundles(folder: Path, wish: HuntPlan, found: Found, cases: Sequence[Example], library: Library,
+def bundles(folder: Path, plan: HuntPlan, found: Found, cases: Sequence[Example], library: Library,
             ) -> Iterator[Progress | tuple[str, bytes]]:
     """Progress, then (file name, bytes): one bundle, or a zip of several."""
     if not cases:
@@ -76,7 +76,7 @@ def bundles(folder: Path, wish: HuntPlan, found: Found, cases: Sequence[Example]
     for number, case in enumerate(cases):
         yield Progress("Making bundles", number, len(cases))
         made[f"{case.place:05d}-{file_stem(case.name)}.zip"] = bundle(
-            folder, wish, found, case, library)
+            folder, plan, found, case, library)
     if len(made) == 1:
         yield next(iter(made.items()))
         return
@@ -87,7 +87,7 @@ def bundles(folder: Path, wish: HuntPlan, found: Found, cases: Sequence[Example]
     yield "bundles.zip", out.getvalue()
 
 
-def flips(folder: Path, wish: HuntPlan, found: Found, cases: Sequence[Example], library: Library,
+def flips(folder: Path, plan: HuntPlan, found: Found, cases: Sequence[Example], library: Library,
           ) -> Iterator[Progress]:
     """Searches the smallest eps that flips each picture, for both models, and appends it to
     flips.jsonl. Raises InputError for an attack without pixels."""
@@ -95,15 +95,15 @@ def flips(folder: Path, wish: HuntPlan, found: Found, cases: Sequence[Example], 
         raise InputError("choose pictures first: tick the box of each")
     if len(cases) > MOST_FLIPS:
         raise InputError(f"at most {MOST_FLIPS} pictures are searched at a time: choose fewer")
-    attack = _pixels(wish)
+    attack = _pixels(plan)
     total, done = 2 * len(cases), 0
     for case in cases:
-        for side, name in enumerate(wish.models):
+        for side, name in enumerate(plan.models):
             if case.sides[side].flip is None:
                 model = library.load(name)
                 image = to_pixels(clean_picture(folder, case.place, side), model.frame)[None]
                 pair = Pairs(image, found.captions, torch.tensor([case.label]))
-                for event in smallest_flip(attack, model, pair, seed=wish.seed, most=MOST_LEVEL):
+                for event in smallest_flip(attack, model, pair, seed=plan.seed, most=MOST_LEVEL):
                     if isinstance(event, Flip):
                         _note(folder, case.place, side, event)
                     else:
@@ -112,8 +112,8 @@ def flips(folder: Path, wish: HuntPlan, found: Found, cases: Sequence[Example], 
             yield Progress(f"{case.name} on {name}", done, total)
 
 
-def _pixels(wish: HuntPlan) -> ImageAttack:
-    attack = attack_of(wish.kind, wish.attack, wish.settings)
+def _pixels(plan: HuntPlan) -> ImageAttack:
+    attack = attack_of(plan.kind, plan.attack, plan.settings)
     if not isinstance(attack, ImageAttack) or isinstance(attack, Noise):
         raise InputError("the smallest ε is searched for attacks on the photo alone, not for "
                          "noise, words, or both at once")

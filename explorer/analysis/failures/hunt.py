@@ -1,8 +1,8 @@
 """One attack on many pictures by two models: what became of each, kept as it is found.
 
-A study lives in a folder: set.json (captions, labels, names), rows.jsonl (a line a picture),
+A hunt lives in a folder: set.json (captions, labels, names), rows.jsonl (a line a picture),
 pictures/ (clean and attacked, exact PNG), thumbs/ (small, to look at), flips.jsonl (searched on
-request). Lines are written batch by batch, so that a study goes on where it was ended.
+request). Lines are written batch by batch, so that a hunt goes on where it was ended.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from explorer.base.progress import Clock, Progress
 from explorer.data.pairs import clean_captions, open_image
 from explorer.data.registry import open_place
 from explorer.data.sets import Examples
-from explorer.jobs.job import write_text
+from explorer.jobs.job import Job, write_text
 from explorer.models.encoder import DualEncoder
 from explorer.models.fast.padding import caption_notes, twins, unjudged
 from explorer.models.library import Library
@@ -37,6 +37,7 @@ from explorer.models.library import Library
 MOST_IMAGES = 2_000
 BATCH = 8
 LEAST_FREE = 500_000_000  # bytes that have to stay free on the disk
+KEPT = "study"  # the plan's name in a job's record, as it was in the first edition
 
 
 @dataclass(frozen=True)
@@ -68,31 +69,41 @@ class HuntPlan:
         return asdict(self)
 
 
+def wish_of(plan: HuntPlan) -> dict[str, Any]:
+    """What is kept of a plan."""
+    return {KEPT: plan.as_dict()}
+
+
+def plan_of(job: Job) -> HuntPlan:
+    """The way back."""
+    return HuntPlan.read(job.wish[KEPT])
+
+
 def candidates(examples: Examples, extra: Sequence[str]) -> tuple[str, ...]:
     """The set's answers and the further ones, each once."""
     return clean_captions(list(dict.fromkeys([*examples.captions, *(
         text for line in extra if (text := " ".join(line.split())))])))
 
 
-def hunt(wish: HuntPlan, folder: Path, library: Library, root: str | None = None,
+def hunt(plan: HuntPlan, folder: Path, library: Library, root: str | None = None,
          ) -> Iterator[Progress]:
     """Attacks all pictures that rows.jsonl does not have yet, and appends what it finds."""
-    if not 1 <= wish.limit <= MOST_IMAGES:
+    if not 1 <= plan.limit <= MOST_IMAGES:
         raise InputError(f"choose 1 to {MOST_IMAGES:,} pictures")
-    examples = open_place(wish.place, root, wish.limit, wish.seed, folder)
+    examples = open_place(plan.place, root, plan.limit, plan.seed, folder)
     assert isinstance(examples, Examples)
-    yield from attack_all(wish, examples, folder, library)
+    yield from attack_all(plan, examples, folder, library)
 
 
-def attack_all(wish: HuntPlan, examples: Examples, folder: Path, library: Library,
+def attack_all(plan: HuntPlan, examples: Examples, folder: Path, library: Library,
                ) -> Iterator[Progress]:
     """The same on pictures that are open already."""
-    attack = attack_of(wish.kind, wish.attack, wish.settings)
-    captions, done = candidates(examples, wish.extra), _repair(folder / "rows.jsonl")
+    attack = attack_of(plan.kind, plan.attack, plan.settings)
+    captions, done = candidates(examples, plan.extra), _repair(folder / "rows.jsonl")
     total = len(examples)
     _describe(folder, examples, captions)
     yield Progress("Opening the models …", len(done), total, kept=False)
-    models = [library.load(name) for name in wish.models]
+    models = [library.load(name) for name in plan.models]
     same, notes = _unjudged(models, captions, examples)
     _describe(folder, examples, captions, notes)
     for name in ("pictures", "thumbs"):
@@ -102,7 +113,7 @@ def attack_all(wish: HuntPlan, examples: Examples, folder: Path, library: Librar
         results: list[Result] = []
         kept = [place for place in places if place in images]
         asked = Request(tuple(images.values()), captions, tuple(examples.labels[p] for p in kept),
-                        attack, models=wish.models, seed=wish.seed)
+                        attack, models=plan.models, seed=plan.seed)
         for model in models if kept else ():
             for event in asked.events(model):
                 if isinstance(event, Step):
@@ -138,7 +149,7 @@ def _room(folder: Path) -> None:
     """Raises InputError before the disk is full."""
     if shutil.disk_usage(folder).free < LEAST_FREE:
         raise InputError(f"the server's disk has less than {LEAST_FREE / 1e9:g} GB left: delete "
-                         "studies that are not needed, then let this one go on")
+                         "hunts that are not needed, then let this one go on")
 
 
 def _decoded(examples: Examples, done: set[int], same: set[int],

@@ -52,7 +52,7 @@ def clean_picture(folder: Path, place: int, side: int = 0) -> Image.Image:
             path = _path(folder, place, "clean", number, ending)
             if path.is_file():
                 return open_image(path)
-    raise InputError("the picture is not in the study's folder any more")
+    raise InputError("the picture is not in the hunt's folder any more")
 
 
 def attacked_picture(folder: Path, place: int, side: int) -> Image.Image:

@@ -1,4 +1,4 @@
-"""The pictures of a study in slices, filtered, sorted and counted: pure functions of its lines."""
+"""The pictures of a hunt in slices, filtered, sorted and counted: pure functions of its lines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHOWN_FLIP = 16
 
 @dataclass(frozen=True)
 class Side:
-    """What one model said; see study.side. flip: smallest level that flips, and the largest that
+    """What one model said; see hunt.side. flip: smallest level that flips, and the largest that
     was tried, once it was searched."""
 
     was: int
@@ -75,7 +75,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Found:
-    """All of a study so far. bad: how many pictures cannot be read; left_out: sentences; names:
+    """All of a hunt so far. bad: how many pictures cannot be read; left_out: sentences; names:
     of all that was left out, by reason."""
 
     name: str
@@ -105,13 +105,13 @@ class Filter:
 
 
 def read_hunt(folder: Path) -> Found:
-    """What a study has found so far; nothing before its first picture."""
+    """What a hunt has found so far; nothing before its first picture."""
     try:
         told = json.loads((folder / "set.json").read_text("utf-8"))
     except FileNotFoundError:
         return Found("", (), ())
     except (OSError, ValueError):
-        raise InputError("the study's files are damaged: start it again") from None
+        raise InputError("the hunt's files are damaged: start it again") from None
     flips = {(line["i"], line["side"]): (line["level"], line["tried"])
              for line in _lines(folder / "flips.jsonl")}
     cases, bad = [], 0

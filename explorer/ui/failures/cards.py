@@ -1,4 +1,4 @@
-"""Pictures of a study as HTML, each clean and attacked in one: cards or a table. Pure functions."""
+"""Pictures of a hunt as HTML, each clean and attacked in one: cards or a table. Pure functions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FLIPS = (" Flips at: the smallest ε, in grey levels of 255, that changes the an
 
 @dataclass(frozen=True)
 class Sheet:
-    """What pictures are drawn with. folder: of the study; roles: what its models are called;
+    """What pictures are drawn with. folder: of the hunt; roles: what its models are called;
     ticked: places of the pictures that are chosen; live: buttons and boxes that do something."""
 
     folder: Path

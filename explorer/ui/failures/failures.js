@@ -1,9 +1,9 @@
-// Buttons and boxes of a study. Runs once in the gr.HTML of each part: element and trigger are
+// Buttons and boxes of a hunt. Runs once in the gr.HTML of each part: element and trigger are
 // Gradio's. Native controls, so all works by keyboard; focus stays where it was when a part is
 // drawn again.
 let last = '';
 const tell = (target) => {
-  if (target.dataset.do === 'delete' && !confirm('Delete this study and its pictures for good?')) return;
+  if (target.dataset.do === 'delete' && !confirm('Delete this hunt and its pictures for good?')) return;
   last = target.dataset.key || '';
   const said = {do: target.dataset.do, id: target.dataset.id};
   if (target.type === 'checkbox') said.on = target.checked;

@@ -1,4 +1,4 @@
-"""What a person asks of a study: the form's controls, and the wish from their values."""
+"""What a person asks of a hunt: the form's controls, and the plan from their values."""
 
 from __future__ import annotations
 
@@ -65,23 +65,23 @@ class FailuresForm:
                 self.right, self.seed, *self.choice.components()]
 
     def read(self, values: Sequence[Any], folder: Path) -> tuple[HuntPlan, str, list[str]]:
-        """(wish, name of the pictures, what was understood of them and left out); uploads are put
+        """(plan, name of the pictures, what was understood of them and left out); uploads are put
         into `folder`. Raises InputError for values outside the rules."""
         place, files, answers, limit, extra, left, right, seed, *choice = values
         many = number(limit, "the number of pictures must be a number")
         if not 1 <= many <= MOST_IMAGES:
             raise InputError(f"choose 1 to {MOST_IMAGES:,} pictures")
         attack = self.choice.build(choice)
-        wish = HuntPlan.of(str(place), (str(left), str(right)), attack, limit=int(many),
+        plan = HuntPlan.of(str(place), (str(left), str(right)), attack, limit=int(many),
                        seed=int(seed or 0), extra=tuple(lines(extra)))
         if place == UPLOAD:
             got = collect([Path(str(path)) for path in files or []], lines(answers), folder)
-            found = open_place(UPLOAD, None, int(many), wish.seed, folder)  # what is wrong
+            found = open_place(UPLOAD, None, int(many), plan.seed, folder)  # what is wrong
             said = [*found.understood.sentences(), *got.report.sentences()]  # is said now
-            return wish, got.name, list(dict.fromkeys(said))
-        found = open_place(str(place), self.root, int(many), wish.seed, folder)
+            return plan, got.name, list(dict.fromkeys(said))
+        found = open_place(str(place), self.root, int(many), plan.seed, folder)
         said = found.understood.sentences()
         if str(place).startswith(SERVER):
-            return wish, found.name, said
+            return plan, found.name, said
         known = {name: title for title, name in self.place.choices}
-        return wish, str(known.get(str(place), place)).split(",")[0], said
+        return plan, str(known.get(str(place), place)).split(",")[0], said

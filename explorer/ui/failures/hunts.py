@@ -1,4 +1,4 @@
-"""The visitor's studies and their single pictures, opened in the Attack tab."""
+"""The visitor's hunts and their single pictures, opened in the Attack tab."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.analysis.failures.hunt import HuntPlan
+from explorer.analysis.failures.hunt import HuntPlan, plan_of
 from explorer.analysis.failures.slices import (
     AXES,
     OTHERS,
@@ -41,10 +41,10 @@ class Hunts:
         self.library, self.works, self.gate, self.choice = library, works, gate, choice
 
     def roles(self, work: Job | None) -> tuple[str, str]:
-        """What a study's models are called."""
+        """What a hunt's models are called."""
         if work is None:
             return "left", "right"
-        models, kinds = work.wish["study"]["models"], []
+        models, kinds = plan_of(work).models, []
         for name in models:
             try:
                 kinds.append(self.library.card(name).kind)
@@ -52,12 +52,12 @@ class Hunts:
                 kinds.append("")
         return names(models, kinds)
 
-    def read(self, study: str, request: gr.Request) -> tuple[Job, HuntPlan, Found]:
-        """A study of this visitor. Raises InputError where there is none."""
-        if not study:
-            raise InputError("start a study first")
-        work = self.works.get(study, owner_of(request))
-        return work, HuntPlan.read(work.wish["study"]), read_hunt(work.folder)
+    def read(self, hunt: str, request: gr.Request) -> tuple[Job, HuntPlan, Found]:
+        """A hunt of this visitor. Raises InputError where there is none."""
+        if not hunt:
+            raise InputError("start a hunt first")
+        work = self.works.get(hunt, owner_of(request))
+        return work, plan_of(work), read_hunt(work.folder)
 
     @staticmethod
     def view(where: dict[str, Any], label: str, sort: str, falling: bool, low: Any, high: Any,
@@ -74,14 +74,14 @@ class Hunts:
             page=int(where.get("page", 0)), table=layout == "table")
 
     def open(self, mark: str, event: gr.EventData, request: gr.Request) -> list[Any]:
-        """One picture, with everything set as the study had it."""
+        """One picture, with everything set as the hunt had it."""
         try:
-            work, wish, found = self.read(shown_by(mark).get("study", ""), request)
+            work, plan, found = self.read(shown_by(mark).get("hunt", ""), request)
             case = next((c for c in found.cases if str(c.place) == str(event._data.get("id"))),
                         None)
             if case is None:
-                raise InputError("this picture is not in the study any more")
-            return values(work.folder, wish, found, case, self.choice)
+                raise InputError("this picture is not in the hunt any more")
+            return values(work.folder, plan, found, case, self.choice)
         except InputError as error:
             raise gr.Error(html.escape(sentence(error))) from None
 

@@ -1,4 +1,4 @@
-"""What the Failures tab shows: what has changed of a study since the page was last drawn."""
+"""What the Failures tab shows: what has changed of a hunt since the page was last drawn."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from explorer.ui.failures.saves import named_of
 from explorer.ui.shared.works import owner_of
 
 KIND, ANY = "failures", "any"
-PARTS = ("studies", "state", "slices", "matrix", "gallery", "picked")
+PARTS = ("hunts", "state", "slices", "matrix", "gallery", "picked")
 
 
 class Look:
     """`draw` is the handler of every event that may have changed what a page shows."""
 
-    def __init__(self, studies: Hunts) -> None:
-        self.studies = studies
+    def __init__(self, hunts: Hunts) -> None:
+        self.hunts = hunts
 
     def draw(self, request: gr.Request, asked: str, is_open: bool, mark: str,
              ticked: list[int], *controls: Any) -> tuple[Any, ...]:
-        """What has changed since `mark`, for all of the view. asked: the study that was pressed;
-        controls: as `Studies.view` takes them. The mark comes from the page itself: an answer
+        """What has changed since `mark`, for all of the view. asked: the hunt that was pressed;
+        controls: as `Hunts.view` takes them. The mark comes from the page itself: an answer
         that comes late brings an old mark, so the next look puts right what it undid."""
-        works, shown = self.studies.works.shown(owner_of(request), KIND), shown_by(mark)
+        works, shown = self.hunts.works.shown(owner_of(request), KIND), shown_by(mark)
         ids = [work.id for work in works]
-        study = asked if asked in ids else ids[0] if ids else ""
-        work = self.studies.works.get(study) if study else None
+        hunt = asked if asked in ids else ids[0] if ids else ""
+        work = self.hunts.works.get(hunt) if hunt else None
         found = read_hunt(work.folder) if work else Found("", (), ())
-        view = self.studies.view(*controls)
-        if shown.get("study") != study or view.label >= len(found.captions):
+        view = self.hunts.view(*controls)
+        if shown.get("hunt") != hunt or view.label >= len(found.captions):
             view = replace(view, label=OTHERS)
-        roles = self.studies.roles(work)
+        roles = self.hunts.roles(work)
         drawn = self._drawn(works, work, found, view, roles, ticked)
         answers = sorted({case.label for case in found.cases},
                          key=lambda k: found.captions[k].lower())
         busy = any(other.state in BUSY for other in works)
-        now = {"study": study, **{name: digest(text) for name, text in drawn.items()},
-               "labels": digest(f"{study} {answers}"), "roles": digest(f"{study} {roles}"),
+        now = {"hunt": hunt, **{name: digest(text) for name, text in drawn.items()},
+               "labels": digest(f"{hunt} {answers}"), "roles": digest(f"{hunt} {roles}"),
                "timer": digest(str(busy and is_open))}
         changed = {name for name in now if shown.get(name) != now[name]}
 
@@ -69,11 +69,11 @@ class Look:
         named = named_of(found, view)
         page = chosen(found.cases, view, named)
         apart = [case for case in found.cases if view.slice in ("all", case.slice)]
-        ahead = self.studies.works.ahead(work) if work and work.state == "waiting" else 0
+        ahead = self.hunts.works.ahead(work) if work and work.state == "waiting" else 0
         before = tuple(work.wish.get("left_out", ())) if work else ()
         told = replace(found, left_out=(*before, *found.left_out))
         sheet = Sheet(work.folder if work else Path(), found, roles, set(ticked))
-        return {"studies": views.studies(works, work.id if work else ""),
+        return {"hunts": views.hunts(works, work.id if work else ""),
                 "state": views.state(work, told, ahead, *roles),
                 "slices": views.slices(found, view, *roles),
                 "matrix": views.matrix(sheet, apart, view, named),

@@ -20,7 +20,7 @@ MOST_PICTURES, MOST_ROWS = 200, 2_000
 WHAT = {"image": "the photo", "text": "the caption", "joint": "the photo and the caption"}
 
 
-def report(sheet: Sheet, wish: HuntPlan, title: str, cases: Sequence[Example],
+def report(sheet: Sheet, plan: HuntPlan, title: str, cases: Sequence[Example],
            marks: Mapping[str, str], chosen: str, axes: str = "models") -> str:
     """The page. cases: what was chosen, in order, which `chosen` describes; marks: model -> hash
     of its weights."""
@@ -30,10 +30,10 @@ def report(sheet: Sheet, wish: HuntPlan, title: str, cases: Sequence[Example],
     facts = {
         "Pictures": f"{found.name or title}: {len(found.cases):,} attacked; this page shows "
                     f"{chosen} ({len(cases):,})",
-        "Attack": attack_words(wish),
+        "Attack": attack_words(plan),
         **{f"{role.capitalize()} model": f"{name}, sha256 {marks.get(name, 'unknown')}"
-           for role, name in zip(roles, wish.models, strict=True)},
-        "Seed": str(wish.seed),
+           for role, name in zip(roles, plan.models, strict=True)},
+        "Seed": str(plan.seed),
         "Made with": ", ".join(f"{k} {v}" for k, v in versions().items()),
         "Made on": time.strftime("%Y-%m-%d %H:%M"),
     }
@@ -57,18 +57,18 @@ def report(sheet: Sheet, wish: HuntPlan, title: str, cases: Sequence[Example],
             f"<style>{_style()}</style></head><body><main>{''.join(parts)}</main></body></html>")
 
 
-def attack_words(wish: HuntPlan) -> str:
+def attack_words(plan: HuntPlan) -> str:
     """An attack and its settings for a person; budgets in grey levels."""
     said = []
-    for name, value in wish.settings.items():
+    for name, value in plan.settings.items():
         if name in ("eps", "step") and isinstance(value, float) and (
-                wish.settings.get("norm", "linf") == "linf"):
+                plan.settings.get("norm", "linf") == "linf"):
             said.append(f"{name} {value * 255:g}/255")
         elif value not in (None, ""):
             said.append(f"{name.replace('_', ' ')} {value}")
-    known = REGISTRIES[wish.kind].get(wish.attack)
-    name = known.__name__ if known else wish.attack
-    return f"{name} on {WHAT[wish.kind]} ({', '.join(said)})"
+    known = REGISTRIES[plan.kind].get(plan.attack)
+    name = known.__name__ if known else plan.attack
+    return f"{name} on {WHAT[plan.kind]} ({', '.join(said)})"
 
 
 def _style() -> str:

@@ -1,4 +1,4 @@
-"""What is saved of a study's pictures, and the search for the smallest ε: handlers of buttons."""
+"""What is saved of a hunt's pictures, and the search for the smallest ε: handlers of buttons."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Picked:
     """The pictures that a button works on. said: how they were chosen."""
 
     work: Job
-    wish: HuntPlan
+    plan: HuntPlan
     found: Found
     cases: list[Example]
     view: Filter
@@ -57,14 +57,14 @@ class Picked:
 class FailureSaves:
     """Every handler takes (mark, ticked, *the view's controls) and the request."""
 
-    def __init__(self, studies: Hunts) -> None:
-        self.studies, self.library, self.gate = studies, studies.library, studies.gate
+    def __init__(self, hunts: Hunts) -> None:
+        self.hunts, self.library, self.gate = hunts, hunts.library, hunts.gate
 
     def _picked(self, request: gr.Request, mark: str, ticked: Sequence[int], *controls: Any,
                 ) -> Picked:
         """The ticked pictures or, without any, all of the choice. Raises InputError for none."""
-        work, wish, found = self.studies.read(shown_by(mark).get("study", ""), request)
-        view = self.studies.view(*controls)
+        work, plan, found = self.hunts.read(shown_by(mark).get("hunt", ""), request)
+        view = self.hunts.view(*controls)
         only = set(ticked)
         if only:
             cases = [case for case in found.cases if case.place in only]
@@ -72,11 +72,11 @@ class FailureSaves:
         else:
             cases = chosen(found.cases, view, named_of(found, view))
             slice = SLICES[view.slice]
-            left, right = self.studies.roles(work)
+            left, right = self.hunts.roles(work)
             said = slice.format(left=left, right=right)
         if not cases:
             raise InputError("there is no picture in this choice")
-        return Picked(work, wish, found, cases, view, said)
+        return Picked(work, plan, found, cases, view, said)
 
     def _saved(self, request: gr.Request,
                work: Callable[[], Iterator[Progress | tuple[str, bytes]]]) -> Iterator[Said]:
@@ -90,7 +90,7 @@ class FailureSaves:
     def flips(self, request: gr.Request, *values: Any) -> Iterator[str]:
         def work() -> Iterator[Progress]:
             on = self._picked(request, *values)
-            yield from single.flips(on.work.folder, on.wish, on.found, on.cases, self.library)
+            yield from single.flips(on.work.folder, on.plan, on.found, on.cases, self.library)
             yield Progress(f"Searched {len(on.cases)} pictures: each now says at which ε it flips.")
 
         yield from in_turn(self.gate, request, work, status, str)
@@ -98,7 +98,7 @@ class FailureSaves:
     def bundles(self, request: gr.Request, *values: Any) -> Iterator[Said]:
         def work() -> Iterator[Progress | tuple[str, bytes]]:
             on = self._picked(request, *values)
-            yield from single.bundles(on.work.folder, on.wish, on.found, on.cases, self.library)
+            yield from single.bundles(on.work.folder, on.plan, on.found, on.cases, self.library)
 
         yield from self._saved(request, work)
 
@@ -106,10 +106,10 @@ class FailureSaves:
         def work() -> Iterator[Progress | tuple[str, bytes]]:
             on = self._picked(request, *values)
             yield Progress("Making the report …")
-            marks = {name: self.library.load(name).fingerprint for name in on.wish.models}
-            roles = self.studies.roles(on.work)
+            marks = {name: self.library.load(name).fingerprint for name in on.plan.models}
+            roles = self.hunts.roles(on.work)
             sheet = Sheet(on.work.folder, on.found, roles, live=False)
-            page = report(sheet, on.wish, on.work.title, on.cases, marks, on.said, on.view.axes)
+            page = report(sheet, on.plan, on.work.title, on.cases, marks, on.said, on.view.axes)
             yield "failures.html", page.encode()
 
         yield from self._saved(request, work)
@@ -119,7 +119,7 @@ class FailureSaves:
             on = self._picked(request, *values)
         except InputError as error:
             return error_line(sentence(error)), gr.skip()
-        text = as_csv(on.found, on.cases, on.wish.models)
+        text = as_csv(on.found, on.cases, on.plan.models)
         return (told(f"failures.csv has {len(on.cases):,} pictures: save it below."),
                 ready("failures.csv", b"\xef\xbb\xbf" + text.encode()))
 
@@ -127,7 +127,7 @@ class FailureSaves:
         try:
             on = self._picked(request, *values)
             raw = single.contact_sheet(on.work.folder, on.found, on.cases,
-                                       self.studies.roles(on.work))
+                                       self.hunts.roles(on.work))
         except InputError as error:
             return error_line(sentence(error)), gr.skip()
         few = min(len(on.cases), single.MOST_SHEET)

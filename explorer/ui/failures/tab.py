@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import gradio as gr
 
+from explorer.analysis.failures.hunt import wish_of
 from explorer.analysis.failures.slices import AXES, SLICES, SORTS
 from explorer.jobs.threads import ThreadJobs
 from explorer.models.library import Library
@@ -23,7 +24,7 @@ from explorer.ui.shared.runs import LIGHT, PLAIN, heavy
 from explorer.ui.shared.works import Orders
 
 HERE = Path(__file__).parent
-EVERY = 2.0  # seconds between two looks at a study
+EVERY = 2.0  # seconds between two looks at a hunt
 FIRST: dict[str, Any] = {"slice": "all", "cell": None, "page": 0}
 TO_ATTACK = "() => { window.scrollTo(0, 0); document.querySelector('#rx-go')?.click(); }"
 HEAVY = heavy(KIND)
@@ -39,8 +40,8 @@ class FailuresTab:
         gr.HTML("", html_template=style, elem_id="fx-style", **PLAIN)
         self.library, self.desk, self.tabs = library, desk, tabs
         self.data, self.orders = data, Orders(works, gate, KIND)
-        self.studies = Hunts(library, works, gate, desk.choice)
-        self.saves, self.look = FailureSaves(self.studies), Look(self.studies)
+        self.hunts = Hunts(library, works, gate, desk.choice)
+        self.saves, self.look = FailureSaves(self.hunts), Look(self.hunts)
         self._build()
         self._wire(demo)
         self._wire_pictures()
@@ -48,7 +49,7 @@ class FailuresTab:
     def _build(self) -> None:
         script = (HERE / "failures.js").read_text("utf-8")
         part: dict[str, Any] = {"js_on_load": script, **PLAIN}
-        # The study that was pressed, whether the tab is open, what is ticked, and where one is.
+        # The hunt that was pressed, whether the tab is open, what is ticked, and where one is.
         self.asked, self.open = gr.State(""), gr.State(False)
         self.ticked, self.where = gr.State([]), gr.State(FIRST)
         self.poke = gr.HTML("", render=False, **PLAIN)
@@ -58,7 +59,7 @@ class FailuresTab:
             with gr.Column(scale=3, min_width=300, elem_id="fx-form"):
                 self.form = FailuresForm(self.library, self.desk.pair_ids, self.data)
             with gr.Column(scale=9, min_width=520, elem_id="fx-watch"):
-                self.list = gr.HTML("", elem_id="fx-studies", **part)
+                self.list = gr.HTML("", elem_id="fx-hunts", **part)
                 self.state = gr.HTML(views.NONE, elem_id="fx-state", **part)
                 self.slices = gr.HTML("", elem_id="fx-slices", **part)
                 self._choices()
@@ -127,7 +128,7 @@ class FailuresTab:
         desk, saves = self.desk, self.saves
         self.none.click(lambda: ([], fresh()), None, [self.ticked, self.poke], **LIGHT)
         opened = components(desk, self.tabs)
-        cast(Any, self.gallery).opencase(self.studies.open, self.mark, opened, **LIGHT).success(
+        cast(Any, self.gallery).opencase(self.hunts.open, self.mark, opened, **LIGHT).success(
             None, None, None, js=TO_ATTACK, api_visibility="private")
         picked = [self.mark, self.ticked, *self.controls]
         saved = [self.answer, self.file]
@@ -138,7 +139,7 @@ class FailuresTab:
             button.click(cast(Any, save), picked, saved, **HEAVY)
 
     def follow(self) -> None:
-        """Looks at a study over and over only while its tab is open. The poke stands outside the
+        """Looks at a hunt over and over only while its tab is open. The poke stands outside the
         tabs, since nothing in a tab that was never open is heard."""
         cast(Any, self.poke).render()
         for tab in self.tabs.children:  # gr.Tabs has such an event too, which is never sent
@@ -151,18 +152,18 @@ class FailuresTab:
     def _start(self, request: gr.Request, *values: Any) -> tuple[Any, ...]:
         def fill(folder: Path) -> tuple[str, dict[str, Any]]:
             plan, name, left_out = self.form.read(values, folder)
-            return name, {"study": plan.as_dict(), "left_out": left_out}
+            return name, {**wish_of(plan), "left_out": left_out}
 
-        said, study = self.orders.start(request, fill)
-        return (said, study, FIRST, []) if isinstance(study, str) else (said, *[gr.skip()] * 3)
+        said, hunt = self.orders.start(request, fill)
+        return (said, hunt, FIRST, []) if isinstance(hunt, str) else (said, *[gr.skip()] * 3)
 
     def _stop(self, mark: str, request: gr.Request) -> tuple[str, str]:
-        return self.orders.stop(request, shown_by(mark).get("study", "")), fresh()
+        return self.orders.stop(request, shown_by(mark).get("hunt", "")), fresh()
 
     def _order(self, mark: str, event: gr.EventData, request: gr.Request) -> tuple[Any, str]:
-        """The buttons of the study that is shown."""
-        does, study = str(event._data.get("do")), shown_by(mark).get("study", "")
-        return self.orders.obey(request, does, study), fresh()
+        """The buttons of the hunt that is shown."""
+        does, hunt = str(event._data.get("do")), shown_by(mark).get("hunt", "")
+        return self.orders.obey(request, does, hunt), fresh()
 
     # -- moving about -----------------------------------------------------------------------------
 
@@ -172,7 +173,7 @@ class FailuresTab:
 
     @staticmethod
     def _choose(event: gr.EventData) -> tuple[Any, ...]:
-        """Another study, from its start."""
+        """Another hunt, from its start."""
         return str(event._data.get("id", "")), FIRST, [], "", None, fresh()
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""A study as HTML: its state, slices and confusion matrix. Pure functions."""
+"""A hunt as HTML: its state, slices and confusion matrix. Pure functions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST_NAMES = 500
 NONE = """<section class="fx-empty"><h3>Which pictures break, and which hold?</h3>
 <p>Choose pictures on the left and press Start: the same attack runs on every one of them, against
 both models. What broke is then sorted here, and a click opens a picture in the Attack tab.</p>
-<p>A study goes on when you close this page, and is found here again.</p></section>"""
+<p>A hunt goes on when you close this page, and is found here again.</p></section>"""
 
 
 def names(models: Sequence[str], kinds: Sequence[str]) -> tuple[str, str]:
@@ -39,17 +39,17 @@ def names(models: Sequence[str], kinds: Sequence[str]) -> tuple[str, str]:
     return models[0], models[1]
 
 
-def studies(works: Sequence[Job], current: str) -> str:
-    """The visitor's studies as buttons, newest first."""
+def hunts(works: Sequence[Job], current: str) -> str:
+    """The visitor's hunts as buttons, newest first."""
     if not works:
         return ""
-    return job_list("fx-studies", "Your studies", (job_button(
-        work, "fx-study", work.id == current, f'<b>{esc(work.title)}</b>{badge(work, "fx")}'
+    return job_list("fx-hunts", "Your hunts", (job_button(
+        work, "fx-hunt", work.id == current, f'<b>{esc(work.title)}</b>{badge(work, "fx")}'
         f'<span class="fx-when">{esc(when(work))}</span>') for work in works))
 
 
 def state(work: Job | None, found: Found, ahead: int, left: str, right: str) -> str:
-    """What a study is doing, and its result in a sentence. ahead: works that go before it."""
+    """What a hunt is doing, and its result in a sentence. ahead: works that go before it."""
     if work is None:
         return NONE
     bar = ""
@@ -62,11 +62,11 @@ def state(work: Job | None, found: Found, ahead: int, left: str, right: str) -> 
 
 
 def _orders(work: Job) -> str:
-    """What can be done with a study that is over."""
+    """What can be done with a hunt that is over."""
     if work.state in BUSY or work.is_example:
         return ""
     again = _order("go_on", "Go on") if work.state in (STOPPED, FAILED) else ""
-    return f'<p class="fx-orders">{again}{_order("delete", "Delete this study")}</p>'
+    return f'<p class="fx-orders">{again}{_order("delete", "Delete this hunt")}</p>'
 
 
 def _order(name: str, text: str) -> str:

@@ -22,7 +22,7 @@ def components(desk: Desk, tabs: gr.Tabs) -> list[Any]:
             *desk.choice.components()]
 
 
-def values(folder: Path, wish: HuntPlan, found: Found, case: Example, choice: AttackChoice,
+def values(folder: Path, plan: HuntPlan, found: Found, case: Example, choice: AttackChoice,
            ) -> list[Any]:
     """folder: of the hunt. Raises InputError when the picture is not there any more."""
     image = clean_picture(folder, case.place)
@@ -30,8 +30,8 @@ def values(folder: Path, wish: HuntPlan, found: Found, case: Example, choice: At
     return [image, "\n".join(captions), captions,
             gr.update(choices=captions, value=found.captions[case.label]),
             gr.update(choices=[ANY_WRONG, *captions], value=ANY_WRONG), case.name,
-            "classification", *wish.models, wish.seed, gr.Tabs(selected=ATTACK_ID),
-            *choice.show(wish.kind, wish.attack, wish.settings)]
+            "classification", *plan.models, plan.seed, gr.Tabs(selected=ATTACK_ID),
+            *choice.show(plan.kind, plan.attack, plan.settings)]
 
 
 def offered(found: Found, case: Example) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import gradio as gr
 
 from explorer.analysis.evaluation.work import carry_out
-from explorer.analysis.failures.hunt import HuntPlan, hunt
+from explorer.analysis.failures.hunt import hunt, plan_of
 from explorer.base.errors import InputError, sentence
 from explorer.base.paths import EXAMPLES
 from explorer.base.settings import Settings
@@ -82,8 +82,7 @@ def kinds(library: Library, settings: Settings) -> dict[str, Runner]:
     """What each kind of work does."""
     data = settings.data or None
     return {
-        "failures": lambda work: hunt(HuntPlan.read(work.wish["study"]), work.folder, library,
-                                      data),
+        "failures": lambda work: hunt(plan_of(work), work.folder, library, data),
         "evaluate": lambda work: carry_out(work, library, data),
     }
 

@@ -11,7 +11,7 @@ from explorer.results.views import esc, percent, shared_start
 from explorer.training.comparison import FOLDER
 
 
-def compared(run: str, folder: Path, wish: HuntPlan, found: Found, live: bool) -> str:
+def compared(run: str, folder: Path, plan: HuntPlan, found: Found, live: bool) -> str:
     """The pictures, each with what became of it on both models, under a sentence that counts them.
 
     folder: of the run; live: a press opens a picture in the Attack tab, which needs the model.
@@ -19,31 +19,31 @@ def compared(run: str, folder: Path, wish: HuntPlan, found: Found, live: bool) -
     if not found.cases:
         return ""
     start = shared_start(found.captions)
-    cards = "".join(_card(folder, wish, found, case, start, live) for case in found.cases)
+    cards = "".join(_card(folder, plan, found, case, start, live) for case in found.cases)
     note = " A click opens one in the Attack tab, with everything set as it was in the run." * live
     return (f'<section class="tr-compared" data-run="{esc(run)}" aria-label="Compared with its '
-            f'base"><h4>{esc(headline(wish, found))}</h4><p class="tr-hint">Pictures that were '
-            f"held out of the training, attacked on each model in turn, {esc(budget(wish))}."
+            f'base"><h4>{esc(headline(plan, found))}</h4><p class="tr-hint">Pictures that were '
+            f"held out of the training, attacked on each model in turn, {esc(budget(plan))}."
             f"{note}</p><ul>{cards}</ul></section>")
 
 
-def budget(wish: HuntPlan) -> str:
+def budget(plan: HuntPlan) -> str:
     """What the attack may do, in words."""
-    norm = "L2" if wish.settings.get("norm") == "l2" else "L∞"
-    return f"at the run's budget, {norm} {wish.settings['eps'] * 255:g}/255"
+    norm = "L2" if plan.settings.get("norm") == "l2" else "L∞"
+    return f"at the run's budget, {norm} {plan.settings['eps'] * 255:g}/255"
 
 
-def headline(wish: HuntPlan, found: Found) -> str:
+def headline(plan: HuntPlan, found: Found) -> str:
     """How many each model had right before the attack, and after it."""
     said = []
-    for k, name in enumerate(wish.models):
+    for k, name in enumerate(plan.models):
         right = [case for case in found.cases if case.sides[k].was == case.label]
         held = sum(not case.broke(k) for case in right)
         said.append(f"{name} reads {len(right)} and keeps {held} under attack")
     return f"Of {len(found.cases)} pictures {', '.join(said)}."
 
 
-def _card(folder: Path, wish: HuntPlan, found: Found, case: Example, start: str, live: bool,
+def _card(folder: Path, plan: HuntPlan, found: Found, case: Example, start: str, live: bool,
           ) -> str:
     thumbs, truth = folder / FOLDER / "thumbs", esc(found.captions[case.label])
     pictures = f'<img src="{_uri(thumbs / f"{case.place:05d}.jpg")}" alt="{truth}, clean">'
@@ -54,7 +54,7 @@ def _card(folder: Path, wish: HuntPlan, found: Found, case: Example, start: str,
     if live:
         pictures = (f'<button type="button" class="tr-open" data-open="{case.place}" title="Open '
                     f'in the Attack tab">{pictures}</button>')
-    lines = "".join(_line(name, found, case, k, start) for k, name in enumerate(wish.models))
+    lines = "".join(_line(name, found, case, k, start) for k, name in enumerate(plan.models))
     named = esc(found.captions[case.label].removeprefix(start))
     return f"<li>{pictures}<p><b>{named}</b></p>{lines}</li>"
 

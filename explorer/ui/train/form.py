@@ -38,9 +38,10 @@ SAVE_EVERY = 25  # steps between checkpoints
 
 
 @dataclass(frozen=True)
-class Wish:
-    """A checked form. copy: `data` is an upload. Either minutes or passes is None. understood: what
-    was understood of the data, in a paragraph."""
+class Draft:
+    """A training as the form asks for it, checked, before its budget is known in steps. copy:
+    `data` is an upload. Either minutes or passes is None. understood: what was understood of the
+    data, in a paragraph."""
 
     data: Path
     copy: bool
@@ -149,7 +150,7 @@ def _about(data: str) -> str:
     return f'<p class="tr-hint">{said}</p>'
 
 
-def read(values: Sequence[Any], cache: Path) -> Wish:
+def read(values: Sequence[Any], cache: Path) -> Draft:
     """The form's values, checked; cache: a folder for data made from the shipped ones. Raises
     InputError with a sentence for the first mistake."""
     given = dict(zip(NAMES, values, strict=True))
@@ -171,7 +172,7 @@ def read(values: Sequence[Any], cache: Path) -> Wish:
         template=_template(given["data"]),
         seed=_whole(given["seed"] or 0, "seed", 0, 2**31 - 1),
         depthwise_share=number(given["depthwise"], "the part must be a number"))
-    return Wish(data, copy, name, eval_data, str(given["base"]), recipe, minutes,
+    return Draft(data, copy, name, eval_data, str(given["base"]), recipe, minutes,
                 amount if minutes is None else None, probes, understood)
 
 
@@ -222,17 +223,17 @@ def _understood(path: Path, title: str, chosen: str) -> str:
     return " ".join(said)
 
 
-def cost_sentence(wish: Wish, cost: Cost) -> str:
+def cost_sentence(draft: Draft, cost: Cost) -> str:
     """What the run will cost, in words."""
-    if wish.minutes is not None:
-        if short := cost.warning(wish.minutes):
+    if draft.minutes is not None:
+        if short := cost.warning(draft.minutes):
             return short
-        steps, probes = cost.steps(wish.minutes), cost.probes(wish.minutes)
+        steps, probes = cost.steps(draft.minutes), cost.probes(draft.minutes)
     else:
-        steps, probes = max(1, round((wish.passes or 0) * cost.pictures / cost.batch)), PROBES
+        steps, probes = max(1, round((draft.passes or 0) * cost.pictures / cost.batch)), PROBES
     took = cost.seconds(steps, probes) / 60
     return (f"Measured here just now: a step of {cost.batch} pictures takes {cost.step_s:.1f} s "
             f"({cost.batch / cost.step_s:.1f} pictures/s), a measurement {cost.probe_s:.0f} s. "
-            f"{wish.budget[0].upper()}{wish.budget[1:]} means {steps:,} steps, "
+            f"{draft.budget[0].upper()}{draft.budget[1:]} means {steps:,} steps, "
             f"{cost.passes(steps):.1f} passes over {cost.pictures:,} pictures, in about "
             f"{took:.0f} minutes.")

@@ -15,7 +15,7 @@ from explorer.models.library import Library
 from explorer.training.costs import Cost, measure
 from explorer.training.plan import TrainingPlan
 from explorer.ui.shared.runs import error_line, guarded, told
-from explorer.ui.train.form import Wish, cost_sentence, read
+from explorer.ui.train.form import Draft, cost_sentence, read
 
 FRESH = 900.0  # seconds for which a measured cost is used again
 
@@ -27,9 +27,9 @@ class Starter:
         self.library, self.jobs = library, jobs
         self.costs: dict[TrainingPlan, tuple[float, Cost]] = {}
 
-    def _cost(self, wish: Wish) -> Iterator[str | Cost]:
+    def _cost(self, draft: Draft) -> Iterator[str | Cost]:
         """Words while it is measured, then the Cost; from memory where it was measured lately."""
-        plan = wish.plan(self._folders())
+        plan = draft.plan(self._folders())
         when, cost = self.costs.get(plan, (0.0, None))
         if cost is not None and time.monotonic() - when < FRESH:
             yield cost
@@ -44,10 +44,10 @@ class Starter:
 
     def estimate(self, *values: Any) -> Iterator[str]:
         def work() -> Iterator[str]:
-            wish = read(values, self.jobs.folder / "samples")
-            for item in self._cost(wish):
+            draft = read(values, self.jobs.folder / "samples")
+            for item in self._cost(draft):
                 yield told(item if isinstance(item, str) else " ".join(
-                    [wish.understood, cost_sentence(wish, item) + self._beside()]).strip())
+                    [draft.understood, cost_sentence(draft, item) + self._beside()]).strip())
 
         yield from guarded(work(), error_line)
 
@@ -57,17 +57,17 @@ class Starter:
 
     def start(self, *values: Any) -> Iterator[tuple[Any, Any]]:
         def work() -> Iterator[str | tuple[str, str]]:
-            wish = read(values, self.jobs.folder / "samples")
-            name = wish.model_name()
-            plan = replace(wish.plan(self._folders()), name=name)
-            about = {"model": name, "base": wish.base, "method": wish.recipe.method,
-                     "eps": wish.recipe.eps * 255, "data": wish.data_title,
-                     "budget": wish.budget}
-            run = self.jobs.train(plan.told(), wish.data, wish.copy, about)
+            draft = read(values, self.jobs.folder / "samples")
+            name = draft.model_name()
+            plan = replace(draft.plan(self._folders()), name=name)
+            about = {"model": name, "base": draft.base, "method": draft.recipe.method,
+                     "eps": draft.recipe.eps * 255, "data": draft.data_title,
+                     "budget": draft.budget}
+            run = self.jobs.train(plan.told(), draft.data, draft.copy, about)
             waits = self.jobs.get(run).state == "waiting"
             yield told(f"{name} {'waits for its turn' if waits else 'has started'}. You may close "
                        "this page: the run goes on, and is found here again. "
-                       f"{wish.understood}".strip()), run
+                       f"{draft.understood}".strip()), run
 
         for item in guarded(work(), error_line):
             yield item if isinstance(item, tuple) else (item, gr.skip())

@@ -233,14 +233,14 @@ class TrainTab:
         """A compared picture, with everything set as the run had it."""
         try:
             job = self.jobs.get(str(event._data.get("run")))
-            wish, found = compared(job.folder) or (None, None)
+            plan, found = compared(job.folder) or (None, None)
             case = next((c for c in found.cases if str(c.place) == str(event._data.get("id"))),
                         None) if found is not None else None
-            if wish is None or found is None or case is None:
+            if plan is None or found is None or case is None:
                 raise InputError("this picture is not in the comparison any more")
-            for name in wish.models:
+            for name in plan.models:
                 self.library.card(name)
-            shown = values(job.folder / FOLDER, wish, found, case, self.desk.choice)
+            shown = values(job.folder / FOLDER, plan, found, case, self.desk.choice)
         except InputError as error:
             raise gr.Error(html.escape(sentence(error))) from None
         return shown
