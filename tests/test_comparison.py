@@ -37,7 +37,7 @@ def test_held_out_pictures_are_attacked_as_by_hand(tmp_path: Path) -> None:
     plan = trained(tmp_path)
     assert compared(plan.out) is None
     library = Library([plan.out])
-    *_, last = compare(plan.out, "new", library)
+    *_, last = compare(plan.out, library)
     assert (last.done, last.total) == (8, 8)  # fewer than nine were held out
     hunt, found = compared(plan.out) or pytest.fail("nothing was kept")
     assert hunt.models == (plan.base, "new") and hunt.settings["eps"] == plan.recipe.eps
@@ -57,16 +57,16 @@ def test_held_out_pictures_are_attacked_as_by_hand(tmp_path: Path) -> None:
 
 def test_it_is_kept_until_the_weights_are_others(tmp_path: Path) -> None:
     plan = trained(tmp_path)
-    list(compare(plan.out, "new", Library([plan.out])))
+    list(compare(plan.out, Library([plan.out])))
     rows = plan.out / FOLDER / "rows.jsonl"
     first = rows.stat().st_mtime_ns
-    list(compare(plan.out, "new", Library([plan.out])))
+    list(compare(plan.out, Library([plan.out])))
     assert rows.stat().st_mtime_ns == first
     weights, card = plan.out / "model" / "open_clip_model.safetensors", plan.out / "model/card.json"
     save_file({k: v + 0.01 if v.is_floating_point() else v for k, v in load_file(weights).items()},
               weights)  # trained on, under the same name
     card.write_text(json.dumps({**json.loads(card.read_text()), "sha256": sha256_of(weights)}))
-    list(compare(plan.out, "new", Library([plan.out])))
+    list(compare(plan.out, Library([plan.out])))
     assert rows.stat().st_mtime_ns != first
     assert len((compared(plan.out) or pytest.fail("lost"))[1].cases) == 8
 
@@ -74,6 +74,6 @@ def test_it_is_kept_until_the_weights_are_others(tmp_path: Path) -> None:
 def test_without_held_out_pictures_it_says_so(tmp_path: Path) -> None:
     plan = trained(tmp_path, probes=0)
     with pytest.raises(InputError, match="nothing fair to compare on"):
-        list(compare(plan.out, "new", Library([plan.out])))
+        list(compare(plan.out, Library([plan.out])))
     with pytest.raises(InputError, match="not there any more"):
-        list(compare(tmp_path / "nowhere", "new", Library()))
+        list(compare(tmp_path / "nowhere", Library()))

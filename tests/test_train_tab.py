@@ -85,8 +85,8 @@ def test_minutes_become_steps_and_measurements() -> None:
     assert COST.probes(1) == 2 and COST.steps(1) == 10
     assert COST.warning(5) == COST.warning(1) == ""
     assert COST.steps(0.5) == 10
-    assert COST.warning(0.5) == ("0.5 minutes are too few here: a step takes 2.0 s and a measurement "
-                                 "15 s, so it is 10 steps, in about 1 minutes.")
+    assert COST.warning(0.5) == ("0.5 minutes are too few here: a step takes 2.0 s and a "
+                                 "measurement 15 s, so it is 10 steps, in about 1 min.")
     assert COST.passes(125) == 4
 
 
@@ -184,8 +184,8 @@ def job(state: str = "running", steps: int = 3, folder: Path = Path(), **more: A
     about = {"model": "pocket-<b>", "base": "pocket", "method": "tecoa", "data": "emoji",
              "eps": 1.0, "budget": "5 minutes"}
     story = Story(told, more.pop("probes", probes), (), None)
-    return Run("20260101-000000-0000", "train", "", "pocket-<b>", 1.0, folder, {"about": about},
-               state=state, story=story, **more)
+    return Run("20260101-000000-0000", "train", more.pop("owner", ""), "pocket-<b>", 1.0, folder,
+               {"about": about}, state=state, story=story, **more)
 
 
 @pytest.mark.parametrize(("state", "words"), [
@@ -298,7 +298,7 @@ def test_the_timer_goes_on_while_the_tab_is_open_and_a_run_is_not_over(tmp_path:
         tab = TrainTab(demo, library, AttackTab(demo, library, PAIR).desk, tabs, jobs)
 
     def look(is_open: bool | None, shown: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = tab._look("", is_open, shown)[-1]
+        found: dict[str, Any] = tab._look("", is_open, shown, "")[-1]
         return found
 
     assert not look(True, {})["timer"]
@@ -307,9 +307,9 @@ def test_the_timer_goes_on_while_the_tab_is_open_and_a_run_is_not_over(tmp_path:
     assert opened["timer"] and opened["id"] == first and not look(False, opened)["timer"]
     assert look(None, {})["timer"] is None  # a late first look switches nothing off
     assert look(True, look(None, opened))["timer"]
-    same = tab._look("", True, look(True, opened))
+    same = tab._look("", True, look(True, opened), "")
     assert all(part == gr.skip() for part in same[:-1]), "what has not changed is not sent again"
-    assert tab._look(second, True, opened)[-1]["id"] == second
+    assert tab._look(second, True, opened, "")[-1]["id"] == second
     gate.touch()
     deadline = time.monotonic() + 60
     while look(True, opened)["timer"]:

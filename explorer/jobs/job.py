@@ -28,8 +28,8 @@ class Job:
     """kind: what is to be done; owner: whose it is, "" where it is everybody's; wish: what was
     asked for, as plain data; place: in the queue while it waits; state: of those above, on disk
     WAITING, RUNNING, FINISHED, STOPPED or FAILED; done of total, text: how far it is, or why it
-    failed; starts, pid, output_from: of a process, how often it was started, its newest number,
-    and where the newest output begins."""
+    failed; note: what its owner wrote about it; starts, pid, output_from: of a process, how often
+    it was started, its newest number, and where the newest output begins."""
 
     id: str
     kind: str
@@ -43,6 +43,7 @@ class Job:
     done: int = 0
     total: int = 0
     text: str = ""
+    note: str = ""
     starts: int = 0
     pid: int = 0
     output_from: int = 0

@@ -100,6 +100,20 @@ class ProcessJobs(Queue[Run]):
         """The last lines that a run printed."""
         return tail(self.get(name).folder / "output.log", lines)
 
+    def label(self, name: str, title: str, note: str, owner: str | None = None) -> None:
+        """Its model is called so in the list of models, too."""
+        super().label(name, title, note, owner)
+        file = self.folder / name / "model" / "card.json"
+        with suppress(OSError, ValueError):
+            card = {**json.loads(file.read_text("utf-8")), "title": self.get(name).title}
+            write_text(file, json.dumps(card, indent=2) + "\n")
+
+    def delete(self, name: str, owner: str | None = None) -> None:
+        """Its model leaves the list of models, too."""
+        super().delete(name, owner)
+        with suppress(FileNotFoundError):
+            (self.models / name).unlink()
+
     def pause(self, name: str) -> None:
         with self.locked():
             run = self.get(name)

@@ -170,6 +170,16 @@ class Queue(Generic[J]):
                 raise InputError(f"it is {job.state}: there is nothing to go on with")
         self._wake.set()
 
+    def label(self, name: str, title: str, note: str, owner: str | None = None) -> None:
+        """Gives a job another title, and a note. Raises InputError without a title."""
+        title = " ".join(title.split())
+        if not title:
+            raise InputError("give it a name")
+        with self.locked():
+            self._own(name, owner)
+            job = read_job(self.folder / name)  # as it is on disk, not as it is told of
+            write_job(replace(job, title=title, note=note.strip()))
+
     def delete(self, name: str, owner: str | None = None) -> None:
         """Removes a job and all it found."""
         with self.locked():

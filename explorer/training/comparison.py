@@ -23,13 +23,13 @@ PICTURES = 9
 FOLDER, PLAN = "compared", "plan.json"
 
 
-def compare(folder: Path, model: str, library: Library) -> Iterator[Progress]:
+def compare(folder: Path, library: Library) -> Iterator[Progress]:
     """Attacks the first held-out pictures of a run, at the run's budget and among its captions, on
     its base and on the model that came out of it; what is found is kept in the run's folder, for
     as long as both have the weights that it was found with.
 
-    folder: of the run; model: id of what came out of it. Raises InputError where nothing was held
-    out, or where the data are not there any more.
+    folder: of the run. Raises InputError where nothing was held out, or where the data are not
+    there any more.
     """
     started = RunFolder(folder).started()
     if started is None:
@@ -39,6 +39,7 @@ def compare(folder: Path, model: str, library: Library) -> Iterator[Progress]:
     if held_out is None:
         raise InputError("no pictures were held out of this run, so there is nothing fair to "
                          "compare on")
+    model = plan.name or folder.resolve().name
     few = replace(held_out, chosen=held_out.chosen[:PICTURES], labels=held_out.labels[:PICTURES])
     hunt = HuntPlan.of("", (plan.base, model), paper_attack(plan.recipe), limit=len(few),
                        seed=plan.recipe.seed)

@@ -51,7 +51,7 @@ class Cost:
             return ""
         return (f"{minutes:g} minutes are too few here: a step takes {self.step_s:.1f} s and a "
                 f"measurement {self.probe_s:.0f} s, so it is {self.steps(minutes)} steps, in about "
-                f"{math.ceil(took)} minutes.")
+                f"{math.ceil(took)} min.")
 
     def probes(self, minutes: float) -> int:
         """Measurements that a run of so many minutes can afford, at least the first and last."""

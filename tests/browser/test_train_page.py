@@ -113,6 +113,32 @@ def test_a_run_survives_its_tab_and_is_compared_with_its_base(
     open_tab(page, server)  # and a reload lists it as a base
     page.click("#tr-base input")
     expect(page.get_by_role("option", name=name)).to_be_visible()
+    page.keyboard.press("Escape")
+    keep(page)
+
+
+def keep(page: Page) -> None:
+    """A name and a note, the model as a file, curves beside another's; and it is deleted."""
+    page.click("#tr-beside input")
+    page.get_by_role("option").nth(1).click()
+    expect(page.locator(".tr-chart .tr-legend").first.locator("span")).to_have_count(4)
+    page.click("#tr-watch >> text=Name, note, files")
+    page.fill("#tr-name input, #tr-name textarea", "first of all")
+    page.fill("#tr-note textarea", "four steps")
+    page.click("#tr-save")
+    expect(page.locator(".tr-run b").first).to_have_text("first of all")
+    expect(page.locator(".tr-written")).to_have_text("four steps")
+    page.click("#tr-pack")
+    link = page.locator("#tr-model-file a[href$='.zip']").first
+    with page.expect_download() as download:
+        link.click()
+    assert download.value.path().stat().st_size > 1e7
+    page.click("#tr-delete")
+    page.click("#tr-no")
+    expect(page.locator("#tr-yes")).to_be_hidden()
+    page.click("#tr-delete")
+    page.click("#tr-yes")
+    expect(page.locator(".tr-run b", has_text="first of all")).to_have_count(0)
 
 
 def an_example(page: Page) -> None:

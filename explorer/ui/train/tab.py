@@ -23,6 +23,7 @@ from explorer.ui.shared.opening import components, values
 from explorer.ui.shared.runs import DEVICE, LIGHT, PLAIN, error_line, heavy, in_turn, status
 from explorer.ui.train.compared import compared as compared_view
 from explorer.ui.train.form import TrainForm, base_choices
+from explorer.ui.train.keep import Keep
 from explorer.ui.train.start import Starter
 from explorer.ui.train.upload import BringModel
 from explorer.ui.train.views import gallery, listing, notice, panel, run_list
@@ -94,6 +95,7 @@ class TrainTab:
                     self.compare = gr.Button("Compare with its base", size="sm",
                                              variant="primary", elem_id="tr-compare")
                 self.answer = gr.HTML("", elem_id="tr-answer", **PLAIN)
+                self.keep = Keep(self.jobs)
                 self.panel = gr.HTML("", elem_id="tr-panel", **PLAIN)
                 self.compared = gr.HTML("", elem_id="tr-compared", js_on_load=script, **PLAIN)
                 self.gallery = gr.HTML("", elem_id="tr-gallery", js_on_load=script, **PLAIN)
@@ -103,10 +105,10 @@ class TrainTab:
 
     def _wire(self, demo: gr.Blocks) -> None:
         alone = {**heavy("train"), "concurrency_limit": 1}
-        seen = [self.chosen, self.open, self.shown]
+        seen = [self.chosen, self.open, self.shown, self.keep.beside]
         view = [self.runs, self.panel, self.gallery, self.orders, self.pause, self.resume,
                 self.stop, self.end, self.again, self.compare, self.printed, self.compared,
-                self.timer,
+                self.timer, *self.keep.outputs(),
                 self.form.base, self.desk.standard, self.desk.robust, self.shown]
         self.form.wire(LIGHT)
         if self.own is not None:
@@ -130,6 +132,8 @@ class TrainTab:
                               (self.again, self.jobs.go_on)):
             button.click(self._order(order), self.shown, self.answer, **LIGHT).then(
                 self._look, seen, view, **LIGHT)
+        self.keep.wire(self.shown, lambda event: event.then(self._look, seen, view, **LIGHT))
+        self.keep.beside.input(self._look, seen, view, **LIGHT)
         self.tail.click(self._tail, self.shown, self.output, **LIGHT)
         self.compare.click(self._compare, self.shown, self.answer, **heavy(DEVICE)).then(
             self._look, seen, view, **LIGHT)
@@ -141,7 +145,7 @@ class TrainTab:
 
     def _arrive(self) -> tuple[Any, ...]:
         """The first look, which knows nothing of the timer: the tab may be open by now."""
-        return self._look("", None, {})
+        return self._look("", None, {}, "")
 
     @staticmethod
     def _opened() -> bool:
@@ -151,20 +155,27 @@ class TrainTab:
     def _closed() -> bool:
         return False
 
-    def _look(self, chosen: str, is_open: bool | None, shown: dict[str, Any]) -> tuple[Any, ...]:
+    def _look(self, chosen: str, is_open: bool | None, shown: dict[str, Any], beside: str,
+              ) -> tuple[Any, ...]:
         """What has changed since `shown`, for all of the view. The timer goes on while the tab
         is open and a run is not over."""
         self.jobs.settle()  # so that what has just ended is listed, by now or never
         jobs, queue = listing(self.jobs)
         job = _chosen(jobs, chosen)
         place = next((k for k, other in enumerate(queue, 1) if job and other.id == job.id), 0)
-        ready = [] if job is None else sorted(p.name for p in self.jobs.models.glob("2*"))
+        ready = [] if job is None else [
+            (p.name, *(other.title for other in jobs if other.id == p.name))
+            for p in sorted(self.jobs.models.glob("2*"))]
         busy = any(other.state in BUSY for other in jobs)
+        others = [other for other in jobs if job and other.id != job.id and other.story.probes]
+        second = next((other for other in others if other.id == beside), None)
         drawn = {
             "id": job.id if job else "",
-            "runs": run_list(jobs, queue, job.id if job else ""), "panel": panel(job, place),
+            "runs": run_list(jobs, queue, job.id if job else ""),
+            "panel": panel(job, place, second),
             "moments": [job.id, len(job.story.probes)] if job else [],
             "state": [job.state, job.id] if job else [], "ready": ready,
+            "keep": [job.id, job.title, job.note, [o.id + o.title for o in others]] if job else [],
             "compared": [job.id, self._size(job)] if job else [],
             "timer": busy and is_open if is_open is not None else shown.get("timer"),
         }
@@ -179,8 +190,10 @@ class TrainTab:
                 *(gr.update(visible=b) if "state" in changed else gr.skip()
                   for b in _buttons(job)),
                 only("compared", lambda: self._compared(job)),
-                only("timer", lambda: gr.Timer(active=bool(drawn["timer"]))), *models,
-                drawn)
+                only("timer", lambda: gr.Timer(active=bool(drawn["timer"]))),
+                *(self.keep.shown(job, others, beside) if "keep" in changed
+                  else [gr.skip()] * len(self.keep.outputs())),
+                *models, drawn)
 
     @staticmethod
     def _choose(event: gr.EventData) -> tuple[str, str, str]:
@@ -211,7 +224,7 @@ class TrainTab:
 
         def work() -> Iterator[Progress]:
             job = self.jobs.get(_id(shown))
-            yield from compare(job.folder, job.title, self.library)
+            yield from compare(job.folder, self.library)
 
         yield from in_turn(self.desk.gate, request, work, status, str)
         yield ""

@@ -51,15 +51,22 @@ def _row(job: Run, place: int, pressed: bool) -> str:
         f'{esc(job.wish["about"].get("budget", ""))} · {esc(when(job))}</span>'))
 
 
-def panel(job: Run | None, place: int = 0) -> str:
-    """What a run is doing, in a sentence, numbers and two charts."""
+def panel(job: Run | None, place: int = 0, beside: Run | None = None) -> str:
+    """What a run is doing, in a sentence, its note, numbers and two charts; beside: another run,
+    whose curves are drawn into the same charts."""
     if job is None:
         return ""
     step = job.story.step
     return (f'<section class="tr-panel" aria-label="Run {esc(job.title)}">'
             f'<header><h3>{esc(job.title)}</h3><span class="tr-about">{esc(_about(job))}</span>'
             f'</header><p class="tr-say">{esc(sentence(job, place))}</p>'
-            f"{_bar(step)}{_facts(job)}{_charts(job)}{_numbers(job)}{_notes(job)}</section>")
+            f"{_written(job)}{_bar(step)}{_facts(job)}{_charts(job, beside)}{_numbers(job)}"
+            f"{_notes(job)}</section>")
+
+
+def _written(job: Run) -> str:
+    """What its owner wrote about it."""
+    return f'<p class="tr-written">{esc(job.note)}</p>' if job.note else ""
 
 
 def _about(job: Run) -> str:
@@ -133,19 +140,35 @@ def _facts(job: Run) -> str:
     return f'<dl class="tr-facts">{cells}</dl>'
 
 
-def _charts(job: Run) -> str:
-    steps, probes = job.story.steps, job.story.probes
-    if not steps and not probes:
+def _charts(job: Run, beside: Run | None) -> str:
+    runs = [job, *([beside] if beside else [])]
+    if not any(run.story.steps or run.story.probes for run in runs):
         return ""
-    names = list(dict.fromkeys(name for s in steps for name in s["losses"]))
-    losses = [Series(name, tuple((float(s["index"]), float(s["losses"][name])) for s in steps
-                                 if name in s["losses"])) for name in names]
-    accuracy = [Series(word, tuple((float(p["index"]), float(p[key])) for p in probes))
-                for key, word in (("robust", "under attack"), ("clean", "clean"))]
-    measured = _measured(probes)
+    accuracy = [line for run in runs for line in _accuracy(run, runs)]
+    losses = [line for run in runs for line in _losses(run, runs)]
+    measured = _measured(job.story.probes)
     return ('<div class="tr-charts">'
             + line_chart(accuracy, f"Accuracy on {measured}", "step", share=True)
             + line_chart(losses, "Loss, by its terms", "step") + "</div>")
+
+
+def _of(run: Run, runs: Sequence[Run]) -> str:
+    """What tells a line from another run's."""
+    return f", {run.title}" if len(runs) > 1 else ""
+
+
+def _accuracy(run: Run, runs: Sequence[Run]) -> list[Series]:
+    return [Series(word + _of(run, runs), tuple((float(p["index"]), float(p[key]))
+                                                for p in run.story.probes))
+            for key, word in (("robust", "under attack"), ("clean", "clean"))]
+
+
+def _losses(run: Run, runs: Sequence[Run]) -> list[Series]:
+    steps = run.story.steps
+    names = list(dict.fromkeys(name for s in steps for name in s["losses"]))
+    return [Series(name + _of(run, runs), tuple((float(s["index"]), float(s["losses"][name]))
+                                                for s in steps if name in s["losses"]))
+            for name in names]
 
 
 def _measured(probes: Sequence[Event]) -> str:
