@@ -70,7 +70,8 @@ class Outcome:
 
     def light(self) -> Outcome:
         """A copy without the pictures of every step, to be kept for the other tabs."""
-        return Outcome(self.alt, [replace(p, result=_without_frames(p)) for p in self.parts])
+        parts = [replace(p, result=_without_frames(p)) for p in self.parts]
+        return Outcome(self.alt, parts, link=self.link)
 
     def sketch(self) -> Outcome:
         """What is drawn while the run goes on: without the steps and the files to save, which are

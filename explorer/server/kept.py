@@ -67,6 +67,17 @@ class Kept:
         with self._lock:
             self._pinned |= set(NAME.findall(page))
 
+    def renew(self, page: str) -> bool:
+        """Names again what a page names; False where something of it is not kept any more."""
+        with self._lock:
+            names = set(NAME.findall(page))
+            if not names <= set(self._entries):
+                return False
+            for name in names:
+                self._entries[name].when = self.clock()
+                self._entries.move_to_end(name)
+        return True
+
     def own(self, raw: bytes, mime: str) -> str:
         """Keeps a file of the app itself for good; returns its address."""
         address = self.put(raw, mime)

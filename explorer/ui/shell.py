@@ -53,6 +53,7 @@ from explorer.ui.failures.tab import FailuresTab
 from explorer.ui.learn.tab import LearnTab
 from explorer.ui.shared.runs import PLAIN
 from explorer.ui.shared.works import open_works
+from explorer.ui.story import Story
 from explorer.ui.train.tab import TrainTab, open_jobs
 from explorer.ui.warming import warm
 
@@ -113,9 +114,11 @@ def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | N
         if service is not None:
             Api(service, gate)  # first, so that no event of the page has the names
         gr.HTML(header(), **PLAIN)
+        story = Story()
         with gr.Tabs() as tabs:
             with gr.Tab("Attack", id="attack"):
-                desk = AttackTab(demo, library, pair, gate=gate, kept=kept).desk
+                attack = AttackTab(demo, library, pair, gate=gate, kept=kept)
+                desk = attack.desk
             with gr.Tab("Embedding space", id="space"):
                 space = SpaceTab(demo, library, desk.store, pair, gate, kept)
                 space.follow(desk.finished.change)
@@ -124,12 +127,15 @@ def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | N
             with gr.Tab("Evaluate", id="evaluate"):
                 evaluate = EvaluateTab(demo, library, tabs, works, gate, pair, settings.data)
             with gr.Tab("Train", id="train"):
-                TrainTab(demo, library, desk, tabs, jobs, why_off, settings.training)
+                train = TrainTab(demo, library, desk, tabs, jobs, why_off, settings.training)
             with gr.Tab("Learn", id="learn"):
                 learn = LearnTab(library, pair, gate, jobs)
             evaluate.follow()
         failures.follow()
-        Arrival(demo, tabs, library, desk, learn, settings.preset)
+        arrival = Arrival(demo, tabs, library, attack, learn, story.line, settings.preset)
+        forms = {"failures": failures.form, "evaluate": evaluate.form}
+        story.wire(tabs, desk, forms if jobs is None else {**forms, "train": train.form},
+                   arrival.plain)
         if service is not None:
             service.spaces = space.scene.spaces  # read once for both
     if keeping is not None:

@@ -8,7 +8,6 @@ from typing import Any
 import gradio as gr
 
 from explorer.actions.attack import attack_both, reopen
-from explorer.attacks.image.classic import PGD
 from explorer.attacks.request import Request
 from explorer.base.errors import InputError, sentence
 from explorer.base.progress import Progress
@@ -20,14 +19,16 @@ from explorer.models.library import Library
 from explorer.results.outcome import Outcome
 from explorer.results.stage import draw
 from explorer.results.views import inline
-from explorer.server.gate import Gate
+from explorer.server.gate import Gate, visitor_of
 from explorer.server.kept import Kept
+from explorer.ui.attack.cases import Cases
 from explorer.ui.attack.defend import offer
 from explorer.ui.attack.defend_strip import DefendStrip
 from explorer.ui.attack.examples import PICK, strip
 from explorer.ui.attack.masking import check_signs, draw_signs
 from explorer.ui.attack.place import clicked
-from explorer.ui.shared.address import link
+from explorer.ui.shared.address import OWN, link
+from explorer.ui.shared.asked import FIRST, YOURS, Asked
 from explorer.ui.shared.choice import AttackChoice
 from explorer.ui.shared.desk import ANY_WRONG, Desk, aim
 from explorer.ui.shared.photo import LOOK, Photo, look_at
@@ -47,10 +48,11 @@ from explorer.ui.shared.runs import (
     told,
 )
 
-FIRST = "cat"
 GOALS = [("classification: another caption wins", "classification"),
          ("similarity: tear photo and caption apart", "similarity"),
          ("embedding: move away from the clean place", "embedding")]
+NO_PHOTO = told("This link holds captions and settings, and no photo: choose one of yours, then "
+                "press Attack.")
 LOOKING = told("Looking at your photo …")
 ARRIVED = told("Your photo is here. Write what it may show, mark the true caption, and press "
                "Attack.")
@@ -91,8 +93,7 @@ class AttackTab:
                 self.signs = gr.HTML("", elem_id="rx-signs", **PLAIN)
                 self.defend = DefendStrip()
         self.tickets = Tickets()
-        self.welcome: str | None = None
-        self.welcome_outcome: Outcome | None = None
+        self.cases, self.photos = Cases(kept), Store[str](keep=256, seconds=Settings.keep_seconds)
         self._wire(demo)
         self.defend.wire(self)
 
@@ -144,8 +145,8 @@ class AttackTab:
                   self.standard, self.robust, self.seed, self.alt, *self.choice.components()]
         late = {"inputs": inputs, "outputs": [self.status, self.stage], **heavy(DEVICE),
                 "trigger_mode": "multiple"}
-        count: dict[str, Any] = {"fn": lambda n: (n + 1, offer()), "inputs": self.finished,
-                                 "outputs": [self.finished, self.defend.page], **LIGHT}
+        self.count: dict[str, Any] = {"fn": lambda n: (n + 1, offer()), "inputs": self.finished,
+                                      "outputs": [self.finished, self.defend.page], **LIGHT}
         self.captions.change(self._relist, [self.captions, self.listed, self.true, self.target],
                              [self.listed, self.true, self.target], trigger_mode="always_last",
                              **LIGHT)
@@ -157,25 +158,23 @@ class AttackTab:
         self.pair.input(lambda both: both.split("|"), self.pair, [self.standard, self.robust],
                         **LIGHT)
         self.go.click(self.tickets.take, None, self.ticket, **LIGHT).then(
-            self._run, **late).then(**count)
+            self._run, **late).then(**self.count)
         self.strip.click(
             self._pick, None, [self.ticket, self.photo, self.captions, self.listed, self.true,
                                self.target, self.alt], **LIGHT).then(
-            self._run, **late).then(**count)
+            self._run, **late).then(**self.count)
         self.stage.click(self._stronger, None, [self.ticket, *self.choice.strength],
-                         **LIGHT).then(self._run, **late).then(**count)
+                         **LIGHT).then(self._run, **late).then(**self.count)
         self.defend.page.select(self._universal, None, [self.ticket, *self.choice.universal],
-                                **LIGHT).then(self._run, **late).then(**count)
+                                **LIGHT).then(self._run, **late).then(**self.count)
         self.stage.select(self.tickets.take, None, self.ticket, **LIGHT).then(
             self._signs, **{**late, "inputs": self.ticket, "outputs": [self.status, self.signs]})
         self.finished.change(lambda: "", None, self.signs, **LIGHT)
         self.saved.upload(self._open, **{**late, "inputs": self.saved, "outputs": [
             self.status, self.stage, self.photo, self.captions, self.listed, self.true, self.target,
             self.goal, self.standard, self.robust, self.seed, self.alt,
-            *self.choice.components()]}).then(**count)
+            *self.choice.components()]}).then(**self.count)
         self.stop.click(self._stop, None, self.status, **LIGHT)
-        demo.load(self._finished_example, None, [self.status, self.stage], 
-                  **heavy(DEVICE)).then(**count)
 
     @staticmethod
     def _relist(text: str, listed: list[str], true: str, target: str) -> tuple[Any, Any, Any]:
@@ -195,7 +194,7 @@ class AttackTab:
 
     def _arrived(self, request: gr.Request) -> tuple[Any, ...]:
         """A photo is given, or taken away: the run of the one before ends, its result goes."""
-        return self.tickets.take(request), "your photo", LOOKING, ""
+        return self.tickets.take(request), YOURS, LOOKING, ""
 
     def _looked(self, request: gr.Request, ticket: int, photo: str | None) -> tuple[Any, ...]:
         """Says what a photo is that cannot be read, and takes it away; a kind that browsers do not
@@ -268,25 +267,20 @@ class AttackTab:
         cancelling would let a late step write over that."""
         return gr.skip() if self.tickets.stop(request) else IDLE
 
-    def _finished_example(self, request: gr.Request) -> Drawn:
-        """The first screen: run once for all visitors, then shown at once. Takes nothing from
-        the visitor, since everybody sees it."""
-        if self.welcome is not None and self.welcome_outcome is not None:
-            self.store.put(str(request.session_hash), self.welcome_outcome)
-            yield DONE, self.welcome
-            return
-        first, page = self.examples[FIRST], None
-        asked = Request((first.path,), first.captions, (first.true,), PGD(),
-                        models=self.pair_ids, alt=first.alt)
+    def show(self, request: gr.Request, asked: Asked) -> Drawn:
+        """What a page opens on, or comes back to: at once where it was found before."""
         ticket = self.tickets.take(request)
-        for said, drawn in self._attacked(request, ticket, lambda: asked):
-            page = drawn if isinstance(drawn, str) else page
-            yield said, drawn
-            if said == DONE:
-                self.welcome_outcome = self.store.last(str(request.session_hash))
-                self.welcome = page
-                if self.kept is not None and page is not None:
-                    self.kept.pin(page)
+        if not asked.request.pictures:
+            self.tickets.done(request, ticket)
+            yield NO_PHOTO, ""
+            return
+        known = self.cases.get(asked.key)
+        if known is None:
+            yield from self._attacked(request, ticket, lambda: asked.request, asked.key)
+            return
+        self.store.put(str(request.session_hash), known[1])
+        self.tickets.done(request, ticket)
+        yield DONE, known[0]
 
     def _run(self, request: gr.Request, ticket: int, photo: str | None, captions: str, true: str,
              target: str, goal: str, left: str, right: str, seed: float, alt: str,
@@ -310,15 +304,20 @@ class AttackTab:
         yield from self.tickets.held(request, ticket, in_turn(
             self.gate, request, work, drawn, row, told_by), lambda: row(STOPPED))
 
-    def _attacked(self, request: gr.Request, ticket: int, asked: Callable[[], Request]) -> Drawn:
-        """The status line and the page after each step of a run."""
+    def _attacked(self, request: gr.Request, ticket: int, asked: Callable[[], Request],
+                  key: str = "") -> Drawn:
+        """The status line and the page after each step of a run. key: as Asked has it."""
         last: Outcome | None = None
         address = ""
 
         def work() -> Iterator[Progress]:
-            nonlocal address
+            nonlocal address, key
             wanted = asked()
             address = link(wanted)
+            if f"image={OWN}" not in address:
+                key = address
+            else:
+                self.photos.put(f"{visitor_of(request)} {address}", str(wanted.pictures[0]))
             yield from attack_both(self.library, wanted)
 
         def drawn(progress: Progress) -> tuple[Any, Any]:
@@ -327,10 +326,12 @@ class AttackTab:
             if progress.outcome is None:
                 return said, gr.skip()
             last = progress.outcome
-            if last.bundle is not None:  # complete
-                last.link = address
+            last.link = address
             self.store.put(str(request.session_hash), last.light())
-            return said, draw(last if last.bundle else last.sketch(), self.keep)
+            page = draw(last if last.bundle else last.sketch(), self.keep)
+            if last.bundle is not None and key:  # complete
+                self.cases.put(key, page, last.light())
+            return said, page
 
         yield from self.while_held(
             request, ticket, work, drawn,

@@ -25,9 +25,10 @@ from explorer.data.tasks import CLASSES, RETRIEVAL
 from explorer.data.uploads import collect
 from explorer.models.library import Library
 from explorer.results.views import esc
+from explorer.ui.shared.case import Case, edits_of
 from explorer.ui.shared.forms import AttackForm, Choices, Slider, TextForm, number
 from explorer.ui.shared.photo import LOOK, files_line
-from explorer.ui.shared.runs import LIGHT, PLAIN, lines
+from explorer.ui.shared.runs import LIGHT, PLAIN, lines, told
 
 MOST_IMAGES = 5_000  # of each set
 PICTURES = [".zip", ".tar", ".gz", ".tgz", ".parquet", ".csv", ".tsv", "image"]
@@ -143,12 +144,30 @@ class EvaluateForm:
         self.edits = Slider(0, 5, 1, step=1, elem_id="ev-edits",
                             label="Words (or keystrokes) of a caption that may change")
         self.joint = Choices("joint", JOINT_ATTACKS, USUAL["joint"], "Both: order of the turns")
-        self.image.norm.change(self._measured, self.image.norm, self.budgets, **LIGHT)
+        self.image.norm.input(self._measured, self.image.norm, self.budgets, **LIGHT)
 
     @staticmethod
-    def _measured(norm: str) -> Any:
+    def _measured(norm: str, given: str = "") -> Any:
         label, value = BUDGETS.get(norm, BUDGETS["linf"])
-        return gr.update(label=label, value=value)
+        return gr.update(label=label, value=given or value)
+
+    def carried(self) -> list[Any]:
+        return [self.task, self.models, self.kinds, self.budgets, self.seed, self.edits,
+                *self.image.components(), *self.text.components(), *self.joint.components(),
+                self.said]
+
+    def carry(self, case: Case) -> list[Any]:
+        """Values of `carried` that measure the attack of a case."""
+        found, (image, text) = case.result, case.halves
+        own, pixels = found.settings, found.kind != "text" and "eps" in found.settings
+        size = f"{case.grey_levels or own['eps']:g}" if pixels else ""
+        joint = self.joint.components()
+        return [CLASSES, list(dict.fromkeys(case.models)), [CLEAN, found.kind],
+                self._measured(str(own.get("norm")), size), found.seed, edits_of(own),
+                *self.image.show(image, own), *self.text.show(text, own),
+                *(self.joint.show(found.attack, own) if found.kind == "joint" else
+                  [gr.skip()] * len(joint)),
+                told("Set as the attack above: choose sets of images and press Start.")]
 
     def title(self, name: str) -> str:
         """What a set is called; "" for an upload."""

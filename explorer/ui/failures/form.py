@@ -13,10 +13,11 @@ from explorer.base.errors import InputError
 from explorer.data.registry import PHOTOS, SERVER, UPLOAD, listed, open_place, shipped
 from explorer.data.uploads import collect
 from explorer.models.library import Library
+from explorer.ui.shared.case import Case
 from explorer.ui.shared.choice import AttackChoice
 from explorer.ui.shared.forms import Slider, number
 from explorer.ui.shared.photo import LOOK, files_line
-from explorer.ui.shared.runs import PLAIN, lines
+from explorer.ui.shared.runs import PLAIN, lines, told
 
 PICTURES = [".zip", ".tar", ".gz", ".tgz", ".parquet", ".csv", ".tsv", "image"]
 OWN = ("My own pictures …", UPLOAD)
@@ -59,6 +60,17 @@ class FailuresForm:
         self.place.change(lambda name: gr.update(visible=name == UPLOAD), self.place, self.own,
                           queue=False, show_progress="hidden", api_visibility="private")
         self.files.upload(files_line, self.files, self.said, **LOOK)
+
+    def carried(self) -> list[Any]:
+        return [*self.choice.components(), self.left, self.right, self.seed, self.extra, self.said]
+
+    def carry(self, case: Case) -> list[Any]:
+        """Values of `carried` that hunt with the attack of a case, among its captions too."""
+        found = case.result
+        return [*self.choice.show(found.kind, found.attack, found.settings), *case.models,
+                found.seed, "\n".join(case.captions),
+                told("Set as the attack above, with its captions as further answers: choose the "
+                     "pictures and press Start.")]
 
     def components(self) -> list[gr.components.Component]:
         return [self.place, self.files, self.answers, self.limit, self.extra, self.left,

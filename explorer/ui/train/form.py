@@ -20,8 +20,9 @@ from explorer.training.costs import PROBES, Cost
 from explorer.training.methods import METHODS
 from explorer.training.plan import MOST_MINUTES, TrainingPlan
 from explorer.training.recipe import Recipe
+from explorer.ui.shared.case import Case
 from explorer.ui.shared.forms import number
-from explorer.ui.shared.runs import PLAIN
+from explorer.ui.shared.runs import PLAIN, told
 
 OWN = "own"
 UPLOADS = [".zip", ".tar", ".gz", ".tgz", ".parquet"]
@@ -32,6 +33,8 @@ FIVE_MINUTES: dict[str, Any] = {  # starts from what a photo model knows of emoj
     "depthwise": 0.25}
 NAMES = ("data", "file", "base", "method", "eps", "budget", "amount", "inner_steps", "batch", "lr",
          "probe_images", "seed", "depthwise")
+MOST_EPS = 8  # grey levels
+AGAINST = {"image": "tecoa", "text": "leaf", "joint": "mmcoa"}  # methods, by what is attacked
 KIND = "a picture of {}"  # the kinds bring their articles
 MOST_PASSES = 1000
 SAVE_EVERY = 25  # steps between checkpoints
@@ -100,7 +103,7 @@ class TrainForm:
             self.budget = gr.Radio([("minutes", MINUTES), ("passes", PASSES)], scale=3,
                                    value=first["budget"], label="minutes, or passes over the data",
                                    elem_id="tr-budget", min_width=160)
-        self.eps = gr.Slider(0, 8, first["eps"], step=0.5, elem_id="tr-eps",
+        self.eps = gr.Slider(0, MOST_EPS, first["eps"], step=0.5, elem_id="tr-eps",
                              label="Budget ε of the attacks, grey levels of 255")
         with gr.Row():
             self.start = gr.Button("Start", variant="primary", elem_id="tr-start", min_width=80)
@@ -124,6 +127,21 @@ class TrainForm:
                 label="Part for depthwise gradients, on the CPU: below 1 faster and noisier")
             self.default = gr.Button("Back to the five-minute preset", size="sm",
                                      elem_id="tr-preset")
+
+    def carried(self) -> list[Any]:
+        return [self.method, self.base, self.eps, self.seed, self.said]
+
+    def carry(self, case: Case) -> list[Any]:
+        """Values of `carried` that harden the left model of a case against its attack."""
+        eps, size = gr.skip(), ""
+        if case.grey_levels is not None:
+            eps = min(case.grey_levels, MOST_EPS)
+        elif case.result.kind != "text":
+            size = " Its budget is no ε of grey levels: set the one to train with."
+        if case.grey_levels is not None and case.grey_levels > MOST_EPS:
+            size = f" Trained with is {MOST_EPS}/255 at most."
+        return [AGAINST[case.result.kind], case.models[0], eps, case.result.seed,
+                told(f"Set against the attack above, for {case.models[0]}: press Start.{size}")]
 
     def components(self) -> list[Any]:
         return [getattr(self, name) for name in NAMES]
