@@ -16,6 +16,9 @@ IMAGE_NAMES = ("pgd, fgsm, mi-fgsm, apgd, apgd-dlr, apgd-t, square, transfer, eo
 TEXT_NAMES = "bert, synonym, hotflip, character, typo, textattack:RECIPE"
 DEFENCE_NAMES = ("jpeg, bit-depth, blur, median, resize, random-pad, noise-vote, ensemble, ttc, "
                  "reliable-views, agc")
+CORRUPTION_NAMES = ("gaussian-noise, shot-noise, impulse-noise, defocus-blur, glass-blur, "
+                    "motion-blur, zoom-blur, snow, frost, fog, brightness, contrast, "
+                    "elastic-transform, pixelate, jpeg-compression")
 DETECTOR_NAMES = "stability, padding"
 JOINT_NAMES = "separate, co-attack, set-guided, alternating"
 
@@ -163,6 +166,10 @@ def _add_evaluate(commands: Any) -> None:
                           f"{IMAGE_NAMES}, {TEXT_NAMES}, {JOINT_NAMES} (default clean,image)")
     evaluate.add_argument("--joint-attack", metavar="NAME",
                           help="what 'joint' is (default alternating; separate is the paper's)")
+    evaluate.add_argument("--corruptions", metavar="A,B", help="what happens to photos by itself, "
+                          f"as in ImageNet-C: all, or of {CORRUPTION_NAMES} (default none)")
+    evaluate.add_argument("--severities", metavar="N,M", default="1,2,3,4,5",
+                          help="of --corruptions, 1 to 5 (default all)")
     _add_models(evaluate, required=False)  # --dry-run needs none
     _add_budget(evaluate, paper_steps=100, several=True)
     _add_text(evaluate)

@@ -14,12 +14,13 @@ from typing import Any
 from explorer.analysis.evaluation import rows
 from explorer.analysis.evaluation.guards import UNGUARDED, Guards
 from explorer.analysis.evaluation.keep import Store
-from explorer.analysis.evaluation.plan import Asked, EvaluationPlan
+from explorer.analysis.evaluation.plan import Asked, EvaluationPlan, harmed
 from explorer.analysis.evaluation.rows import CLEAN
 from explorer.analysis.evaluation.run import Evaluation as Running
 from explorer.analysis.evaluation.sets import opened
 from explorer.analysis.metrics import Measured
 from explorer.attacks.amounts import AREA
+from explorer.attacks.corruptions.base import Corruption
 from explorer.attacks.registry import (
     USUAL,
     Attack,
@@ -41,7 +42,7 @@ from explorer.results.views import esc, table
 BATCH = 8  # small, so that a run can be ended soon
 FEW = 100
 MOST_ATTACKS = 12
-MOST_COLUMNS = 48  # attacks times defences
+MOST_COLUMNS = 96  # attacks and corruptions, times defences
 Attacks = dict[str, Attack | None]
 HEAD = ("model", "attack", "budget", "right", "accuracy", "95 % interval", "seconds")
 
@@ -120,6 +121,8 @@ class Evaluation:
             said.append(f"{own['eps']:.1%} of the area" if own["norm"] == AREA else
                         f"{row.eps_255:g}/255" if own["norm"] == "linf" else
                         f"L2 {own['eps']:.3g}")
+        if "severity" in own:
+            said.append(f"severity {own['severity']}")
         for unit in ("words", "characters"):
             if unit in own:
                 said.append(f"{own[unit]} {unit if own[unit] != 1 else unit[:-1]}")
@@ -167,17 +170,19 @@ def _clean(row: Measured) -> bool:
 
 def measure(library: Library, models: Sequence[str], attacks: Attacks, data: Examples,
             seed: int = 0, keep: Path | None = None, guards: Guards = UNGUARDED,
+            corruptions: Sequence[Corruption] = (),
             ) -> Iterator[Progress | Evaluation]:
-    """Says what was understood of the set, then measures every model under every attack, and
-    behind every defence, saying how far it is; at last the Evaluation.
+    """Says what was understood of the set, then measures every model under every attack and
+    corruption, and behind every defence, saying how far it is; at last the Evaluation.
 
     keep: a folder of finished parts, from which the same question goes on where it was ended, and
     another one measures only what is new.
     """
-    asked = guards.columns([Asked(name, attack) for name, attack in attacks.items()])
+    asked = guards.columns([*(Asked(name, attack) for name, attack in attacks.items()),
+                            *harmed(corruptions)])
     if len(asked) > MOST_COLUMNS:
-        raise InputError(f"at most {MOST_COLUMNS} attacks times defences are measured at once, not "
-                         f"{len(asked)}")
+        raise InputError(f"at most {MOST_COLUMNS} attacks and corruptions, times defences, are "
+                         f"measured at once, not {len(asked)}")
     plan = EvaluationPlan((data.name,), tuple(models), asked, seed=seed, batch=BATCH)
     store = Store(_place(plan, keep), keep) if keep is not None else Store()
     understood = data.understood

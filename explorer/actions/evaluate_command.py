@@ -14,11 +14,19 @@ from explorer.analysis.evaluation.cost import Cost, estimate
 from explorer.analysis.evaluation.exports import FORMATS, export, measures
 from explorer.analysis.evaluation.guards import Guards
 from explorer.analysis.evaluation.keep import Store
-from explorer.analysis.evaluation.plan import Asked, EvaluationPlan, pixel_half, read_budgets
+from explorer.analysis.evaluation.plan import (
+    Asked,
+    EvaluationPlan,
+    harmed,
+    pixel_half,
+    read_budgets,
+)
 from explorer.analysis.evaluation.rows import ACCURACY, Score, Table, load_table
 from explorer.analysis.evaluation.run import Evaluation
 from explorer.analysis.evaluation.sets import open_set, split_names
 from explorer.attacks.amounts import NORMS
+from explorer.attacks.corruptions.base import SEVERITIES
+from explorer.attacks.corruptions.registry import corruptions_named
 from explorer.attacks.image.base import USUAL_EPS
 from explorer.attacks.registry import kind_named
 from explorer.base.errors import InputError
@@ -151,8 +159,8 @@ def make_plan(args: argparse.Namespace) -> EvaluationPlan:
 
 
 def asked_of(args: argparse.Namespace) -> tuple[Asked, ...]:
-    """A column for each of --attacks and, where it changes pixels, each of --eps; all behind each
-    of --defence."""
+    """A column for each of --attacks and, where it changes pixels, each of --eps, and for each
+    of --corruptions and --severities; all behind each of --defence."""
     usual = {"image": args.image_attack, "text": args.text_attack, "joint": args.joint_attack}
     budgets = [USUAL_EPS[args.norm]] if args.eps is None else read_budgets(args.eps)
     found = []
@@ -166,8 +174,19 @@ def asked_of(args: argparse.Namespace) -> tuple[Asked, ...]:
             half = pixel_half(attack)
             if number == 0 or (half is not None and half.norm in NORMS):
                 found.append(Asked(name, attack))
+    if args.corruptions:
+        severities = [_severity(said) for said in names_of(args.severities, "severities")]
+        found += harmed(corruptions_named(names_of(args.corruptions, "corruptions"), severities))
     defences = None if args.defence is None else names_of(args.defence, "defence")
     return Guards.named(defences, args.attacker).columns(found)
+
+
+def _severity(said: str) -> int:
+    try:
+        return int(said)
+    except ValueError:
+        raise InputError(f"--severities must be whole numbers from 1 to {SEVERITIES[-1]}, with one "
+                         f"comma between them, not '{said[:40]}'") from None
 
 
 def lines_of(tables: Sequence[Table]) -> list[list[str]]:

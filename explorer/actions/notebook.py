@@ -24,10 +24,11 @@ from explorer.actions.answers import sentence
 from explorer.actions.detect import Detections
 from explorer.actions.evaluate import Evaluation
 from explorer.actions.project import Map
-from explorer.actions.values import choice, text, texts, truth, whole
+from explorer.actions.values import choice, harm, text, texts, truth, whole
 from explorer.analysis.embedding.layout import View
 from explorer.analysis.embedding.state import Spaces
 from explorer.analysis.evaluation.guards import Guards
+from explorer.attacks.corruptions.base import SEVERITIES
 from explorer.attacks.defences.registry import parse_defence
 from explorer.attacks.goals import GOALS
 from explorer.attacks.registry import make_attack
@@ -182,8 +183,9 @@ def _models(names: Any) -> list[str]:
 def evaluate(data: Any = "sample:photos", models: Sequence[str] | str = PAIR,
              attacks: Sequence[str] | str = ("clean", "image"), limit: Any = None,
              seed: Any = 0, keep: str | Path | None = None,
-             defences: Sequence[str] | str = (), attacker: str = "unaware", **settings: Any,
-             ) -> Evaluation:
+             defences: Sequence[str] | str = (), attacker: str = "unaware",
+             corruptions: Sequence[str] | str = (), severities: Sequence[int] = SEVERITIES,
+             **settings: Any) -> Evaluation:
     """Accuracy of models on labelled pictures, clean and under attacks, with 95 % intervals.
 
     data: a folder with one sub-folder a class, an archive, a .csv or .parquet file, hf:NAME, a set
@@ -192,7 +194,8 @@ def evaluate(data: Any = "sample:photos", models: Sequence[str] | str = PAIR,
     ImageFolder, or a list of (picture, class name). attacks: "clean", kinds or registry names; each
     takes the settings that it has. keep: a folder from which the same call goes on where it was
     ended. defences: such as ("none", "jpeg:quality=50"), each measured in turn, by an attacker who
-    is "unaware" of them, "aware", or "both". Raises InputError.
+    is "unaware" of them, "aware", or "both". corruptions: such as ("fog", "jpeg-compression"), or
+    "all" fifteen of ImageNet-C, at each of severities. Raises InputError.
     """
     chosen = evaluating.named_attacks(texts(plainly(attacks), "attacks"),
                                       {k: plainly(v) for k, v in settings.items()})
@@ -202,7 +205,8 @@ def evaluate(data: Any = "sample:photos", models: Sequence[str] | str = PAIR,
     guards = Guards.named(texts(plainly(defences), "defences"), text(attacker, "attacker"))
     examples = open_data(data, most, start, Path(tempfile.gettempdir()))
     return _end(evaluating.measure(library(), names, chosen, examples, start,
-                                   None if keep is None else Path(keep), guards))
+                                   None if keep is None else Path(keep), guards,
+                                   harm(plainly(corruptions), plainly(severities))))
 
 
 def detect(data: Any = "sample:photos", models: Sequence[str] | str = PAIR,

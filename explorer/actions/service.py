@@ -19,6 +19,7 @@ from explorer.actions.answers import plain, understood
 from explorer.actions.values import (
     Answer,
     choice,
+    harm,
     listed_models,
     mapping,
     shown,
@@ -30,6 +31,7 @@ from explorer.actions.values import (
 from explorer.analysis.embedding.layout import View
 from explorer.analysis.embedding.state import Spaces
 from explorer.analysis.evaluation.guards import Guards
+from explorer.attacks.corruptions.base import SEVERITIES
 from explorer.attacks.defences.registry import parse_defence
 from explorer.attacks.goals import GOALS
 from explorer.attacks.image.perturbation import SHIPPED
@@ -89,7 +91,8 @@ class Service:
                 {"understood": understood(asked), **step.plain(background)}, {})
 
     def evaluate(self, values: Values) -> Told:
-        """data, models, attacks, settings, limit, seed, defences, attacker."""
+        """data, models, attacks, settings, limit, seed, defences, attacker, corruptions,
+        severities."""
         models = listed_models(values.get("models"), self.library)
         attacks = evaluating.named_attacks(
             texts(values.get("attacks") or ["clean", "image"], "attacks"),
@@ -98,9 +101,11 @@ class Service:
         seed = whole(values.get("seed", 0), "seed", 0, MOST_SEED)
         guards = Guards.named(texts(values.get("defences") or [], "defences"),
                               text(values.get("attacker") or "unaware", "attacker"))
+        corruptions = harm(values.get("corruptions") or [],
+                           values.get("severities") or SEVERITIES)
         examples = self._set(values.get("data", SAMPLES), limit, seed)
         for event in evaluating.measure(self.library, models, attacks, examples, seed,
-                                        self.work / "evaluations", guards):
+                                        self.work / "evaluations", guards, corruptions):
             yield event if isinstance(event, Progress) else Answer(event.plain(), {})
 
     def _results(self, asked: Request) -> Iterator[Progress | dict[str, Result]]:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from explorer.attacks.corruptions.base import SEVERITIES, Corruption
+from explorer.attacks.corruptions.registry import corruptions_named
 from explorer.attacks.request import PAIR
 from explorer.base.errors import InputError
 from explorer.models.library import Library
@@ -49,6 +51,14 @@ def whole(value: Any, name: str, low: int, high: int) -> int:
         raise InputError(f"{name} must be a whole number from {low} to {high:,}, "
                          f"not '{shown(value)}'")
     return int(value)
+
+
+def harm(corruptions: Any, severities: Any) -> list[Corruption]:
+    """The corruptions of a list of names, at each severity of another."""
+    if not isinstance(severities, (list, tuple)):
+        raise InputError("severities must be a list of whole numbers, such as [1, 3, 5]")
+    levels = [whole(level, "a severity", 1, SEVERITIES[-1]) for level in severities]
+    return corruptions_named(texts(corruptions, "corruptions"), levels)
 
 
 def truth(value: Any, name: str) -> bool:

@@ -29,6 +29,11 @@ def parse_eps(text: str | float) -> float:
     return value
 
 
+def strong_words(name: str, severity: int) -> str:
+    """"fog 3", or the name alone where there is no severity."""
+    return f"{name} {severity}" if severity else name
+
+
 def behind_words(label: str, aware: bool) -> str:
     """" behind jpeg", or " behind jpeg (known)" for an attacker who knows of it; "" for none."""
     return f" behind {label}{' (known)' * aware}" if label else ""

@@ -44,6 +44,9 @@ class Batch:
 
     def still_right(self, asked: Asked) -> Iterator[Step | Tensor]:
         """Yields Steps, then (N,) bool: which pictures are right after the column's attack."""
+        if asked.corruption is not None:
+            yield metrics.right(self.guard(asked), asked.shown(self.pairs, self.seed))
+            return
         correct = self.right(asked)
         if asked.attack is None:
             yield correct

@@ -203,7 +203,8 @@ class Cells:
     def _named(self, asked: Asked) -> dict[str, Any]:
         return {"data": self.one.title, "model": self.model.card.id, "attack": asked.name,
                 "kind": asked.kind, "eps": asked.eps, "norm": asked.norm,
-                "drawn": len(self.one.data), "defence": asked.behind, "aware": asked.aware}
+                "drawn": len(self.one.data), "defence": asked.behind, "aware": asked.aware,
+                "severity": asked.severity}
 
     # -- retrieval -------------------------------------------------------------------------------
 

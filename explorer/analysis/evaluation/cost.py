@@ -141,7 +141,7 @@ def _timed(model: DualEncoder, pairs: Pairs, asked: Column, plan: EvaluationPlan
         model = Defended(model, asked.defence, plan.seed)
     metrics.right(model, pairs)
     began = time.perf_counter()
-    metrics.right(model, pairs)
+    metrics.right(model, asked.shown(pairs, plan.seed))
     if asked.attack is not None:
         try:
             for _ in stream_against(asked.attack, model, pairs, _goal(plan), seed=plan.seed,

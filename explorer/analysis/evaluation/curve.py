@@ -9,7 +9,8 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-from explorer.analysis.evaluation.rows import ACCURACY, CLEAN, Row, Score, Table
+from explorer.analysis.evaluation.harm import average
+from explorer.analysis.evaluation.rows import ACCURACY, CLEAN, CORRUPTED, Row, Score, Table
 from explorer.attacks.amounts import NORMS
 
 # Okabe and Ito's palette, (on light, on dark ground); first the two model colours of the app.
@@ -136,25 +137,28 @@ def summary(table: Table) -> str:
         own = [row for row in rows if (row.data, row.model, row.defence) == (data, model, "")]
         own = own or [row for row in rows if (row.data, row.model) == (data, model)]
         clean = next((row for row in own if row.kind == CLEAN), None)
-        worst = min((row for row in own if row.kind != CLEAN), default=None,
+        worst = min((row for row in own if row.kind not in (CLEAN, CORRUPTED)), default=None,
                     key=lambda row: (row.scores[measure].share, -row.eps))
-        said.append(_of_model(model, clean, worst, measure))
+        harmed = [row for row in own if row.kind == CORRUPTED]
+        said.append(_of_model(model, clean, worst, harmed, measure))
     more = len(dict.fromkeys(row.data for row in rows)) - 1
     tail = f" {more} more set{'s are' if more > 1 else ' is'} in the table." if more else ""
     return f"On {data}, {'; '.join(said)}.{tail}"
 
 
-def _of_model(model: str, clean: Row | None, worst: Row | None, measure: str) -> str:
+def _of_model(model: str, clean: Row | None, worst: Row | None, harmed: Sequence[Row],
+              measure: str) -> str:
     what = "of the images" if measure == ACCURACY else "of the images, their captions"
 
     def share(row: Row) -> str:
         return f"{row.scores[measure].share * 100:.0f} %"
 
-    if worst is None:
-        assert clean is not None
-        return f"{model} reads {share(clean)} {what} rightly"
-    under = f"{share(worst)} {UNDER.get(worst.kind, 'attacked')}" + (
-        f" at ε = {worst.budget}" if worst.budget else "")
+    under = []
+    if worst is not None:
+        under.append(f"{share(worst)} {UNDER.get(worst.kind, 'attacked')}" + (
+            f" at ε = {worst.budget}" if worst.budget else ""))
+    if harmed:
+        under.append(f"{average(harmed) * 100:.0f} % on average under corruptions")
     if clean is None:
-        return f"{model} reads {under} {what} rightly"
-    return f"{model} reads {share(clean)} {what} rightly, and {under}"
+        return f"{model} reads {' and '.join(under)} {what} rightly"
+    return ", and ".join([f"{model} reads {share(clean)} {what} rightly", *under])

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from explorer.analysis.evaluation import detectors
-from explorer.analysis.evaluation.rows import ACCURACY, Row, Score, Table
+from explorer.analysis.evaluation import detectors, harm
+from explorer.analysis.evaluation.rows import ACCURACY, CORRUPTED, Row, Score, Table
 from explorer.analysis.failures.slices import safe
 from explorer.base.errors import InputError
 from explorer.data.tasks import RETRIEVAL
@@ -61,15 +61,20 @@ def grid(tables: Sequence[Table]) -> Grid:
                   *(r.scores.get(name) for name in names)] for t in tables for r in t.rows]
         return Grid([*map(_upper, [*first, "attack"]), "ε", *map(_upper, names)], lines,
                     len(first) + 2)
-    columns = list(dict.fromkeys(row.column for table in tables for row in table.rows))
+    columns = list(dict.fromkeys(row.column for table in tables for row in _printed(table)))
     lines = []
     for table in tables:
-        for data, model in dict.fromkeys((row.data, row.model) for row in table.rows):
-            own = {row.column: row.scores[ACCURACY] for row in table.rows
+        for data, model in dict.fromkeys((row.data, row.model) for row in _printed(table)):
+            own = {row.column: row.scores[ACCURACY] for row in _printed(table)
                    if (row.data, row.model) == (data, model)}
             lines.append([*[table.title] * several, data, model,
                           *(own.get(column) for column in columns)])
     return Grid([_upper(word) for word in [*first, *columns]], lines, len(first))
+
+
+def _printed(table: Table) -> list[Row]:
+    """What stands in the first table; corruptions have one of their own."""
+    return [row for row in table.rows if row.kind != CORRUPTED]
 
 
 def _upper(word: str) -> str:
@@ -152,11 +157,13 @@ def as_csv(tables: Sequence[Table]) -> bytes:
     writer = csv.writer(out, lineterminator="\n")
     columns = [f"{name}{part}" for name in names for part in ("", " low", " high", " n")]
     guarded = any(row.defence for table in tables for row in table.rows)
-    writer.writerow(["evaluation", "data", "model", "attack", *["defence", "aware"] * guarded,
+    harmed = bool(harm.rows_in(tables))
+    writer.writerow(["evaluation", "data", "model", "attack", *["severity"] * harmed,
+                     *["defence", "aware"] * guarded,
                      "kind", "norm", "eps_255", "n", "drawn", *columns, "seconds"])
     for table in tables:
         for row in table.rows:
-            behind = [safe(row.defence), int(row.aware)] * guarded
+            behind = [row.severity] * harmed + [safe(row.defence), int(row.aware)] * guarded
             writer.writerow([safe(table.title), safe(row.data), safe(row.model), safe(row.attack),
                              *behind, row.kind, row.norm, round(row.eps * 255, 6), row.n, row.drawn,
                              *(cell for name in names for cell in _cells(row, name)),
@@ -176,7 +183,11 @@ def as_markdown(tables: Sequence[Table]) -> bytes:
     lines = [shown.head, ["---"] * shown.labels + ["---:"] * (len(shown.head) - shown.labels)]
     lines += [[cell if isinstance(cell, str) else score_words(cell) for cell in line]
               for line in shown.lines]
-    said = f"{_piped(lines)}\n\n{' '.join([*notes(tables), *left_out(tables)])}\n"
+    said = f"{_piped(lines)}\n\n" * bool(shown.lines)
+    said += f"{' '.join([*notes(tables), *left_out(tables)])}\n"
+    if found := harm.table(tables):
+        ruled = [found[0], ["---"] * harm.LABELS + ["---:"] * (len(found[0]) - harm.LABELS)]
+        said += f"\n{_piped([*ruled, *found[1:]])}\n\n{harm.ABOUT}\n"
     if found := detectors.found_in(tables):
         more = [list(detectors.HEAD), ["---"] * 6 + ["---:"] * 5, *detectors.lines(found, "–")]
         said += f"\n{_piped(more)}\n\n{detectors.ABOUT}\n"
@@ -204,16 +215,17 @@ def as_latex(tables: Sequence[Table]) -> bytes:
         before = group
         body.append("    " + " & ".join(_tex(cell) for cell in line) + r" \\")
     caption = " ".join(notes(tables)).translate(TEX)
-    return "\n".join([
-        r"% needs \usepackage{booktabs} and \usepackage{graphicx}",
-        *(f"% {' '.join(sentence.split())}" for sentence in left_out(tables)),
+    printed = [
         r"\begin{table}", r"  \centering",
         rf"  \caption{{{caption}}}", r"  \label{tab:robustness}",
         r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"  \begin{{tabular}}{{{spec}}}", r"    \toprule",
         "    " + " & ".join(name.translate(TEX) for name in shown.head) + r" \\", r"    \midrule",
-        *body, r"    \bottomrule", r"  \end{tabular}}", r"\end{table}", "",
-        *_detectors(tables)]).encode()
+        *body, r"    \bottomrule", r"  \end{tabular}}", r"\end{table}", ""]
+    return "\n".join([
+        r"% needs \usepackage{booktabs} and \usepackage{graphicx}",
+        *(f"% {' '.join(sentence.split())}" for sentence in left_out(tables)),
+        *(printed if body else ()), *_harm(tables), *_detectors(tables)]).encode()
 
 
 def _detectors(tables: Sequence[Table]) -> list[str]:
@@ -221,12 +233,26 @@ def _detectors(tables: Sequence[Table]) -> list[str]:
     found = detectors.found_in(tables)
     if not found:
         return []
-    rows = [" & ".join(cell.translate(TEX) for cell in line) + r" \\" for line in
-            [list(detectors.HEAD), *detectors.lines(found, "–")]]
-    return [r"\begin{table}", r"  \centering", rf"  \caption{{{detectors.ABOUT.translate(TEX)}}}",
-            r"  \label{tab:detectors}",
+    return _tabular([list(detectors.HEAD), *detectors.lines(found, "–")], "l" * 6 + "r" * 5,
+                    detectors.ABOUT, "detectors")
+
+
+def _harm(tables: Sequence[Table]) -> list[str]:
+    """A table of corruptions, if there were any."""
+    found = harm.table(tables)
+    if not found:
+        return []
+    return _tabular(found, "l" * harm.LABELS + "r" * (len(found[0]) - harm.LABELS), harm.ABOUT,
+                    "corruptions")
+
+
+def _tabular(lines: Sequence[Sequence[str]], spec: str, caption: str, label: str) -> list[str]:
+    """A table environment of words, its head first."""
+    rows = [" & ".join(cell.translate(TEX) for cell in line) + r" \\" for line in lines]
+    return [r"\begin{table}", r"  \centering", rf"  \caption{{{caption.translate(TEX)}}}",
+            rf"  \label{{tab:{label}}}",
             r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-            r"  \begin{tabular}{llllllrrrrr}", r"    \toprule", f"    {rows[0]}", r"    \midrule",
+            rf"  \begin{{tabular}}{{{spec}}}", r"    \toprule", f"    {rows[0]}", r"    \midrule",
             *(f"    {row}" for row in rows[1:]), r"    \bottomrule", r"  \end{tabular}}",
             r"\end{table}", ""]
 

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from explorer.analysis.evaluation.rows import CLEAN
+from explorer.analysis.evaluation.rows import CLEAN, CORRUPTED
 from explorer.analysis.evaluation.watched import Watched
 from explorer.analysis.metrics import eps_of
-from explorer.attacks.amounts import NORMS, behind_words, parse_eps
+from explorer.attacks.amounts import NORMS, behind_words, parse_eps, strong_words
+from explorer.attacks.corruptions.base import Corruption
+from explorer.attacks.corruptions.registry import corruption_of
+from explorer.attacks.corruptions.registry import name_of as corruption_name
 from explorer.attacks.defences.base import Defence
 from explorer.attacks.defences.guard import check
 from explorer.attacks.defences.registry import defence_of, label_of
@@ -20,6 +23,7 @@ from explorer.attacks.image.classic import ImageAttack
 from explorer.attacks.joint import JointAttack
 from explorer.attacks.registry import Attack, attack_of, kind_of, name_of, settings_of
 from explorer.base.errors import InputError
+from explorer.data.pairs import Pairs
 from explorer.data.tasks import CLASSES, RETRIEVAL
 
 MOST_BUDGETS, MOST_CELLS = 20, 2_000
@@ -30,23 +34,37 @@ FORMAT = 1  # of kept cells: another number for numbers that would come out diff
 @dataclass(frozen=True)
 class Asked:
     """One column of the table. name: as it was asked for; attack: None is no attack; defence: what
-    the model is read behind; aware: the attacker knows of it."""
+    the model is read behind; aware: the attacker knows of it; corruption: in the place of an
+    attack, what happens to the pictures by itself."""
 
     name: str
     attack: Attack | None = None
     defence: Defence | None = None
     aware: bool = False
+    corruption: Corruption | None = None
 
     def __post_init__(self) -> None:
+        assert self.attack is None or self.corruption is None
         if self.attack is not None and self.defence is not None:
             check(self.attack, self.defence)
         if self.aware and (self.defence is None or self.attack is None):
             raise InputError("an attacker can only know of a defence where there is one")
 
+    def shown(self, pairs: Pairs, seed: int) -> Pairs:
+        """The pictures before any attack: as they are, or corrupted."""
+        if self.corruption is None:
+            return pairs
+        return replace(pairs, images=self.corruption.change(pairs.images, seed))
+
     @property
     def line(self) -> str:
         """The attack and what it has to get through: "image behind jpeg (known)"."""
-        return self.name + behind_words(self.behind, self.aware)
+        return strong_words(self.name, self.severity) + behind_words(self.behind, self.aware)
+
+    @property
+    def severity(self) -> int:
+        """Of the corruption; 0 for none."""
+        return self.corruption.severity if self.corruption is not None else 0
 
     @property
     def behind(self) -> str:
@@ -55,6 +73,8 @@ class Asked:
 
     @property
     def kind(self) -> str:
+        if self.corruption is not None:
+            return CORRUPTED
         return CLEAN if self.attack is None else kind_of(self.attack)
 
     @property
@@ -70,6 +90,8 @@ class Asked:
 
     @property
     def settings(self) -> dict[str, Any]:
+        if self.corruption is not None:
+            return {"name": corruption_name(self.corruption), "severity": self.severity}
         if self.attack is None:
             return {}
         return {"name": name_of(self.attack), **settings_of(self.attack)}
@@ -92,6 +114,8 @@ class Asked:
         if raw["kind"] == CLEAN:
             return cls(str(raw["name"]), None, defence)
         settings = dict(raw["settings"])
+        if raw["kind"] == CORRUPTED:
+            return cls(str(raw["name"]), None, defence, corruption=corruption_of(**settings))
         attack = attack_of(raw["kind"], settings.pop("name"), settings)
         return cls(str(raw["name"]), attack, defence, bool(raw.get("aware", False)))
 
@@ -129,6 +153,9 @@ class EvaluationPlan:
         if self.task == RETRIEVAL and (self.watched or any(one.defence for one in self.asked)):
             raise InputError("defences and detectors are measured in classification: leave them "
                              "out for retrieval")
+        if self.task == RETRIEVAL and any(one.corruption for one in self.asked):
+            raise InputError("corruptions are measured in classification: leave them out for "
+                             "retrieval")
         cells = len(self.sets) * len(self.models) * (len(self.asked) + len(self.watched))
         if cells > MOST_CELLS:
             raise InputError(f"that makes {cells:,} numbers, and at most {MOST_CELLS:,} are "
@@ -185,6 +212,11 @@ def spread(name: str, attack: Attack | None, budgets: Sequence[float]) -> list[A
     if attack is None or half is None or half.norm not in NORMS:
         return [Asked(name, attack)]
     return [Asked(name, with_eps(attack, eps)) for eps in budgets]
+
+
+def harmed(corruptions: Sequence[Corruption]) -> list[Asked]:
+    """A column for each corruption."""
+    return [Asked(corruption_name(one), corruption=one) for one in corruptions]
 
 
 def read_budgets(text: str, grey: bool = False) -> list[float]:

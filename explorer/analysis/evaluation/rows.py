@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explorer.analysis.evaluation.detection import Detection
-from explorer.attacks.amounts import AREA, behind_words
+from explorer.attacks.amounts import AREA, behind_words, strong_words
 from explorer.base.errors import InputError
 from explorer.base.intervals import wilson
 from explorer.data.json_lists import parse_json
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from explorer.analysis.retrieval import Retrieval
 
 CLEAN = "clean"  # the kind of what no attack changed
+CORRUPTED = "corruption"  # the kind of what changed by itself
 ACCURACY = "accuracy"
 DETAIL = ("model", "images", "captions", "skipped", "clean", "attacked", "success", "seconds")
 WAYS = {"text": "TR", "image": "IR"}  # what is found: captions by image, images by caption
@@ -45,11 +46,11 @@ class Score:
 
 @dataclass(frozen=True)
 class Row:
-    """One model on one set under one attack. attack: the name it was asked for by; kind: clean,
-    image, text or joint; eps: in [0, 1]; norm: "" where pixels stay; n: images measured of those
-    drawn; seconds: of computing, over all processes; detail: all of a Retrieval; whole: whether
-    all images are in; defence: behind which it was read, in a few words, and aware: whether the
-    attacker knew of it."""
+    """One model on one set under one attack, or corruption. attack: the name it was asked for by;
+    kind: clean, image, text, joint or corruption; eps: in [0, 1]; norm: "" where pixels stay; n:
+    images measured of those drawn; seconds: of computing, over all processes; detail: all of a
+    Retrieval; whole: whether all images are in; defence: behind which it was read, in a few words,
+    and aware: whether the attacker knew of it; severity: of a corruption, 1 to 5."""
 
     data: str
     model: str
@@ -65,6 +66,7 @@ class Row:
     whole: bool = True
     defence: str = ""
     aware: bool = False
+    severity: int = 0
 
     @property
     def place(self) -> tuple[str, str, str, float]:
@@ -74,7 +76,12 @@ class Row:
     @property
     def line(self) -> str:
         """The attack and what it had to get through: "image behind jpeg (known)"."""
-        return self.attack + behind_words(self.defence, self.aware)
+        return self.named + behind_words(self.defence, self.aware)
+
+    @property
+    def named(self) -> str:
+        """The attack, or the corruption with its severity."""
+        return strong_words(self.attack, self.severity)
 
     @property
     def budget(self) -> str:
@@ -88,13 +95,14 @@ class Row:
     @property
     def column(self) -> str:
         """The attack with its budget, as in the head of a table."""
-        return f"{self.attack} {self.budget}".rstrip() + behind_words(self.defence, self.aware)
+        return f"{self.named} {self.budget}".rstrip() + behind_words(self.defence, self.aware)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, from which `read_row` makes the row again."""
         base = {"data": self.data, "model": self.model, "attack": self.attack, "kind": self.kind,
                 "norm": self.norm, "eps_255": round(self.eps * 255, 6), "drawn": self.drawn,
-                **({"defence": self.defence, "aware": self.aware} if self.defence else {})}
+                **({"defence": self.defence, "aware": self.aware} if self.defence else {}),
+                **({"severity": self.severity} if self.severity else {})}
         if self.detail:
             return {**base, **self.detail}
         score = self.scores[ACCURACY]
@@ -139,7 +147,8 @@ def read_row(raw: Mapping[str, Any]) -> Row:
         raise ValueError(score)
     return Row(**words, eps=eps, n=score.n, drawn=drawn, scores={ACCURACY: score},
                seconds=float(raw["seconds"]), whole=bool(raw.get("whole", True)),
-               defence=str(raw.get("defence", "")), aware=bool(raw.get("aware", False)))
+               defence=str(raw.get("defence", "")), aware=bool(raw.get("aware", False)),
+               severity=int(raw.get("severity", 0)))
 
 
 @dataclass
@@ -160,14 +169,20 @@ class Table:
     def of(cls, plan: EvaluationPlan, title: str = "") -> Table:
         from explorer.base.versions import versions
 
-        sizes = {(a.name, a.eps) for a in plan.asked}
+        attacked = [a for a in plan.asked if a.corruption is None]
+        sizes = {(a.name, a.eps) for a in attacked}
         several = {name for name, _ in sizes if sum(name == other for other, _ in sizes) > 1}
         attacks = {f"{a.name} {round(a.eps * 255, 4):g}/255" if a.name in several and
                    a.norm == "linf" else f"{a.name} {a.eps:.4g}" if a.name in several else a.name:
-                   a.settings for a in plan.asked}
+                   a.settings for a in attacked}
+        harm: dict[str, list[int]] = {}
+        for a in plan.asked:
+            if a.severity and a.severity not in harm.setdefault(a.name, []):
+                harm[a.name].append(a.severity)
         guards = {a.behind: a.guard["defence"] for a in plan.asked if a.guard}
         return cls(plan.task, title=title, about={
             "attacks": attacks, **({"defences": guards} if guards else {}),
+            **({"corruptions": harm} if harm else {}),
             "models": list(plan.models), "seed": plan.seed,
             "limit": plan.limit, "made": time.strftime("%Y-%m-%d"), "versions": versions()})
 
@@ -182,11 +197,11 @@ class Table:
     def sort(self, plan: EvaluationPlan) -> None:
         """Sets, models and attacks as the plan has them."""
         titles = [one["data"] for one in self.sets]
-        columns = [(a.name, round(a.eps, 9), a.behind, a.aware) for a in plan.asked]
+        columns = [(a.line, round(a.eps, 9)) for a in plan.asked]
 
         def key(row: Row) -> tuple[int, int, int]:
-            column = (row.attack, round(row.eps, 9), row.defence, row.aware)
-            return (_at(titles, row.data), _at(plan.models, row.model), _at(columns, column))
+            return (_at(titles, row.data), _at(plan.models, row.model),
+                    _at(columns, (row.line, round(row.eps, 9))))
 
         self.rows.sort(key=key)
         self.detections.sort(key=lambda one: (_at(titles, one.data), _at(plan.models, one.model)))

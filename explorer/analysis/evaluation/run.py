@@ -99,7 +99,8 @@ class Evaluation:
                 pending.append(cell)
                 continue
             row = replace(found, data=one.title, model=model.card.id, attack=asked.name,
-                          eps=asked.eps, defence=asked.behind, aware=asked.aware)
+                          eps=asked.eps, defence=asked.behind, aware=asked.aware,
+                          severity=asked.severity)
             self.table.put(row)
             self.done += share_of(len(one.data), self.plan, self.crew)
             yield row

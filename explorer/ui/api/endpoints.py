@@ -144,7 +144,9 @@ class Api:
                  models: list[str] | None = None, attacks: list[str] | None = None,
                  settings: dict[str, Any] | None = None, limit: int = 12, seed: int = 0,
                  defences: list[str] | None = None,
-                 attacker: Literal["unaware", "aware", "both"] = "unaware") -> Shown:
+                 attacker: Literal["unaware", "aware", "both"] = "unaware",
+                 corruptions: list[str] | None = None,
+                 severities: list[int] | None = None) -> Shown:
         """Measures accuracy on a small set of pictures, clean and under attacks.
 
         Args:
@@ -157,9 +159,12 @@ class Api:
             seed: of the draw and the attacks
             defences: such as none and jpeg:quality=50, each measured in turn; none if left out
             attacker: whether the attacker knows of the defences
+            corruptions: such as fog and jpeg-compression, or all; none if left out
+            severities: of the corruptions, 1 to 5; all if left out
         """
         values = {"data": data, "models": models, "attacks": attacks, "settings": settings,
-                  "limit": limit, "seed": seed, "defences": defences, "attacker": attacker}
+                  "limit": limit, "seed": seed, "defences": defences, "attacker": attacker,
+                  "corruptions": corruptions, "severities": severities}
         yield from self._told(request, self.service.evaluate, values)
 
     @returns_data

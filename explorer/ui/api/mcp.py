@@ -81,6 +81,9 @@ EVALUATE: Schema = {
     "seed": SEED,
     "defences": _texts("such as none and jpeg:quality=50, each measured in turn; none if left out"),
     "attacker": _text("whether the attacker knows of the defences", "unaware", "aware", "both"),
+    "corruptions": _texts("such as fog and jpeg-compression, or all; none if left out"),
+    "severities": {"type": "array", "items": {"type": "integer"},
+                   "description": "of the corruptions, 1 to 5; all if left out"},
 }
 OFFERED: dict[str, tuple[str, Schema]] = {
     "attack": ("Attacks one photo, its captions, or both; returns each model's probabilities "

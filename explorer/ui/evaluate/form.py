@@ -9,10 +9,12 @@ from typing import Any
 import gradio as gr
 
 from explorer.analysis.evaluation.guards import Guards
-from explorer.analysis.evaluation.plan import Asked, EvaluationPlan, read_budgets, spread
+from explorer.analysis.evaluation.plan import Asked, EvaluationPlan, harmed, read_budgets, spread
 from explorer.analysis.evaluation.rows import CLEAN
 from explorer.analysis.evaluation.sets import Known, known_sets
 from explorer.analysis.evaluation.watched import watched
+from explorer.attacks.corruptions.base import SEVERITIES
+from explorer.attacks.corruptions.registry import CORRUPTIONS, corruptions_named
 from explorer.attacks.defences.detect import DETECTORS
 from explorer.attacks.defences.registry import DEFENCES, NONE, attackers_named
 from explorer.attacks.image.classic import ImageAttack
@@ -133,6 +135,15 @@ class EvaluateForm:
                 elem_id="ev-detectors")
             self.attacker = gr.Radio(ATTACKERS, value="both", elem_id="ev-attacker",
                                      label="Does the attacker know of them?")
+        with gr.Accordion("Corruptions: noise, blur, weather, files", open=False,
+                          elem_id="ev-harm"):
+            self.corruptions = gr.CheckboxGroup(
+                [(kind.title, name) for name, kind in CORRUPTIONS.items()], value=[],
+                label="What happens to photos by itself, as in ImageNet-C",
+                elem_id="ev-corruptions")
+            self.severities = gr.CheckboxGroup(
+                [(str(level), level) for level in SEVERITIES], value=list(SEVERITIES),
+                label="How severe: 1 is mild, 5 is heavy", elem_id="ev-severities")
         with gr.Accordion("More settings", open=False, elem_id="ev-more"):
             self._more()
 
@@ -176,14 +187,14 @@ class EvaluateForm:
     def components(self) -> list[gr.components.Component]:
         return [self.task, self.shipped, self.here, self.files, self.answers, self.models,
                 self.kinds, self.budgets, self.limit, self.seed, self.defences, self.attacker,
-                self.detectors, self.edits,
+                self.detectors, self.corruptions, self.severities, self.edits,
                 *self.image.components(), *self.text.components(), *self.joint.components()]
 
     def read(self, values: Sequence[Any], folder: Path) -> tuple[EvaluationPlan, str, list[str]]:
         """(plan, name of the upload or "", what was understood of it and left out); an upload is
         put into `folder`. Raises InputError for values outside the rules."""
         (task, first, more, files, answers, models, kinds, budgets, limit, seed, defences, attacker,
-         detectors, *rest) = values
+         detectors, harm, severities, *rest) = values
         sets = [str(name) for name in [*(first or []), *(more or [])]]
         if not set(sets) <= set(self.known):
             raise InputError("one of the image sets is not here any more: open the page again")
@@ -191,7 +202,9 @@ class EvaluateForm:
         if not 1 <= many <= MOST_IMAGES or many != int(many):
             raise InputError(f"choose 1 to {MOST_IMAGES:,} images of each set, as a whole number")
         columns = self.asked([str(kind) for kind in kinds or []], str(budgets or ""), list(rest))
-        asked = guards(defences or [], str(attacker)).columns(columns)
+        corruptions = corruptions_named(list(map(str, harm or [])),
+                                        [int(level) for level in severities or []])
+        asked = guards(defences or [], str(attacker)).columns([*columns, *harmed(corruptions)])
         upload, said = "", list[str]()
         if not sets and not files:
             raise InputError("choose an image set first, or give pictures of your own")

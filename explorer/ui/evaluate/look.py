@@ -74,7 +74,7 @@ class EvaluateLook:
                 "said": views.state(work, tables[0] if tables else Table(), ahead, said),
                 "table": views.table(tables) if tables else "",
                 "curve": views.curve(tables) if tables else "",
-                "found": views.found(tables), "roc": views.roc(tables)}
+                "found": views.harmed(tables) + views.found(tables), "roc": views.roc(tables)}
 
 
 def digest(text: str) -> str:

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 
-from explorer.analysis.evaluation import detectors
+from explorer.analysis.evaluation import detectors, harm
 from explorer.analysis.evaluation.curve import Lines, curves, figure, measure_of, summary
 from explorer.analysis.evaluation.detection import Detection
 from explorer.analysis.evaluation.exports import FORMATS, MIMES, export, grid, left_out, notes
@@ -102,6 +102,8 @@ def table(tables: Sequence[Table]) -> str:
     head = "".join(f'<th scope="col">{esc(word)}</th>' for word in shown.head)
     body = "".join(_line(line, shown.labels) for line in shown.lines)
     told = " ".join(notes(tables)) + (" Numbers so far; more images come in." * open_rows)
+    if not shown.lines:
+        return f"<p>{esc(told)}</p>{_files(tables)}"
     kind = "ev-recall" if tables[0].task == RETRIEVAL else "ev-accuracy"
     return (f'<div class="ev-scroll" tabindex="0" role="region" aria-label="Table of the '
             f'evaluation"><table class="ev-table {kind}"><caption>{esc(told)}</caption><thead><tr>'
@@ -157,6 +159,20 @@ def found(tables: Sequence[Table]) -> str:
             'ev-files">Save this table: <a download="detectors.csv" data-format="detectors-csv" '
             f'href="data:text/csv;base64,{raw}">CSV</a> (JSON, Markdown and LaTeX above hold both)'
             "</p>")
+
+
+def harmed(tables: Sequence[Table]) -> str:
+    """Accuracy under corruptions, a line each and a column a severity; "" for none."""
+    lines = harm.table(tables)
+    if not lines:
+        return ""
+    head = "".join(f'<th scope="col">{esc(word)}</th>' for word in lines[0])
+    body = "".join("<tr>" + "".join(
+        f'<th scope="row">{esc(cell)}</th>' for cell in line[:harm.LABELS]) + "".join(
+        f"<td>{esc(cell)}</td>" for cell in line[harm.LABELS:]) + "</tr>" for line in lines[1:])
+    return ('<div class="ev-scroll" tabindex="0" role="region" aria-label="Table of corruptions">'
+            f'<table class="ev-table ev-harm"><caption>{esc(harm.ABOUT)}</caption><thead><tr>{head}'
+            f"</tr></thead><tbody>{body}</tbody></table></div>")
 
 
 def roc(tables: Sequence[Table]) -> str:

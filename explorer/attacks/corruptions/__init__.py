@@ -1,0 +1,1 @@
+"""Changes that happen to photos by themselves: noise, blur, weather, and what files do to them."""
