@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from explorer.actions.notebook import attack as attack
     from explorer.actions.notebook import detect as detect
+    from explorer.actions.notebook import draw_caption as draw_caption
     from explorer.actions.notebook import evaluate as evaluate
     from explorer.actions.notebook import project as project
 
@@ -20,6 +21,6 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     """`explorer.attack` and the others open the library when they are first used."""
-    if name in ("attack", "detect", "evaluate", "project"):
+    if name in ("attack", "detect", "draw_caption", "evaluate", "project"):
         return getattr(import_module("explorer.actions.notebook"), name)
     raise AttributeError(f"module 'explorer' has no attribute '{name}'")

@@ -253,6 +253,9 @@ def parser() -> Parser:
                         help="what is attacked (default image)")
     attack.add_argument("--attack", metavar="NAME", help=f"image: {IMAGE_NAMES}; text: "
                         f"{TEXT_NAMES}; joint: {JOINT_NAMES} (default pgd, bert or alternating)")
+    attack.add_argument("--draw", metavar="T", help="draw this caption into the photo, or into "
+                        "plain grey without --image: 100 steps in L2, --eps 20 (docs/attacks.md)")
+    attack.add_argument("--film", action="store_true", help="write the steps as a film too (APNG)")
     attack.add_argument("--goal", choices=["classification", "similarity", "embedding"],
                         default="classification", help="default classification")
     _add_models(attack)

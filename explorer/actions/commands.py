@@ -14,6 +14,7 @@ from explorer.actions.flags import make_attack
 from explorer.actions.terminal import device_named, model_names, print_table
 from explorer.attacks.amounts import AREA
 from explorer.attacks.defences.registry import parse_defence
+from explorer.attacks.drawing import drawn
 from explorer.attacks.image.perturbation import open_perturbation
 from explorer.attacks.image.typographic import Typographic
 from explorer.attacks.image.universal import Universal
@@ -55,21 +56,14 @@ def attack(args: argparse.Namespace) -> None:
 
         fit(args)
         return
-    missing = [flag for flag, given in (("--image", args.image), ("--caption", args.captions))
-               if not given]
-    if missing:
-        raise InputError(f"the following arguments are required: {', '.join(missing)}")
-    setting = make_attack(args, args.kind, args.attack)
     if args.out.is_file():
         raise InputError(f"{args.out} is a file: --out must be a folder")
     saving.check_writable(args.out)
     runs: list[dict[str, Any]] = []
     results: list[Result] = []
     contents: dict[str, bytes] = {}
-    asked = Request((args.image,), tuple(args.captions), (args.label,), setting, args.target,
-                    args.goal, seed=args.seed, alt=Path(args.image).name,
-                    defence=None if args.defence is None else parse_defence(args.defence),
-                    aware=args.attacker == "aware").checked()
+    asked = _request(args).checked()
+    setting = asked.attack
     device = device_named(args.device)
     library, models = model_names(args)
     loaded = [library.load(name, device) for name in models]  # all, before any runs
@@ -80,7 +74,8 @@ def attack(args: argparse.Namespace) -> None:
         change = open_perturbation(setting.perturbation)
         for note in dict.fromkeys(change.note(m.frame.height, m.frame.width) for m in loaded):
             print(f"note: {note}" if note else "", end="\n" * bool(note))
-    for result in answer(library, dataclasses.replace(asked, models=tuple(models)), device=device):
+    for result in answer(library, dataclasses.replace(asked, models=tuple(models)), args.film,
+                         device):
         if not isinstance(result, Result):
             continue
         names, files = saving.picture_files(result, _stem(result.model, contents))
@@ -95,6 +90,26 @@ def attack(args: argparse.Namespace) -> None:
         "seed": args.seed, "versions": versions()})
     contents["bundle.zip"] = bundle_bytes(results, marks, asked.alt)
     saving.write_files(args.out, contents)
+
+
+def _request(args: argparse.Namespace) -> Request:
+    """What the flags ask: an attack, or with --draw a caption to be drawn."""
+    more: dict[str, Any] = {
+        "seed": args.seed, "alt": Path(args.image or "").name, "aware": args.attacker == "aware",
+        "defence": None if args.defence is None else parse_defence(args.defence)}
+    if args.draw is not None:
+        if args.attack or args.target or (args.kind, args.goal) != ("image", "classification"):
+            raise InputError("--draw says what is attacked and why: leave --attack, --kind, "
+                             "--target and --goal out")
+        own = {name: getattr(args, name) for name in ("eps", "steps", "step")
+               if getattr(args, name) is not None}
+        return drawn(args.draw, args.image, args.captions, args.label, own, **more)
+    missing = [flag for flag, given in (("--image", args.image), ("--caption", args.captions))
+               if not given]
+    if missing:
+        raise InputError(f"the following arguments are required: {', '.join(missing)}")
+    return Request((args.image,), tuple(args.captions), (args.label,),
+                   make_attack(args, args.kind, args.attack), args.target, args.goal, **more)
 
 
 def convert(args: argparse.Namespace) -> None:

@@ -30,6 +30,7 @@ from explorer.analysis.embedding.state import Spaces
 from explorer.analysis.evaluation.guards import Guards
 from explorer.attacks.corruptions.base import SEVERITIES
 from explorer.attacks.defences.registry import parse_defence
+from explorer.attacks.drawing import drawn
 from explorer.attacks.goals import GOALS
 from explorer.attacks.registry import make_attack
 from explorer.attacks.request import MOST_SEED, PAIR, Request, results_of
@@ -41,6 +42,7 @@ from explorer.data.given import picture, plainly
 from explorer.data.given_sets import open_data
 from explorer.models.library import Library
 from explorer.results.bundle import bundle_bytes
+from explorer.results.film import film
 from explorer.results.outcome import Outcome, Part
 from explorer.results.saving import write_files
 from explorer.results.stage import draw
@@ -113,6 +115,13 @@ class Case:
         return (f'{note}<iframe srcdoc="{inside}" title="Attack on {html.escape(self.alt)}" '
                 'style="width:100%;height:660px;border:0"></iframe>')
 
+    def film(self, file: str | Path, model: str) -> None:
+        """Writes the steps on one model as an animation (APNG)."""
+        frames = self.results[model].frames
+        if frames is None or Path(file).suffix != ".png":
+            raise InputError("a film needs recorded steps, and a name that ends in .png")
+        write_files(Path(file).parent, {Path(file).name: film(frames)})
+
     def save(self, file: str | Path) -> None:
         """Writes a bundle (.zip, see `python -m explorer replay`) or a page (.html)."""
         path = Path(file)
@@ -162,6 +171,23 @@ def attack(image: Any, captions: Sequence[str] | str = (), true: int | str = 0,
                     whole(seed, "seed", 0, MOST_SEED),
                     defence=parse_defence(text(defence, "defence")) if defence else None,
                     aware=truth(aware, "aware")).checked()
+    return Case(results_of(library(), asked, record=True), asked.captions[int(asked.true[0])], note)
+
+
+def draw_caption(caption: str, image: Any = None, captions: Sequence[str] | str = (),
+                 true: int | str = 0, models: Sequence[str] | str = PAIR, seed: int = 0,
+                 **settings: Any) -> Case:
+    """Draws a caption into a photo, or without one into plain grey: many steps towards it in L2.
+
+    image, captions, true, models, seed: as for `attack`; settings: eps (20), steps (100), step.
+    The steps are in case["pocket"].frames; `case.film("pocket.png", "pocket")` saves them as a
+    film. Raises InputError for wrong input.
+    """
+    opened, note = (None, "") if image is None else picture(image)
+    asked = drawn(text(caption, "caption"), opened, texts(plainly(captions), "captions"),
+                  plainly(true), {k: plainly(v) for k, v in settings.items()},
+                  models=tuple(_models(models)),
+                  seed=whole(plainly(seed), "seed", 0, MOST_SEED)).checked()
     return Case(results_of(library(), asked, record=True), asked.captions[int(asked.true[0])], note)
 
 

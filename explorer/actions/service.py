@@ -33,6 +33,7 @@ from explorer.analysis.embedding.state import Spaces
 from explorer.analysis.evaluation.guards import Guards
 from explorer.attacks.corruptions.base import SEVERITIES
 from explorer.attacks.defences.registry import parse_defence
+from explorer.attacks.drawing import GREY, drawn
 from explorer.attacks.goals import GOALS
 from explorer.attacks.image.perturbation import SHIPPED
 from explorer.attacks.language.masked import BERT, EMBEDDED
@@ -66,7 +67,7 @@ class Service:
 
     def attack(self, values: Values) -> Told:
         """image, captions, true, kind, attack, settings, models, goal, target, seed, defence,
-        aware."""
+        aware, draw."""
         asked = self._request(values)
         for event in self._results(asked):
             yield event if isinstance(event, Progress) else plain(asked, event)
@@ -127,23 +128,29 @@ class Service:
         if not captions and known is not None:
             captions = list(known.captions)
             true = known.true if true is None else true
+        number = (0 if true is None else true if isinstance(true, str) else
+                  whole(true, "true", 0, 1_000_000))
+        defence = text(values.get("defence") or "", "defence")
+        more: dict[str, Any] = {
+            "models": listed_models(values.get("models"), self.library),
+            "seed": whole(values.get("seed", 0), "seed", 0, MOST_SEED),
+            "defence": parse_defence(defence) if defence else None,
+            "aware": truth(values.get("aware", False), "aware")}
+        if caption := text(values.get("draw") or "", "draw"):
+            return drawn(caption, None if image == GREY else self._picture(image),
+                         texts(captions or [], "captions"), number,
+                         _settings(values.get("settings")), **more).checked()
         target: Any = values.get("target")
         if isinstance(target, bool) or not isinstance(target, int | float):
             target = text(target or "", "target")
         else:
             target = whole(target, "target", 0, 1_000_000)
-        defence = text(values.get("defence") or "", "defence")
         attack = make_attack(choice(values.get("kind", "image"), "kind", tuple(USUAL)),
                              _own(values.get("attack")), _settings(values.get("settings")))
         return Request(
             (self._picture(image),), tuple(texts(captions or [], "captions")),
-            (0 if true is None else true if isinstance(true, str) else whole(
-                true, "true", 0, 1_000_000),), attack, None if target == "" else target,
-            choice(values.get("goal", "classification"), "goal", tuple(GOALS)),
-            listed_models(values.get("models"), self.library),
-            whole(values.get("seed", 0), "seed", 0, MOST_SEED),
-            defence=parse_defence(defence) if defence else None,
-            aware=truth(values.get("aware", False), "aware")).checked()
+            (number,), attack, None if target == "" else target,
+            choice(values.get("goal", "classification"), "goal", tuple(GOALS)), **more).checked()
 
     def _picture(self, image: Any) -> Path | bytes:
         """An uploaded file, an example by its name, or the picture itself as base64 text."""

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from explorer.base.errors import InputError
+from explorer.results.film import film
 from explorer.results.views import levels
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def picture_files(result: Result, stem: str, index: int = 0) -> tuple[dict[str, 
     """The names for `as_dict` and the contents of one image's files, called after `stem`.
 
     The perturbation is adversarial - clean, (3, S, S) float32 in [-1, 1]. A patch comes as a PNG to
-    print, too.
+    print, too, and recorded steps as a film (APNG).
     """
     clean, adversarial = result.images[index], result.adversarial_images[index]
     names = {"clean": f"{stem}-clean.png", "adversarial": f"{stem}-adversarial.png",
@@ -109,6 +110,9 @@ def picture_files(result: Result, stem: str, index: int = 0) -> tuple[dict[str, 
         from explorer.attacks.image.patch import printable  # torch, which a page needs not
 
         contents[names["print"]] = printable(clean, adversarial)
+    if result.frames is not None and len(result.frames) > 2 and result.kind != "text":
+        names["film"] = f"{stem}-film.png"
+        contents[names["film"]] = film(result.frames)
     return names, contents
 
 

@@ -123,7 +123,8 @@ def _slider(result: Result, role: str) -> str:
     off = " disabled" if result.frames is None else ""  # while the run goes on
     return f"""<div class="rx-steps"><label>Step <output>{total}</output> of {total}
  <input type="range" class="rx-step" min="0" max="{last}" value="{last}" step="1"{off}
-  aria-label="Step of the attack on the {role} model"></label></div>"""
+  aria-label="Step of the attack on the {role} model"></label>
+ <button type="button" class="rx-play" aria-pressed="false"{off}>Play</button></div>"""
 
 
 def _pictures(result: Result, alt: str, role: str, keep: Keep) -> str:
@@ -241,6 +242,7 @@ def _downloads(part: Part, result: Result, keep: Keep) -> str:
             names["adversarial"]: ("Attacked PNG", "image/png"),
             names["perturbation"]: ("Change .npy", "application/octet-stream"),
             names.get("print", ""): ("Patch to print", "image/png"),
+            names.get("film", " "): ("Film of the steps (APNG)", "image/png"),
             f"{stem}.json": ("Numbers JSON", "application/json")}
     links = " ".join(
         f'<a download="{esc(name)}" href="{keep(raw, said[name][1])}">{said[name][0]}</a>'

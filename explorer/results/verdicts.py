@@ -50,8 +50,8 @@ def verdict(result: Result, row: int = 0, step: int | None = None) -> tuple[str,
     if step is not None:
         assert result.trail is not None
         after, at = result.trail, step
-    if result.goal == "similarity" and result.targets is None:
-        return _drift(result, after, at, row)
+    if result.goal == "similarity":
+        return (_drift if result.targets is None else _nearer)(result, after, at, row)
     if result.goal == "embedding":
         return _moved(result, after, at, row, step)
     return _classified(result, after, at, row, step)
@@ -135,6 +135,20 @@ def _drift(result: Result, after: Reading, at: int, row: int) -> tuple[str, str]
     return ("fooled" if fooled else "held",
             f"{word}: cosine to {quoted(result, label)} {was:.2f} → {now:.2f} "
             f"(torn apart means below half of the clean value).")
+
+
+def _nearer(result: Result, after: Reading, at: int, row: int) -> tuple[str, str]:
+    assert result.targets is not None
+    label, target = int(result.labels[row]), int(result.targets[row])
+    was, now = float(result.clean.cosines[row, target]), float(after.cosines[at, target])
+    own = float(after.cosines[at, label])
+    won = now > own
+    moved = (f"cosine to {quoted(result, target)} {was:.2f} → {now:.2f}; the true caption has "
+             f"{own:.2f}.")
+    if was > float(result.clean.cosines[row, label]):
+        return "wrong", f"Nearer to the target before the attack: {moved}"
+    return ("fooled", f"Nearer to the target: {moved}") if won else (
+        "held", f"Held: still nearer to the true caption: {moved}")
 
 
 def _moved(result: Result, after: Reading, at: int, row: int, step: int | None,

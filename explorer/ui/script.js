@@ -99,6 +99,37 @@
     }, 600);
   });
 
+  // The step slider as a film: from the first step to the last, once.
+  const stopFilm = (button) => {
+    clearInterval(Number(button.dataset.timer));
+    delete button.dataset.timer;
+    button.setAttribute('aria-pressed', 'false');
+    button.textContent = 'Play';
+  };
+
+  const playFilm = (button, step) => {
+    const ended = Number(step.value) >= Number(step.max);
+    step.value = ended ? 0 : step.value;
+    walk(step);
+    button.setAttribute('aria-pressed', 'true');
+    button.textContent = 'Pause';
+    button.dataset.timer = setInterval(() => {
+      if (!button.isConnected || Number(step.value) >= Number(step.max)) {
+        stopFilm(button);
+        return;
+      }
+      step.value = Number(step.value) + 1;
+      step.dispatchEvent(new Event('input', {bubbles: true}));
+    }, 120);
+  };
+
+  document.addEventListener('click', (event) => {
+    const button = near(event, '.rx-play');
+    if (!button) return;
+    if (button.dataset.timer) stopFilm(button);
+    else playFilm(button, button.closest('.rx-steps').querySelector('.rx-step'));
+  });
+
   // A picture of a step that the server has let go of since.
   document.addEventListener('error', (event) => {
     const model = near(event, '.rx-model'), steps = model && model.querySelector('.rx-steps');

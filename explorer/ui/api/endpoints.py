@@ -117,7 +117,7 @@ class Api:
                kind: Literal["image", "text", "joint"] = "image", attack: str = "",
                settings: dict[str, Any] | None = None, models: list[str] | None = None,
                goal: str = "classification", target: str = "", seed: int = 0,
-               defence: str = "", aware: bool = False) -> Shown:
+               defence: str = "", aware: bool = False, draw: str = "") -> Shown:
         """Attacks one photo, its captions, or both, and says what each model makes of it.
 
         Args:
@@ -133,10 +133,13 @@ class Api:
             seed: the same seed gives the same result
             defence: such as jpeg:quality=50, behind which the models read; empty for none
             aware: the attacker knows of the defence
+            draw: a caption to draw into the picture, or into plain grey with the image grey, in the
+                place of attack, goal and target
         """
         values = {"image": image, "captions": captions, "true": true, "defence": defence,
-                  "aware": aware, "kind": kind, "attack": attack, "settings": settings,
-                  "models": models, "goal": goal, "target": target, "seed": seed}
+                  "aware": aware, "draw": draw, "kind": kind, "attack": attack,
+                  "settings": settings, "models": models, "goal": goal, "target": target,
+                  "seed": seed}
         yield from self._told(request, self.service.attack, values)
 
     @returns_data

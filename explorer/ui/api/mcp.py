@@ -63,6 +63,8 @@ ATTACK: Schema = {
     "seed": SEED,
     "defence": _text("such as jpeg:quality=50, behind which the models read; empty for none"),
     "aware": {"type": "boolean", "description": "the attacker knows of the defence"},
+    "draw": _text("a caption to draw into the picture, or into plain grey with the image grey, in "
+                  "the place of attack, goal and target"),
 }
 PROJECT: Schema = {
     **ATTACK,

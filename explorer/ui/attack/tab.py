@@ -24,6 +24,7 @@ from explorer.server.kept import Kept
 from explorer.ui.attack.cases import Cases
 from explorer.ui.attack.defend import offer
 from explorer.ui.attack.defend_strip import DefendStrip
+from explorer.ui.attack.drawing import DrawingForm
 from explorer.ui.attack.examples import PICK, strip
 from explorer.ui.attack.masking import check_signs, draw_signs
 from explorer.ui.attack.place import clicked
@@ -126,6 +127,7 @@ class AttackTab:
                 [ANY_WRONG, *first.captions], value=ANY_WRONG, elem_id="rx-target",
                 label="Make it say (choose, or type your own)", allow_custom_value=True)
         self.choice.budgets()
+        self.drawing = DrawingForm()
         with gr.Accordion("More settings", open=False):
             self.choice.more()
             self.goal = gr.Dropdown(GOALS, value="classification", label="Goal")
@@ -163,6 +165,10 @@ class AttackTab:
             self._pick, None, [self.ticket, self.photo, self.captions, self.listed, self.true,
                                self.target, self.alt], **LIGHT).then(
             self._run, **late).then(**self.count)
+        drawing = {**late, "inputs": [*inputs[:4], *inputs[6:10], *self.drawing.components()]}
+        for event in (self.drawing.go.click, self.drawing.caption.submit):
+            event(self.tickets.take, None, self.ticket, **LIGHT).then(
+                self._draw, **drawing).then(**self.count)
         self.stage.click(self._stronger, None, [self.ticket, *self.choice.strength],
                          **LIGHT).then(self._run, **late).then(**self.count)
         self.defend.page.select(self._universal, None, [self.ticket, *self.choice.universal],
@@ -292,6 +298,12 @@ class AttackTab:
                            int(seed or 0), alt)
 
         yield from self._attacked(request, ticket, asked)
+
+    def _draw(self, request: gr.Request, ticket: int, photo: str | None, captions: str, true: str,
+              left: str, right: str, seed: float, alt: str, *form: Any) -> Drawn:
+        """A caption drawn into the photo, or into plain grey, on both models."""
+        yield from self._attacked(request, ticket, lambda: self.drawing.asked(
+            form, photo, captions, true, models=(left, right), seed=int(seed or 0), alt=alt))
 
     def while_held(self, request: gr.Request, ticket: int, work: Callable[[], Iterator[Any]],
                    drawn: Callable[[Any], tuple[Any, Any]], left: Callable[[], Any] = gr.skip,

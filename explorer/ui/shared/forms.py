@@ -133,7 +133,7 @@ class AttackForm:
                                   interactive=True)
         self.norm = gr.Radio([("L∞: every pixel a little", "linf"), ("L2: the whole change", "l2")],
                              value="linf", label="How the change is measured", interactive=True)
-        self.eps_l2 = Slider(0, 10, USUAL_EPS["l2"], step=0.1, visible=False, interactive=True,
+        self.eps_l2 = Slider(0, 20, USUAL_EPS["l2"], step=0.1, visible=False, interactive=True,
                              label="Budget ε (L2, pixels in 0 to 1)")
         self.step_l2 = Slider(0, 5, 0, step=0.01, label="Step size (L2)", visible=False,
                               info="how far one step goes, in the unit of ε; 0 is automatic",
