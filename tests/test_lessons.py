@@ -175,7 +175,11 @@ def test_wrong_choices_get_a_sentence(library: Library, asked: Asked, sentence: 
          "robust_clean_share": 1}, 2),
     (8, {"blind_pgd": 0, "blind_square": 0, "blind_transfer": 0}, 0),
     (8, {"blind_pgd": 0, "blind_square": 1, "blind_transfer": 0}, 1),
-    (8, {"blind_pgd": 3, "blind_square": 3, "blind_transfer": 1}, 2)])
+    (8, {"blind_pgd": 3, "blind_square": 3, "blind_transfer": 1}, 2),
+    (9, {"plain": 6, "jpeg": 1, "jpeg_known": 3}, 0),
+    (9, {"plain": 6, "jpeg": 2, "jpeg_known": 4}, 1),
+    (9, {"plain": 6, "jpeg": 6, "jpeg_known": 6}, 2),
+    (10, {"share": 0.25}, 0), (10, {"share": 0.5}, 1), (10, {"share": 0.75}, 2)])
 def test_answers_come_from_the_numbers(lesson: int, facts: dict[str, Any], index: int) -> None:
     assert right(lesson, facts) == index
 

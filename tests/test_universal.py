@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,7 @@ from attack_helpers import check
 from helpers import CAPTIONS, Linear, grid_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from test_evaluation import write_set
 from torch import Tensor
 
@@ -27,6 +29,7 @@ from explorer.attacks.image.perturbation import (
     SHIPPED,
     Perturbation,
     bytes_of,
+    keep,
     open_perturbation,
     read_perturbation,
 )
@@ -36,7 +39,8 @@ from explorer.base.errors import InputError
 from explorer.data.pairs import Pairs
 from explorer.models.encoder import DualEncoder
 from explorer.models.library import Library
-from explorer.ui.shared.address import from_query
+from explorer.ui.attack.opened import opened
+from explorer.ui.shared.address import from_query, to_query
 from explorer.ui.shared.forms import AttackForm
 
 pytest_plugins = ["cli_fixtures"]
@@ -121,6 +125,69 @@ def test_another_size_is_resized_and_said() -> None:
     torch.testing.assert_close(one.fitted(8, 8), torch.full((3, 8, 8), 0.1))
     assert one.note(8, 8) == "u.npy has 4 x 6 pixels and is resized to 8 x 8"
     assert Perturbation(torch.zeros(3, 8, 8), "u").note(8, 8) == ""
+
+
+def test_a_photo_is_not_taken_for_a_perturbation(tmp_path: Path) -> None:
+    photo = tmp_path / "holiday.png"
+    Image.effect_noise((20, 20), 60).convert("RGB").save(photo)
+    with pytest.raises(InputError, match=r"holiday\.png is a picture, and nothing in it says"):
+        open_perturbation(photo)
+    (tmp_path / "own.png").write_bytes(bytes_of(change(most=127), ".png"))
+    edges = torch.tensor([-127.0, 0, 127]).expand(3, 1, 3) / 255
+    (tmp_path / "edges.png").write_bytes(bytes_of(edges, ".png"))
+    found = open_perturbation(tmp_path / "edges.png").change
+    assert torch.equal((found * 255).round(), (edges * 255).round())
+    Image.open(tmp_path / "own.png").save(tmp_path / "edited.png")  # loses the text inside
+    with pytest.raises(InputError, match="nothing in it says"):
+        open_perturbation(tmp_path / "edited.png")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What is opened is kept here."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
+    return tmp_path / "temp" / "explorer-perturbations"
+
+
+def test_what_a_visitor_opens_is_known_by_its_content(elsewhere: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.npy").write_bytes(bytes_of(change(), ".npy"))
+    found = open_perturbation(tmp_path / "mine.npy")
+    name = keep(found)
+    assert keep(found) == name and len(list(elsewhere.iterdir())) == 1
+    assert str(tmp_path) not in name and "mine" not in name
+    assert torch.equal(open_perturbation(name).change, found.change)
+    assert Universal(perturbation=name).eps == pytest.approx(found.size("linf"))
+    (elsewhere / f"{name}.safetensors").unlink()
+    with pytest.raises(InputError, match="open it again"):
+        open_perturbation(name)
+
+
+def test_opening_one_in_the_tab(elsewhere: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.png").write_bytes(bytes_of(change(most=8), ".png"))
+    said, kind, name, norm, eps, which = opened(str(tmp_path / "mine.png"))
+    assert "mine.png is open: at most 8/255" in said and "8 x 8 pixels" in said
+    assert (kind, name, norm, eps) == ("image", "universal", "linf", 8)
+    with gr.Blocks():
+        form = AttackForm()
+    values = ["universal", *(cast(Any, c).value for c in form.components()[1:])]
+    place = form.components().index(form.own["universal"][0])
+    values[place] = which["value"]
+    built = form.build(eps, list(values))
+    assert isinstance(built, Universal) and built.perturbation == which["value"]
+    assert ("mine.png", which["value"]) in which["choices"]
+    assert to_query("cat", ["a", "b"], "a", ["pocket"], built, "classification") == ""
+    (tmp_path / "large.npy").write_bytes(bytes_of(change(most=100), ".npy"))
+    assert "cut to 16/255 here" in opened(str(tmp_path / "large.npy"))[0]
+
+
+@pytest.mark.parametrize(("name", "raw", "say"), [
+    ("uap.pt", b"", "save the numbers as .npy or .safetensors"), ("uap.npy", b"", "damaged"),
+    ("uap.npy", npy(NAN), "no finite numbers"), ("holiday.txt", b"", "ends in .png")])
+def test_the_tab_refuses_in_a_sentence(name: str, raw: bytes, say: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(raw)
+    said, *rest = opened(str(tmp_path / name))
+    assert say in said and 'role="alert"' in said and len(rest) == 5
+    assert "choose a file" in opened(None)[0]
 
 
 # --- the attack -------------------------------------------------------------------------------

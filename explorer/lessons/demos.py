@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from explorer.base.errors import InputError
 from explorer.lessons.bench import Asked, Bench, photo
 from explorer.lessons.captions import both, wording
+from explorer.lessons.defending import compress, everything
 from explorer.lessons.false_robustness import fooling
 from explorer.lessons.learning import METHODS, compare
 from explorer.lessons.pixels import Demo, flip, noise, sees, unseen
@@ -34,6 +35,8 @@ PLANS: Mapping[int, Lesson] = {
     6: Lesson(both, "bee", ("synonym", "typo", "bert")),
     7: Lesson(compare, "cat", ("measure",), tuple(f"train-{m}" for m in METHODS)),
     8: Lesson(fooling, "cat", ("8", "4", "2")),
+    9: Lesson(compress, "cat", ("75", "50", "25")),
+    10: Lesson(everything, "cat", ("8", "4", "2")),
 }
 
 

@@ -57,8 +57,23 @@ def _honest(facts: Facts) -> int:
     return 1 if other > seen else 0
 
 
+def _compressed(facts: Facts) -> int:
+    """Compression holds against who knows of it; he wins back half or more; it never helped."""
+    plain, blind, known = (int(facts[k]) for k in ("plain", "jpeg", "jpeg_known"))
+    if blind >= plain:
+        return 2
+    return 1 if 2 * (known - blind) >= plain - blind else 0
+
+
+def _everything(facts: Facts) -> int:
+    """The answer changes on less than a third of the photos, on about half, on two thirds."""
+    share = float(facts["share"])
+    return 0 if share < 1 / 3 else 1 if share < 2 / 3 else 2
+
+
 RIGHT: Mapping[int, Callable[[Facts], int]] = {
-    1: _cosine, 2: _unseen, 3: _noise, 4: _flip, 5: _words, 6: _both, 7: _training, 8: _honest}
+    1: _cosine, 2: _unseen, 3: _noise, 4: _flip, 5: _words, 6: _both, 7: _training, 8: _honest,
+    9: _compressed, 10: _everything}
 
 
 def right(lesson: int, facts: Facts) -> int:

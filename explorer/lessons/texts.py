@@ -13,7 +13,7 @@ from explorer.base.errors import InputError
 
 HERE = Path(__file__).parent
 LANGUAGES = {"en": "English", "zh": "中文"}
-COUNT = 8
+COUNT = 10
 
 
 @dataclass(frozen=True)

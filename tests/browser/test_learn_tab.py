@@ -89,7 +89,7 @@ def test_a_whole_lesson_by_keyboard_alone(page: Page, server: str) -> None:
     tab_to(page, "ln-checked")
     page.keyboard.press("Enter")
     expect(page.locator("#ln-feedback .ln-good")).to_contain_text("Right.")
-    expect(page.locator("#ln-heading")).to_contain_text("1 of 8 lessons finished")
+    expect(page.locator("#ln-heading")).to_contain_text("1 of 10 lessons finished")
     tab_to(page, "ln-next-5")
     page.keyboard.press("Enter")
     expect(page.locator("#ln-heading h2")).to_have_text("A change you cannot see")
@@ -98,7 +98,7 @@ def test_a_whole_lesson_by_keyboard_alone(page: Page, server: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("number", range(2, 9))
+@pytest.mark.parametrize("number", range(2, 11))
 def test_every_lesson_is_finished_by_keyboard_alone(page: Page, server: str, number: int) -> None:
     """The way that all lessons share, without their live part, which each may leave out."""
     open_lesson(page, server, number)
@@ -123,7 +123,7 @@ def test_every_lesson_is_finished_by_keyboard_alone(page: Page, server: str, num
         page.keyboard.press("Shift+Tab")  # back to the answers
         page.keyboard.press("Shift+Tab")
     expect(good).to_be_visible()
-    expect(page.locator("#ln-heading")).to_contain_text("1 of 8 lessons finished")
+    expect(page.locator("#ln-heading")).to_contain_text("1 of 10 lessons finished")
 
 
 def test_a_wrong_prediction_is_put_right(page: Page, server: str) -> None:
@@ -229,7 +229,7 @@ def test_a_link_carries_settings_and_no_photo(page: Page, server: str) -> None:
 
 def test_a_wrong_address_says_so_and_changes_nothing(page: Page, server: str) -> None:
     page.goto(f"{server}?lesson=99&hide=train")
-    expect(page.get_by_text("lesson must be a number from 1 to 8")).to_be_visible(timeout=LONG)
+    expect(page.get_by_text("lesson must be a number from 1 to 10")).to_be_visible(timeout=LONG)
     expect(page.get_by_role("tab", name="Train")).to_be_visible()
 
 

@@ -51,10 +51,12 @@ def _train(bench: object, folder: Path) -> None:
 
 def main() -> int:
     from explorer.lessons.record import FOLDER
+    from explorer.lessons.texts import COUNT
 
     parser = argparse.ArgumentParser(prog="tools.lessons", description=__doc__)
     parser.add_argument("command", choices=["build"])
-    parser.add_argument("--only", default="1,2,3,4,5,6,7,8", help="numbers of lessons, by comma")
+    parser.add_argument("--only", default=",".join(map(str, range(1, COUNT + 1))),
+                        help="numbers of lessons, by comma")
     parser.add_argument("--no-training", action="store_true", help="leave the short runs as kept")
     parser.add_argument("--out", type=Path, default=FOLDER)
     args = parser.parse_args()

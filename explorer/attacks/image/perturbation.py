@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
+import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from explorer.attacks.budgets import norm_of
@@ -24,6 +28,9 @@ FORMATS = (".png", ".npy", ".safetensors")
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npz", ".bin", ".mat")
 MOST_BYTES, MOST_SIDE = 50_000_000, 2048
 MIDDLE = 128  # the grey of a PNG that stands for no change
+MARK = "perturbation"  # the text inside a PNG that tells it from a photo
+OPENED = r"opened-[0-9a-f]{32}"  # the names of those that visitors of the app gave
+MOST_OPENED = 200  # kept at a time; the oldest go first
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +61,11 @@ class Perturbation:
 
 def png_of(change: Tensor) -> bytes:
     """A PNG that holds a change exactly where it is whole grey levels of at most 127: each value is
-    128 plus its grey levels."""
-    buffer = io.BytesIO()
+    128 plus its grey levels. A text inside says what it is."""
+    buffer, told = io.BytesIO(), PngInfo()
+    told.add_text(MARK, f"pixel values are {MIDDLE} plus grey levels of 255")
     levels = (change * 255).round().clamp(-MIDDLE, 127) + MIDDLE
-    to_image(levels / 255).save(buffer, "PNG", optimize=True)
+    to_image(levels / 255).save(buffer, "PNG", optimize=True, pnginfo=told)
     return buffer.getvalue()
 
 
@@ -87,7 +95,29 @@ def shipped_name(model: str, fingerprint: str, how: object) -> str:
 def _shipped(model: str) -> Perturbation:
     """One that comes with the app; where its model's weights are newer, that of the older ones."""
     (path,) = SHIPPED_FILES.glob(f"{model}.universal-*.png")
-    return Perturbation(open_perturbation(path).change, f"the one learnt on {model}")
+    return Perturbation(_checked(_levels(path.read_bytes()), path.name),
+                        f"the one learnt on {model}")
+
+
+def _opened() -> Path:
+    return Path(tempfile.gettempdir()) / "explorer-perturbations"
+
+
+def keep(found: Perturbation) -> str:
+    """Keeps one that a visitor gave, and says under which name `open_perturbation` knows it: that
+    of its content, and no path. Raises InputError."""
+    raw = bytes_of(found.change, ".safetensors")
+    name = f"opened-{hashlib.sha256(raw).hexdigest()[:32]}"
+    folder = _opened()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / f"{name}.safetensors").write_bytes(raw)
+        for old in sorted(folder.glob("*.safetensors"), key=lambda one: one.stat().st_mtime,
+                          )[:-MOST_OPENED]:
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot keep the perturbation: {error.strerror}") from None
+    return name
 
 
 def open_perturbation(path: str | Path) -> Perturbation:
@@ -95,6 +125,10 @@ def open_perturbation(path: str | Path) -> Perturbation:
     if str(path) in SHIPPED:
         return _shipped(str(path))
     file = Path(path)
+    if re.fullmatch(OPENED, str(path)):
+        file = _opened() / f"{path}.safetensors"
+        if not file.is_file():
+            raise InputError("the perturbation that you opened is not here any more: open it again")
     suffix, name = file.suffix.lower(), file.name[:80]
     if suffix in PICKLES:
         raise InputError(f"{name} is of a kind that may be pickled, and opening a pickle can run "
@@ -121,6 +155,16 @@ def read_perturbation(raw: bytes, name: str) -> Perturbation:
 
 
 def _png(raw: bytes, name: str) -> Tensor:
+    values = _levels(raw)
+    if MARK not in Image.open(io.BytesIO(raw)).info:
+        raise InputError(f"{name} is a picture, and nothing in it says that it is a perturbation: "
+                         "give a PNG that was saved as one here, or its numbers as .npy or "
+                         ".safetensors")
+    return values
+
+
+def _levels(raw: bytes) -> Tensor:
+    """(H, W, 3), as a PNG has them."""
     levels = np.array(open_image(raw)).astype(np.float32) - MIDDLE
     return torch.from_numpy(levels / 255)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from explorer.attacks.amounts import NORMS
 from explorer.attacks.budgets import Ball
 from explorer.attacks.image.base import ImageAttack, Loss, Steps, setting
-from explorer.attacks.image.perturbation import SHIPPED, open_perturbation
+from explorer.attacks.image.perturbation import OPENED, SHIPPED, open_perturbation
 from explorer.base.errors import InputError
 from explorer.base.randomness import PerImage
 from explorer.models.encoder import DualEncoder
@@ -33,7 +33,8 @@ class Universal(ImageAttack):
     blind = True
 
     perturbation: str = setting("pocket", "Learnt on", "the model that it was learnt on; on the "
-                                "command line also a file", choices=SHIPPED)
+                                "command line also a file, and in the app one that you open",
+                                choices=SHIPPED, also=OPENED)
 
     def __post_init__(self) -> None:
         if not isinstance(self.perturbation, str) or not self.perturbation:

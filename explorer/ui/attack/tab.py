@@ -27,6 +27,7 @@ from explorer.ui.attack.defend_strip import DefendStrip
 from explorer.ui.attack.drawing import DrawingForm
 from explorer.ui.attack.examples import PICK, strip
 from explorer.ui.attack.masking import check_signs, draw_signs
+from explorer.ui.attack.opened import LABEL, opened
 from explorer.ui.attack.place import clicked
 from explorer.ui.shared.address import OWN, link
 from explorer.ui.shared.asked import FIRST, YOURS, Asked
@@ -140,6 +141,7 @@ class AttackTab:
                      for base, robust in self.library.pairs()]
             self.saved = gr.UploadButton("Open a saved bundle", file_types=[".zip"], size="sm",
                                          elem_id="rx-open")
+            self.change = gr.UploadButton(LABEL, size="sm", elem_id="rx-open-change")
             self.pair = gr.Dropdown(bases, value="|".join(pair), label="Pairs that belong together")
 
     def _wire(self, demo: gr.Blocks) -> None:
@@ -180,6 +182,8 @@ class AttackTab:
             self.status, self.stage, self.photo, self.captions, self.listed, self.true, self.target,
             self.goal, self.standard, self.robust, self.seed, self.alt,
             *self.choice.components()]}).then(**self.count)
+        self.change.upload(opened, self.change, [
+            self.status, *self.choice.universal, self.choice.perturbation], **LIGHT)
         self.stop.click(self._stop, None, self.status, **LIGHT)
 
     @staticmethod

@@ -169,11 +169,13 @@ def to_query(image: str, captions: Sequence[str], true: str, models: Sequence[st
              attack: Attack, goal: str, target: str = "", seed: int = 0) -> str:
     """The address that `from_query` reads back, from "?" on. image: id of an example, or "" for
     a person's own, which stays with them; what is as it always is stays out.
-    "" for a recipe of TextAttack, which no address may name."""
+    "" for a recipe of TextAttack, which no address may name, and for a perturbation of one's own.
+    """
     kind, name = kind_of(attack), name_of(attack)
-    if ":" in name:
+    own = settings_of(attack)
+    if ":" in name or own.get("perturbation", SHIPPED[0]) not in SHIPPED:
         return ""
-    settings = _unusual(kind, name, settings_of(attack))
+    settings = _unusual(kind, name, own)
     listed = (json.dumps(list(captions), ensure_ascii=False, separators=(",", ":"))
               if any(LIST in c or c.startswith("[") for c in captions) else LIST.join(captions))
     fields = {"tab": "attack", "image": image or OWN, "captions": listed, "true": true,

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from explorer.attacks.image.patch import Patch
+from explorer.attacks.image.universal import Universal
 from explorer.attacks.registry import USUAL, VISIBLE_ATTACKS, Attack
 from explorer.base.errors import InputError
 from explorer.ui.shared.forms import AttackForm, JointForm, Slider, TextForm, own_fields
@@ -86,6 +87,12 @@ class AttackChoice:
     def universal(self) -> list[gr.components.Component]:
         """What sets one change for all photos: kind, attack, norm and budget."""
         return [self.kind, self.image.attack, self.image.norm, self.eps]
+
+    @property
+    def perturbation(self) -> gr.components.Component:
+        """Which change for all photos it is."""
+        names = [field.name for field in own_fields(Universal)]
+        return self.image.own["universal"][names.index("perturbation")]
 
     @property
     def point(self) -> list[gr.components.Component]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import Field, fields
 from typing import Any
@@ -100,7 +101,8 @@ def read(field: Field[Any], value: Any) -> Any:
     if isinstance(default, bool):
         return bool(value)
     if not isinstance(default, int | float | None):
-        if value and "choices" in meta and value not in meta["choices"]:
+        if value and "choices" in meta and value not in meta["choices"] and not re.fullmatch(
+                meta.get("also", "(?!)"), str(value)):
             raise InputError(f"{meta['label']} must be one of {', '.join(meta['choices'])}")
         typed = isinstance(default, str) and "choices" not in meta and field.name != "model"
         return str(value or "") if typed else value or default
