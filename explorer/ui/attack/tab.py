@@ -332,7 +332,7 @@ class AttackTab:
             address = link(wanted)
             if f"image={OWN}" not in address:
                 key = address
-            else:
+            elif isinstance(wanted.pictures[0], str):  # and not plain grey
                 self.photos.put(f"{visitor_of(request)} {address}", str(wanted.pictures[0]))
             yield from attack_both(self.library, wanted)
 
