@@ -3,7 +3,7 @@
 // change is a step that Back undoes.
 const CASE = ['image', 'captions', 'true', 'standard', 'robust', 'kind', 'attack', 'settings', 'goal', 'target', 'seed'];
 const LONGEST = 4000; // letters of a case in an address; a longer one is left out
-const LISTS = '#fx-studies, #ev-works, #tr-runs'; // whose buttons open something by its id
+const LISTS = '#fx-hunts, #ev-works, #tr-runs'; // whose buttons open something by its id
 let told = null, going = null, loose = false, opened = '', settled = false;
 
 const bar = () => document.querySelector('.tab-wrapper');
