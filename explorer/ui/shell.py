@@ -155,7 +155,7 @@ def _head(demo: str = "off") -> str:
     Settings has it."""
     style, script, big = (_own(name) for name in ("style.css", "script.js", "big.js"))
     head = (f'<style id="rx-look">{style}</style><script id="rx-code">{script}</script>'
-            f"<script>{big}</script>")
+            f"<style>{_own('phone.css')}</style><script>{big}</script>")
     if demo == "off":
         return head
     marks = "'rx-demo', 'rx-closed'" if demo == CLOSED else "'rx-demo'"

@@ -40,6 +40,7 @@ const look = () => {
   if (!told || !selected() || selected() === seen) return;
   if (seen) opened = '';
   seen = selected();
+  button(seen).scrollIntoView({block: 'nearest', inline: 'nearest'});
   write(false);
   loose = settled && seen === 'attack';
 };
@@ -56,7 +57,11 @@ new MutationObserver(() => {
   told = JSON.parse(part.dataset.told);
   const first = !settled;
   going = null;
-  if (first) { seen = selected(); restore(); }
+  if (first) {
+    seen = selected();
+    button(seen)?.scrollIntoView({block: 'nearest', inline: 'nearest'});
+    restore();
+  }
   look();
   write(loose);
   loose = false;

@@ -203,7 +203,7 @@ def figure(anchors: Anchors, attack: Attacked | None, layout: Layout, view: View
         data += _chosen(anchors, layout, chosen, fast)
     if attack is not None:
         data += _attack(attack, layout, fast)
-    small = {"size": 10}
+    small = {"size": 12}
     axes: Figure = {
         f"{axis}axis": {"title": {"text": title, "font": small}, "zeroline": False,
                         "tickfont": small}
