@@ -27,6 +27,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--api", choices=["off", "local", "all"], help="who may call the app from "
                         "programs; local, the default: this computer (docs/api.md)")
     parser.add_argument("--mcp", action="store_true", help="offer the API as MCP tools, at /mcp")
+    parser.add_argument("--demo", nargs="?", const="open", choices=["open", "closed"],
+                        help="rotate finished examples, large, until somebody touches the page; "
+                        "closed: without training and uploads (docs/teaching.md)")
     parser.add_argument("--preset", metavar="FILE", help="what a page opens with: docs/teaching.md")
     return parser.parse_args()
 
@@ -58,7 +61,7 @@ def serve(args: argparse.Namespace, doorman: "Doorman") -> int:
     try:
         given = {"root_path": args.root_path, "auth_file": args.auth,
                  "training": args.enable_training or None, "runs": args.runs_dir,
-                 "preset": args.preset, "data": args.data, "api": args.api,
+                 "preset": args.preset, "demo": args.demo, "data": args.data, "api": args.api,
                  "mcp": args.mcp or None}
         settings = replace(current(), **{k: v for k, v in given.items() if v is not None})
         library = Library(folders=args.models_dir, listed_only=True)

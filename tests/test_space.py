@@ -10,9 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from explorer.analysis.embedding.figures import INKS, MANY, figure, panel, short
+from explorer.analysis.embedding.figures import INKS, MANY, figure, labels, panel, short
 from explorer.analysis.embedding.landmarks import concepts, fingerprint, landmark_features
-from explorer.analysis.embedding.layout import PROJECTIONS, Chosen, View, lay_out, mirrored
+from explorer.analysis.embedding.layout import (
+    PROJECTIONS,
+    Chosen,
+    View,
+    lay_out,
+    mirrored,
+    one_scale,
+)
 from explorer.analysis.embedding.shift import (
     EXAMPLE,
     LANDMARK,
@@ -20,6 +27,7 @@ from explorer.analysis.embedding.shift import (
     Anchors,
     Attacked,
     angle,
+    answer,
     attacked,
     caption_ranks,
     nearest,
@@ -192,6 +200,9 @@ def test_a_plane_of_an_attack_on_words_alone_starts_at_the_caption(
     at = lay_out(anchors(), found, View("plane"), Maps())
     assert at.shown["caption:0", "attacked:0"] == pytest.approx(1, abs=1e-6)
     assert "true caption, clean and attacked" in at.quality
+    assert at.titles == ("towards the attacked caption", "towards the picture")
+    said = {one["text"]: (one["x"], one["y"]) for one in labels(found, at)}
+    assert said["attacked: a bat"][0] > 0 == said["true: a cat"][0] == said["true: a cat"][1]
     assert "caption’s embedding" in sentence([("tiny", anchors(), found)])
 
 
@@ -250,6 +261,38 @@ def test_models_of_different_sizes_stand_side_by_side(result: Result, noise: Res
     page = numbers(sides, [at.shown for at in layouts], 5)
     assert "16 and 24 numbers" in page and "places cannot" in page
     assert picked("clean", sides, [None, None], 5).count("<section") == 2
+
+
+def test_both_maps_have_one_scale_or_none(result: Result) -> None:
+    found, wide = attacked(result), anchors()
+    near = replace(wide, features=wide.features * 0.5)
+    for projection in ("plane", "pca"):
+        layouts = [lay_out(a, found, View(projection), Maps()) for a in (near, wide)]
+        side, said = one_scale(layouts)
+        assert side is not None and "one scale" in said and ("true length" in said) == (
+            projection == "plane")
+        spans = []
+        for a, at in zip((near, wide), layouts, strict=True):
+            drawn = figure(a, found, at, View(projection), None, side)["layout"]
+            every = np.concatenate([at.anchors, at.points])
+            for k, axis in enumerate(("xaxis", "yaxis")):
+                low, high = drawn[axis]["range"]
+                assert low < every[:, k].min() and every[:, k].max() < high
+                spans.append(high - low)
+        assert np.ptp(spans) < 1e-3
+    umap = replace(layouts[0], drawn="umap")
+    assert one_scale([umap, layouts[1]]) == one_scale([umap, umap])
+    assert one_scale([umap])[0] is None and "do not compare" in one_scale([umap])[1]
+
+
+def test_the_new_answer_is_named_on_the_map(result: Result, tiny: DualEncoder) -> None:
+    found = attacked(result)
+    now = answer(found)
+    assert now is not None
+    assert now.name == result.captions[int(result.adversarial.prediction[0])]
+    said = [one["text"] for one in labels(found, lay_out(anchors(), found, View(), Maps()))]
+    assert any(text.startswith("new answer: ") for text in said) == (now.key != found.true)
+    assert len(said) == len(set(said)) and {"clean", "attacked"} <= set(said)
 
 
 def test_another_models_map_is_mirrored_to_match() -> None:

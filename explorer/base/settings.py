@@ -61,6 +61,8 @@ class Settings:
                     "off", "local", "all")
     mcp: bool = field(default=False, metadata={
         "about": "whether language models may call them as MCP tools, at /mcp"})
+    demo: str = text("off", "rotate finished examples until somebody touches the page; closed: "
+                     "without training and files, too: docs/teaching.md", "off", "open", "closed")
     preset: str = text("", "file of what a page opens with: docs/teaching.md")
     auth_file: str = text("", "file of user:password lines; empty: no log-in")
     auth: str = text("", "user:password in place of a file")

@@ -152,7 +152,8 @@ class Guard:
 
     async def _pass_on(self, scope: Any, visit: Visit, receive: Receive, answer: Answer) -> None:
         visitor = visit.visitor
-        if not visitor and visit.is_page:
+        anew = self.settings.demo != "off" and "fresh" in visit.query  # the next at the same screen
+        if visit.is_page and (anew or not visitor):
             visitor = secrets.token_urlsafe(16)
             answer.give_cookie(visitor)
         inner: Receive = Patient(receive, self.settings.body_seconds).receive
@@ -190,6 +191,8 @@ class Guard:
 
     async def _body(self, visit: Visit, receive: Receive) -> Receive:
         if visit.route == f"{API}/upload":
+            if self.settings.demo == "closed":
+                raise Refused("this demonstration takes no files", 403, "demo")
             short = self.uploads.take(visit.visitor or visit.address)
             if short:
                 raise _refused("too many files: wait a little", 429, "rate",

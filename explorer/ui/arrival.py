@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl
@@ -31,12 +32,14 @@ def query_of(request: gr.Request) -> dict[str, str]:
 class Arrival:
     """Wires what happens when a page is opened, and when the browser goes back. line: asks for a
     case by its event `go`; file: path of a preset for everybody, or ""; raises InputError when it
-    is wrong."""
+    is wrong; hide: tabs that no address shows."""
 
     def __init__(self, demo: gr.Blocks, tabs: gr.Tabs, library: Library, attack: AttackTab,
-                 learn: LearnTab, line: gr.HTML, file: str = "") -> None:
+                 learn: LearnTab, line: gr.HTML, file: str = "",
+                 hide: tuple[str, ...] = ()) -> None:
         self.library, self.attack, self.desk = library, attack, attack.desk
-        self.base = from_file(Path(file), library.cards()) if file else Preset()
+        base = from_file(Path(file), library.cards()) if file else Preset()
+        self.base, self.closed = replace(base, hide=(*base.hide, *hide)), hide
         self.tabs = [str(tab.id) for tab in tabs.children if isinstance(tab, gr.Tab)]
         learn.wire(gr.BrowserState(Standing().plain(), storage_key=STORAGE, secret=STORAGE))
         learn.arrive(demo.load(self._learn, learn.progress, [learn.progress, learn.pair], **LIGHT))
@@ -59,7 +62,8 @@ class Arrival:
     def preset(self, query: Mapping[str, str]) -> Preset:
         """The address's over the file's. A wrong address changes nothing; `_opened` says so."""
         try:
-            return from_query(query, self.library.cards()).over(self.base)
+            found = from_query(query, self.library.cards()).over(self.base)
+            return replace(found, hide=tuple(dict.fromkeys((*found.hide, *self.closed))))
         except InputError:
             return self.base
 

@@ -10,7 +10,7 @@
   const typing = (target) => target instanceof Element && target.closest(
     'input:not([type=range]), textarea, select, [contenteditable]');
 
-  const turn = (on) => {
+  const turn = (on, words = HELP) => {
     document.body.classList.toggle('rx-big', on);
     let help = document.getElementById('rx-big-help');
     if (!help) {
@@ -19,7 +19,7 @@
       help.setAttribute('role', 'status');
       document.body.append(help);
     }
-    help.textContent = on ? HELP : '';
+    help.textContent = on ? words : '';
     if (on) window.scrollTo(0, 0);
   };
 
@@ -29,6 +29,8 @@
     slider.value = Number(slider.value) + by;
     slider.dispatchEvent(new Event('input', {bubbles: true}));
   };
+
+  document.addEventListener('rx-big', (event) => turn(event.detail.on, event.detail.words));
 
   let last = 0;  // the example that was pressed last; the page opens on the first
   document.addEventListener('click', (event) => {

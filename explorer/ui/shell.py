@@ -62,6 +62,8 @@ PAIR = ("pocket", "pocket-robust")
 SYSTEM = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "monospace")
 LIGHT_THREADS = 48  # for all that does not wait for the device
+CLOSED = "closed"  # a demonstration without training and files
+NO_TRAINING = "This is a demonstration: training is switched off."
 TEMPORARY = "clip-explorer-"
 SCRIPT = re.compile(r"<script[^>]*>(.*?)</script>", re.DOTALL)
 
@@ -132,7 +134,8 @@ def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | N
                 learn = LearnTab(library, pair, gate, jobs)
             evaluate.follow()
         failures.follow()
-        arrival = Arrival(demo, tabs, library, attack, learn, story.line, settings.preset)
+        arrival = Arrival(demo, tabs, library, attack, learn, story.line, settings.preset,
+                          hide=("train",) if settings.demo == CLOSED else ())
         forms = {"failures": failures.form, "evaluate": evaluate.form}
         story.wire(tabs, desk, forms if jobs is None else {**forms, "train": train.form},
                    arrival.plain)
@@ -147,13 +150,22 @@ def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | N
     return demo
 
 
-def _head() -> str:
-    """Styles and script inline: Gradio would confine a css= argument to the inner page."""
-    style = (HERE / "style.css").read_text(encoding="utf-8")
-    script = (HERE / "script.js").read_text(encoding="utf-8")
-    big = (HERE / "big.js").read_text(encoding="utf-8")
-    return (f'<style id="rx-look">{style}</style><script id="rx-code">{script}</script>'
-            f"<script>{big}</script>")
+def _head(demo: str = "off") -> str:
+    """Styles and scripts inline: Gradio would confine a css= argument to the inner page. demo: as
+    Settings has it."""
+    style, script, big = (_own(name) for name in ("style.css", "script.js", "big.js"))
+    head = (f'<style id="rx-look">{style}</style><script id="rx-code">{script}</script>'
+            f"<style>{_own('phone.css')}</style><script>{big}</script>")
+    if demo == "off":
+        return head
+    marks = "'rx-demo', 'rx-closed'" if demo == CLOSED else "'rx-demo'"
+    return (f"{head}<style>{_own('demo.css')}</style>"
+            f"<script>document.documentElement.classList.add({marks});</script>"
+            f"<script>{_own('demo.js')}</script>")
+
+
+def _own(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
 
 
 def script_hashes(*sources: str) -> tuple[str, ...]:
@@ -173,8 +185,8 @@ def mount(demo: gr.Blocks, health: Health, settings: Settings, host: str, folder
     gr.mount_gradio_app(
         outer, demo, "/", root_path=settings.root_path.rstrip("/") or None, show_error=False,
         allowed_paths=[str(FOLDER)], max_file_size=settings.upload_bytes, ssr_mode=False,
-        footer_links=["settings"], theme=theme(), head=_head(), mcp_server=False, pwa=False,
-        enable_monitoring=False)
+        footer_links=["settings"], theme=theme(), head=_head(settings.demo), mcp_server=False,
+        pwa=False, enable_monitoring=False)
     demo.has_launched = True  # without it, a mounted app skips its check of the files it is sent
     for module in (gradio.queueing, gradio.routes):  # they print exceptions that quote the input
         module.traceback = QuietTraceback()  # type: ignore[attr-defined]
@@ -188,7 +200,7 @@ def mount(demo: gr.Blocks, health: Health, settings: Settings, host: str, folder
     holder.keep_in_cache.update(public)  # else they go when they are as old as an upload may be
     packed = GZipMiddleware(outer, minimum_size=2_000, compresslevel=5)
     return Guard(packed, settings, Accounts.from_settings(settings), health.gate.meters, inputs,
-                 folder, script_hashes(_head(), *heads), served_names(settings, host),
+                 folder, script_hashes(_head(settings.demo), *heads), served_names(settings, host),
                  Visitors(public=public), kept)
 
 
@@ -230,8 +242,8 @@ def run(library: Library, settings: Settings, host: str, doorman: Doorman) -> No
         gate = Gate(settings)
         health = Health(gate, library.loaded)
         own = keeper_alone(settings, host)
-        jobs, why_off = open_jobs(library, host if own else "", settings.training,
-                                  Path(settings.runs))
+        jobs, why_off = (None, NO_TRAINING) if settings.demo == CLOSED else open_jobs(
+            library, host if own else "", settings.training, Path(settings.runs))
         service = Service(library, root=settings.data, work=folder)
         tools = Tools(service, gate, settings) if settings.mcp else None
         kept = Kept(folder, settings.keep_seconds, settings.root_path)

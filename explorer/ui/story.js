@@ -3,7 +3,8 @@
 // change is a step that Back undoes.
 const CASE = ['image', 'captions', 'true', 'standard', 'robust', 'kind', 'attack', 'settings', 'goal', 'target', 'seed'];
 const LONGEST = 4000; // letters of a case in an address; a longer one is left out
-const LISTS = '#fx-studies, #ev-works, #tr-runs'; // whose buttons open something by its id
+const LISTS = '#fx-hunts, #ev-works, #tr-runs'; // whose buttons open something by its id
+const DEMO = document.documentElement.classList.contains('rx-demo'); // where the next visitor must not go back
 let told = null, going = null, loose = false, opened = '', settled = false;
 
 const bar = () => document.querySelector('.tab-wrapper');
@@ -29,7 +30,7 @@ const write = (replace) => {
   if (opened) next.set('open', opened);
   if (same(next, here())) return;
   const address = next.toString() ? `?${next}` : location.pathname;
-  history[replace || !settled ? 'replaceState' : 'pushState'](null, '', address);
+  history[replace || !settled || DEMO ? 'replaceState' : 'pushState'](null, '', address);
 };
 
 // --- a tab was changed, by whomever; opened: in a list, goes with its tab
@@ -39,6 +40,7 @@ const look = () => {
   if (!told || !selected() || selected() === seen) return;
   if (seen) opened = '';
   seen = selected();
+  button(seen).scrollIntoView({block: 'nearest', inline: 'nearest'});
   write(false);
   loose = settled && seen === 'attack';
 };
@@ -55,7 +57,11 @@ new MutationObserver(() => {
   told = JSON.parse(part.dataset.told);
   const first = !settled;
   going = null;
-  if (first) { seen = selected(); restore(); }
+  if (first) {
+    seen = selected();
+    button(seen)?.scrollIntoView({block: 'nearest', inline: 'nearest'});
+    restore();
+  }
   look();
   write(loose);
   loose = false;
@@ -89,6 +95,12 @@ window.addEventListener('popstate', () => {
   if (same(wanted, new URLSearchParams(told.case))) { going = null; return; }
   going = wanted.toString();
   trigger('go', {query: location.search});
+});
+
+document.addEventListener('rx-go', (event) => {
+  loose = true;
+  going = null;
+  trigger('go', {query: event.detail.query});
 });
 
 // --- one click with all settings

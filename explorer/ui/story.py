@@ -4,6 +4,7 @@ script it also keeps the address, so that links, Back and a reload lead to the s
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -48,7 +49,7 @@ class Story:
         self.desk, self.takers, self.plain = desk, takers, plain
         self.tabs = {str(tab.id): str(tab.label) for tab in tabs.children
                      if isinstance(tab, gr.Tab)}
-        desk.finished.change(self._draw, desk.finished, self.line, **LIGHT)
+        desk.finished.change(self._draw, None, self.line, **LIGHT)
         for name, form in takers.items():
             getattr(cast(Any, self.line), name)(self._carry(form), None, form.carried(), **LIGHT)
 
@@ -62,12 +63,12 @@ class Story:
     def _case(self, request: gr.Request) -> Case | None:
         return Case.of(self.desk.store.last(str(request.session_hash)))
 
-    def _draw(self, at: int, request: gr.Request) -> str:
+    def _draw(self, request: gr.Request) -> str:
         case = self._case(request)
         if case is None:
             return ""
         address = "" if case.address == self.plain() else where(case.address)
-        told = json.dumps({"at": at, "case": address, "tabs": self.tabs})
+        told = json.dumps({"at": time.monotonic_ns(), "case": address, "tabs": self.tabs})
         return f'<div class="st" data-told="{esc(told)}">{self._words(case)}{self._steps()}</div>'
 
     def _words(self, case: Case) -> str:

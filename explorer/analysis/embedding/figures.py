@@ -11,13 +11,22 @@ from typing import Any
 import numpy as np
 
 from explorer.analysis.embedding.layout import Chosen, Layout, View
-from explorer.analysis.embedding.shift import EXAMPLE, IMAGE_KINDS, LANDMARK, OWN, Anchors, Attacked
+from explorer.analysis.embedding.shift import (
+    EXAMPLE,
+    IMAGE_KINDS,
+    LANDMARK,
+    OWN,
+    Anchors,
+    Attacked,
+    answer,
+)
 
 # Okabe and Ito's palette, told apart by colour-blind readers; lighter tones on dark ground.
 INKS = {
     LANDMARK: ("#8a93a3", "#75808f"), EXAMPLE: ("#56b4e9", "#4d86b0"), OWN: ("#009e73", "#35c9a1"),
     "clean": ("#0072b2", "#62b8f5"), "attacked": ("#d55e00", "#ff9d5c"),
     "noise": ("#5b6470", "#c3cad4"), "caption": ("#a8487f", "#e79cc8"),
+    "halo": ("#ffffff", "#161c27"),
     "attacked caption": ("#b07800", "#f0c04a"), "picked": ("#6a4cff", "#b3a4ff"),
 }
 LABELS = {
@@ -25,9 +34,9 @@ LABELS = {
     "clean": "clean picture", "attacked": "attacked picture", "noise": "random noise",
     "caption": "captions", "attacked caption": "attacked captions",
 }
-SIZES = {LANDMARK: 4, EXAMPLE: 8, OWN: 5, "clean": 14, "attacked": 14, "noise": 11, "caption": 9,
+SIZES = {LANDMARK: 4, EXAMPLE: 8, OWN: 5, "clean": 11, "attacked": 11, "noise": 9, "caption": 9,
          "attacked caption": 11}
-POSITIONS = {"clean": "bottom center", "attacked": "top center", "noise": "middle right"}
+PALE = {LANDMARK: (0.55, 0.22), OWN: (0.55, 0.4), EXAMPLE: (1, 0.45)}  # alone; behind an attack
 MANY = 1_500  # own pictures above which their density is drawn too, and all points by WebGL
 Figure = dict[str, Any]
 
@@ -53,12 +62,13 @@ def _symbol(kind: str) -> str:
 
 
 def _dots(kind: str, points: np.ndarray, keys: Sequence[str], names: Sequence[str], fast: bool,
-          **more: Any) -> Figure:
+          behind: bool = False, **more: Any) -> Figure:
     """One kind of point. customdata: its key and its name, for hover, click and CSV. fast: by
-    WebGL, which lies above all else, so either every kind of point is drawn by it or none."""
+    WebGL, which lies above all else, so either every kind of point is drawn by it or none; behind:
+    an attack is what is to be seen."""
     dims, many = points.shape[1], kind in (LANDMARK, EXAMPLE, OWN)
     marker = {"symbol": _symbol(kind), "size": SIZES[kind] * (0.6 if dims == 3 else 1),
-              "color": INKS[kind][0], "opacity": 0.55 if kind in (LANDMARK, OWN) else 1,
+              "color": INKS[kind][0], "opacity": PALE.get(kind, (1, 1))[behind],
               "line": {"width": 0 if many else 1, "color": "#ffffff"}}
     return {"type": _type(dims, fast), "mode": "markers", "name": LABELS[kind], **_columns(points),
             "customdata": [[k, n] for k, n in zip(keys, names, strict=True)], "marker": marker,
@@ -89,13 +99,15 @@ def _heads(attack: Attacked, layout: Layout) -> list[Figure]:
         if not np.isfinite(layout.points[[place[a], place[b]]]).all():
             continue  # a map may have no place for a point
         (ax, ay), (x, y) = (np.round(layout.points[place[k]], 4).tolist() for k in (a, b))
-        arrows.append({**refs, "x": x, "y": y, "ax": ax, "ay": ay, "text": "", "showarrow": True,
-                       "arrowhead": 2, "arrowsize": 1.1, "arrowwidth": 2.2, "name": ink,
-                       "arrowcolor": INKS[ink][0]})
-    return sorted(arrows, key=lambda arrow: arrow["name"], reverse=True)
+        arrow = {**refs, "x": x, "y": y, "ax": ax, "ay": ay, "text": "", "showarrow": True,
+                 "arrowhead": 2, "arrowcolor": INKS[ink][0]}
+        wide = 3.4 if kind == "attack" else 2
+        arrows.append({**arrow, "name": "halo", "arrowsize": 0.75, "arrowwidth": wide + 5})
+        arrows.append({**arrow, "name": ink, "arrowsize": 1, "arrowwidth": wide})
+    return sorted(arrows, key=lambda arrow: ("halo", "noise", "attacked").index(arrow["name"]))
 
 
-def _background(anchors: Anchors, layout: Layout, fast: bool) -> list[Figure]:
+def _background(anchors: Anchors, layout: Layout, fast: bool, behind: bool) -> list[Figure]:
     traces = []
     for kind in (LANDMARK, OWN, EXAMPLE):
         rows = np.array([i for i, k in enumerate(anchors.kinds) if k == kind], int)
@@ -109,7 +121,7 @@ def _background(anchors: Anchors, layout: Layout, fast: bool) -> list[Figure]:
                 "colorscale": [[0, "rgba(0,158,115,0)"], [1, "rgba(0,158,115,0.75)"]],
                 "line": {"width": 0.5}, "meta": {"role": "density"}})
         traces.append(_dots(kind, points, [anchors.keys[i] for i in rows],
-                            [anchors.names[i] for i in rows], fast))
+                            [anchors.names[i] for i in rows], fast, behind))
     return traces
 
 
@@ -138,19 +150,36 @@ def _attack(attack: Attacked, layout: Layout, fast: bool) -> list[Figure]:
     for kind in ("caption", "attacked caption", "noise", "clean", "attacked"):
         mine = [p for p in attack.points if p.kind == kind]
         if mine:
-            said = [_label(p.key, p.name, attack) for p in mine]
+            words = _labels(attack)
+            said = {"mode": "markers+text", "textfont": {"size": 12}, "textposition": "top center",
+                    "text": [words.get(p.key, "") for p in mine]} if dims == 3 else {}
             traces.append(_dots(
                 kind, layout.points[[place[p.key] for p in mine]], [p.key for p in mine],
-                [p.name for p in mine], fast, mode="markers+text", text=said,
-                textfont={"size": 12}, textposition=POSITIONS.get(kind, "top center")))
+                [p.name for p in mine], fast, **said))
     return traces
 
 
-def _label(key: str, name: str, attack: Attacked) -> str:
-    """Words beside a point: a few only, since they would cover each other."""
-    if key in ("clean", "attacked", "noise"):
-        return key
-    return f"true: {short(name)}" if key == attack.true else ""
+def _labels(attack: Attacked) -> dict[str, str]:
+    """Words beside points, by key: of a few only, the most needed first."""
+    now, reworded = answer(attack), attack.became(attack.true)
+    said = {"attacked": "attacked", "clean": "clean"}
+    if now is not None and now.key not in (attack.true, reworded.key if reworded else ""):
+        said[now.key] = f"new answer: {short(now.name)}"
+    said[attack.true] = f"true: {short(attack[attack.true].name)}" if (
+        attack.has(attack.true)) else ""
+    if reworded is not None:
+        said[reworded.key] = f"attacked: {short(reworded.name)}"
+    return {**said, "noise": "noise"}
+
+
+def labels(attack: Attacked, layout: Layout) -> list[dict[str, Any]]:
+    """The words of a flat map with their places; the page finds room for them."""
+    place = {p.key: layout.points[i] for i, p in enumerate(attack.points)}
+    kinds = {p.key: p.kind for p in attack.points}
+    return [{"text": words, "ink": kinds[key], "x": round(float(place[key][0]), 4),
+             "y": round(float(place[key][1]), 4)}
+            for key, words in _labels(attack).items()
+            if key in place and words and np.isfinite(place[key]).all()]
 
 
 def _chosen(anchors: Anchors, layout: Layout, chosen: Chosen, fast: bool) -> list[Figure]:
@@ -164,16 +193,17 @@ def _chosen(anchors: Anchors, layout: Layout, chosen: Chosen, fast: bool) -> lis
 
 
 def figure(anchors: Anchors, attack: Attacked | None, layout: Layout, view: View,
-           chosen: Chosen | None = None) -> Figure:
-    """data and layout of one panel. The zoom survives until the kind of picture changes."""
+           chosen: Chosen | None = None, side: float | None = None) -> Figure:
+    """data and layout of one panel. The zoom survives until the kind of picture changes. side: of
+    the square that a flat map shows at first, in its own unit; None for what fits."""
     fast = sum(kind == OWN for kind in anchors.kinds) > MANY
     dims = len(layout.titles)
-    data = _background(anchors, layout, fast)
+    data = _background(anchors, layout, fast, attack is not None or chosen is not None)
     if chosen is not None and len(chosen.rows):
         data += _chosen(anchors, layout, chosen, fast)
     if attack is not None:
         data += _attack(attack, layout, fast)
-    small = {"size": 10}
+    small = {"size": 12}
     axes: Figure = {
         f"{axis}axis": {"title": {"text": title, "font": small}, "zeroline": False,
                         "tickfont": small}
@@ -181,21 +211,32 @@ def figure(anchors: Anchors, attack: Attacked | None, layout: Layout, view: View
     if dims == 2:
         axes["xaxis"]["title"]["standoff"] = 4
         axes["yaxis"].update(scaleanchor="x", scaleratio=1)  # lengths alike in both directions
+        if side is not None:
+            for axis, (low, high) in zip(("xaxis", "yaxis"), square(layout, side), strict=True):
+                axes[axis]["range"] = [low, high]
     return {"data": data, "layout": {
         "annotations": _heads(attack, layout) if attack is not None and dims == 2 else [],
         "margin": {"l": 44, "r": 6, "t": 6, "b": 34}, "hovermode": "closest", "dragmode": "pan",
-        "showlegend": True, "legend": {"orientation": "h", "y": -0.13, "font": {"size": 10},
-                                       "itemsizing": "constant", "entrywidth": 0.31,
-                                       "entrywidthmode": "fraction"},
+        "showlegend": False,
         "uirevision": f"{layout.drawn}-{dims}-{view.centre}", "font": {"size": 12},
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
         **({"scene": {**axes, "aspectmode": "data"}} if dims == 3 else axes)}}
 
 
+def square(layout: Layout, side: float) -> list[tuple[float, float]]:
+    """(low, high) along both axes around the middle of a map, with an edge."""
+    every = np.concatenate([layout.anchors, layout.points])
+    middle, half = (every.min(0) + every.max(0)) / 2, side * 0.54
+    return [(round(float(m - half), 4), round(float(m + half), 4)) for m in middle]
+
+
 def panel(name: str, role: str, anchors: Anchors, attack: Attacked | None, layout: Layout,
-          view: View, chosen: Chosen | None = None) -> Figure:
-    """What the page needs of one model: its figure and the coordinates of its trail."""
-    return {"name": name, "role": role, "figure": figure(anchors, attack, layout, view, chosen),
+          view: View, chosen: Chosen | None = None, side: float | None = None) -> Figure:
+    """What the page needs of one model: its figure, its labels and the coordinates of its trail."""
+    flat = attack is not None and len(layout.titles) == 2
+    return {"name": name, "role": role,
+            "figure": figure(anchors, attack, layout, view, chosen, side),
+            "labels": labels(attack, layout) if attack is not None and flat else [],
             "trail": np.nan_to_num(np.round(layout.trail, 4)).tolist(),
             "steps": list(attack.steps) if attack is not None else []}
 

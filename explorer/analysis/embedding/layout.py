@@ -5,12 +5,15 @@ Joins the true space (`space`) and the maps (`projection`, `umapping`); draws no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
 
 from explorer.analysis.embedding.projection import (
+    PICTURE_ENDS,
+    WORDS_ENDS,
     Axes,
     Centres,
     attack_plane,
@@ -166,15 +169,30 @@ def mirrored(layout: Layout, reference: Layout) -> Layout:
                    trail=layout.trail * signs, chosen=layout.chosen * signs)
 
 
+def one_scale(layouts: Sequence[Layout]) -> tuple[float | None, str]:
+    """The side of a square that holds each of several maps, all drawn to one scale, and what their
+    lengths tell; None where they tell nothing."""
+    drawn = {at.drawn for at in layouts}
+    if len(drawn) > 1 or "umap" in drawn:
+        return None, "These maps have no common scale: do not compare lengths, in one or between."
+    every = [np.concatenate([at.anchors, at.points]) for at in layouts]
+    side = max(float(np.ptp(points, axis=0).max()) for points in every)
+    models = "Both maps have" if len(layouts) > 1 else "This map has"
+    return side, f"{models} one scale: " + (
+        "the arrow of the attack has its true length, so compare them." if drawn == {"plane"} else
+        "compare lengths, but of each only the part that lies in the map is seen.")
+
+
 def _plane(attack: Attacked, new: np.ndarray, background: np.ndarray, dims: int,
            ) -> tuple[Axes, str]:
     """The plane through the clean picture, its attacked end and the true caption; where only words
     were changed, through the true caption, its attacked end and the picture."""
     place = {p.key: i for i, p in enumerate(attack.points)}
-    words = attack.became(attack.true)
+    words, ends = attack.became(attack.true), PICTURE_ENDS
     if not attack.has("attacked") and words is not None and "clean" in place:
         start, end, other = new[place[attack.true]], new[place[words.key]], new[place["clean"]]
         said = "Plane through the true caption, clean and attacked, and the picture"
+        ends = WORDS_ENDS
     elif "clean" in place:
         start = new[place["clean"]]
         end = new[place["attacked"]] if "attacked" in place else start
@@ -183,9 +201,9 @@ def _plane(attack: Attacked, new: np.ndarray, background: np.ndarray, dims: int,
     else:
         raise InputError("the clean picture has no finite features: there is no plane to show")
     if not attack.arrows or np.linalg.norm(end - start) < 1e-6:
-        return attack_plane(start, end, other, background, dims), (
+        return attack_plane(start, end, other, background, dims, ends), (
             "Nothing moved, so the plane only holds the picture and its caption.")
-    return attack_plane(start, end, other, background, dims), (
+    return attack_plane(start, end, other, background, dims, ends), (
         f"{said}: lengths and angles between these three are true.")
 
 

@@ -12,6 +12,8 @@ import numpy as np
 
 MOST_COMPARED = 600  # points that trustworthiness is measured on: its cost grows with their square
 TINY = 1e-9
+PICTURE_ENDS = ("the attacked picture", "the true caption")
+WORDS_ENDS = ("the attacked caption", "the picture")  # from the true caption
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,18 +109,20 @@ def _filled(directions: np.ndarray, dims: int) -> np.ndarray:
     return np.pad(directions, ((0, dims - len(directions)), (0, 0)))
 
 
-def attack_plane(clean: np.ndarray, adversarial: np.ndarray, caption: np.ndarray,
-                 anchors: np.ndarray, dims: int = 2) -> Axes:
+def attack_plane(clean: np.ndarray, adversarial: np.ndarray, other: np.ndarray,
+                 anchors: np.ndarray, dims: int = 2, ends: tuple[str, str] = PICTURE_ENDS) -> Axes:
     """Origin: the clean point. First axis: towards the adversarial one; second: what is left of
-    the direction to the true caption (Gram-Schmidt). Lengths of both arrows are true in it.
+    the direction to a third point (Gram-Schmidt). Lengths between these three are true in it.
 
-    clean, adversarial, caption: (D,). A third axis, and any that is undefined because nothing
-    moved, is the largest direction in which the (n, D) anchors still differ.
+    clean, adversarial, other: (D,); ends: what the last two are called. A third axis, and any that
+    is undefined because nothing moved, is the largest direction in which the (n, D) anchors still
+    differ.
     """
     clean = np.asarray(clean, np.float64)
     rows: list[np.ndarray] = []
     titles: list[str] = []
-    wanted = [(adversarial, "towards the attacked point"), (caption, "towards the true caption")]
+    wanted = [(end, f"towards {name}") for end, name in zip((adversarial, other), ends,
+                                                            strict=True)]
     spare = anchors - clean
     for end, title in wanted[:dims]:
         left = _without(np.asarray(end, np.float64) - clean, rows)

@@ -183,6 +183,16 @@ def caption_ranks(found: Attacked) -> tuple[int, int, int]:
             rank(np.stack([p.features for p in after]) @ image, index), len(before))
 
 
+def answer(found: Attacked) -> Point | None:
+    """The caption, as attacked, that the picture, as attacked, lies nearest to; None where there
+    is no picture to ask."""
+    if not found.has("clean"):
+        return None
+    image = found["attacked" if found.has("attacked") else "clean"].features
+    said = [found.became(p.key) or p for p in found.points if p.kind == "caption"]
+    return max(said, key=lambda p: float(p.features @ image), default=None)
+
+
 Near = list[tuple[str, str, float]]
 
 

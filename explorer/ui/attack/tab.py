@@ -43,6 +43,7 @@ from explorer.ui.shared.runs import (
     STOPPED,
     Tickets,
     error_line,
+    fresh,
     heavy,
     in_turn,
     lines,
@@ -109,7 +110,8 @@ class AttackTab:
     def _inputs(self, first: Example, pair: tuple[str, str]) -> None:
         self.alt = gr.State(first.alt)
         self.ticket = gr.State(0)
-        self.finished = gr.State(0)  # grows with each run that ended: other tabs listen
+        # Renewed by each run that ended: other tabs listen, and of a State they hear nothing.
+        self.finished = gr.HTML("", elem_id="rx-finished", **PLAIN)
         self.listed = gr.State(list(first.captions))  # the captions as the menus show them
         self.photo = Photo(str(first.path), type="filepath", image_mode=None, format="png",
                            label="Photo", sources=["upload", "clipboard", "webcam"], height=180,
@@ -149,7 +151,7 @@ class AttackTab:
                   self.standard, self.robust, self.seed, self.alt, *self.choice.components()]
         late = {"inputs": inputs, "outputs": [self.status, self.stage], **heavy(DEVICE),
                 "trigger_mode": "multiple"}
-        self.count: dict[str, Any] = {"fn": lambda n: (n + 1, offer()), "inputs": self.finished,
+        self.count: dict[str, Any] = {"fn": lambda: (fresh(), offer()), "inputs": None,
                                       "outputs": [self.finished, self.defend.page], **LIGHT}
         self.captions.change(self._relist, [self.captions, self.listed, self.true, self.target],
                              [self.listed, self.true, self.target], trigger_mode="always_last",

@@ -18,7 +18,8 @@ HINT = ('<p class="sp-hint">Click a point, or find one in the list, to see its n
 def _list(near: Near, others: Near | None) -> str:
     held = None if others is None else {key for key, _, _ in others}
     rows = "".join(
-        f"<li><span>{esc(name)}{'' if held is None or key in held else ' <b>new</b>'}</span> "
+        f'<li data-near="{esc(key)}"><span>{esc(name)}'
+        f"{'' if held is None or key in held else ' <b>new</b>'}</span> "
         f"<i>{signed(cosine)}</i></li>"
         for key, name, cosine in near)
     return f"<ol>{rows}</ol>" if rows else "<p>none on this map</p>"

@@ -9,7 +9,7 @@ import gradio as gr
 
 from explorer.analysis.embedding import words as space_words
 from explorer.analysis.embedding.figures import INKS, panel
-from explorer.analysis.embedding.layout import Layout, View, lay_out, mirrored
+from explorer.analysis.embedding.layout import Layout, View, lay_out, mirrored, one_scale
 from explorer.analysis.embedding.shift import Anchors, Attacked, attacked
 from explorer.analysis.embedding.state import CELL, OwnSet, SetAttack, Spaces, columns
 from explorer.analysis.embedding.umaps import UmapSettings
@@ -83,9 +83,10 @@ class Panels:
     def _payload(self, known: list[Any], chosen: list[SetAttack | None], layouts: list[Layout],
                  view: View, outcome: Outcome | None, own: OwnSet | None) -> str:
         panels = []
+        side, said = one_scale(layouts)
         for i, ((name, role, anchors, found), made, at) in enumerate(
                 zip(known, chosen, layouts, strict=True)):
-            drawn = panel(name, role, anchors, found, at, view, made.chosen if made else None)
+            drawn = panel(name, role, anchors, found, at, view, made.chosen if made else None, side)
             drawn |= {"quality": at.quality, "notes": at.notes,
                       "thumbs": thumbs_of(outcome.parts[i]) if outcome else {}}
             panels.append(drawn)
@@ -93,4 +94,4 @@ class Panels:
         pending = view.projection == "umap" and any(
             at.drawn != "umap" and any("being fitted" in n for n in at.notes) for at in layouts)
         return json.dumps({"panels": panels, "inks": INKS, "thumbs": self.thumbs, "sheet": sheet,
-                           "pending": pending}, separators=(",", ":"))
+                           "pending": pending, "scale": said}, separators=(",", ":"))

@@ -16,6 +16,7 @@ const webgl = (() => {
   } catch { return ''; }
 })();
 let plotly = null, page = null, picked = '', drag = 'pan', asked = '', attack = '', lassoing = false;
+const hidden = new Set(); // names of what was pressed away
 const make = (tag, name = '', text = '') => {
   const node = document.createElement(tag);
   if (name) node.className = name;
@@ -52,6 +53,7 @@ const dressed = (figure) => {
     }
     if (colour && own.line) own.line = {...own.line, color: colour};
     if (own.textfont) own.textfont = {...own.textfont, color: ink};
+    if (hidden.has(own.name)) own.visible = false;
     return own;
   });
   const layout = structuredClone(figure.layout);
@@ -113,11 +115,41 @@ const over = (i) => {
   const plot = plots()[i], side = page.panels[i];
   if (!plot || !side || !plot._fullLayout) return;
   const flat = !side.figure.layout.scene;
-  markOver(plot, {'sp-step': flat && stepped(side), 'sp-ring': flat && ringed(side)});
+  markOver(plot, {...(flat ? pictures(plot, side) : {}), ...lit(side, i, flat), 'sp-step': flat && stepped(side), 'sp-ring': flat && ringed(side)});
   if (flat) return;
   complete(side).data.forEach((trace, k) => {
     if (movable(trace)) window.Plotly.restyle(plot, {x: [trace.x], y: [trace.y], z: [trace.z]}, [k]);
   });
+};
+
+// Small pictures in the place of the examples' points, but where they would hide the attack.
+const CLOSE = 26;
+const pictures = (plot, side) => {
+  const {xaxis, yaxis} = plot._fullLayout, apart = ['clean', 'attacked', 'noise'].map((key) => place(side.figure, key)).filter(Boolean);
+  const far = (a, b) => Math.hypot(xaxis.d2p(a.x) - xaxis.d2p(b.x), yaxis.d2p(a.y) - yaxis.d2p(b.y)) > CLOSE;
+  return Object.fromEntries(Object.entries(page.thumbs).map(([key, src]) => {
+    const at = hidden.has('examples') ? null : place(side.figure, key);
+    return [`sp-thumb-${key.split(':').pop()}`, at && apart.every((one) => far(at, one)) ? {...at, src} : null];
+  }));
+};
+const lit = (side, i, flat) => {
+  const near = listed()[i] || [];
+  return Object.fromEntries([...Array(MOST_LIT).keys()].flatMap((k) => [false, true].map((fresh) => {
+    const found = flat && near[k] && near[k][1] === fresh ? place(side.figure, near[k][0]) : null;
+    return [`sp-${fresh ? 'new' : 'lit'}-${k}`, found];
+  })));
+};
+const saying = new Set();
+const words = async (i) => {
+  const plot = plots()[i], side = page.panels[i];
+  if (!plot || !side || side.figure.layout.scene || !plot._fullLayout || saying.has(i)) return;
+  const weights = {landmark: [0.04, 2], own: [0.04, 2], example: [1.5, 12], caption: [2, 5]};
+  const busy = points(side.figure).flatMap((t) => t.x.map((x, k) => [x, t.y[k], ...(weights[t.meta.ink] || [4, 8])]));
+  const colours = (kind) => (kind === 'words' ? (dark() ? '#f3f4f6' : '#111827') : tone(kind));
+  const arrows = (plot.layout.annotations || []).filter((one) => one.name !== 'label');
+  saying.add(i);
+  await window.Plotly.relayout(plot, {annotations: [...arrows, ...placed(plot, side.labels, busy, arrows, colours)]});
+  saying.delete(i);
 };
 
 const draw = async () => {
@@ -130,9 +162,14 @@ const draw = async () => {
     const plot = plots()[i], {data, layout} = complete(side);
     await library.react(plot, flat ? data.filter((t) => !movable(t)) : data, layout, {displayModeBar: false, responsive: true, scrollZoom: true, doubleClick: 'reset'});
     if (!plot.dataset.wired) wire(plot, i);
-    over(i);
   }));
+  for (let i = 0; i < page.panels.length; i += 1) {
+    await words(i);
+    over(i);
+  }
   said('');
+  find('.sp-scale').textContent = page.scale;
+  keyLine(find('.sp-key'), page.panels.flatMap((side) => side.figure.data), tone, hidden, () => draw());
   find('.sp-bar').hidden = false;
   find('.sp-table').hidden = false;
   all('[data-drag], [data-do="in"], [data-do="out"]').forEach((b) => { b.disabled = !flat; });
@@ -155,6 +192,7 @@ const wire = (plot, i) => {
   ['plotly_relayouting', 'plotly_afterplot'].forEach((name) => plot.on(name, () => {
     if (!page.panels[i].figure.layout.scene) over(i);
   }));
+  plot.on('plotly_relayout', () => words(i));
   plot.on('plotly_unhover', () => tip(null));
   plot.on('plotly_deselect', () => { if (!lassoing) lasso(i, null); });
   plot.on('plotly_selected', (event) => { if (!lassoing) lasso(i, event); });
@@ -361,10 +399,12 @@ const scale = (factor) => plots().forEach((plot) => {
   });
   window.Plotly.relayout(plot, change);
 });
+const first = ({xaxis, yaxis}) => (xaxis.range ? {'xaxis.range': [...xaxis.range], 'yaxis.range': [...yaxis.range]}
+  : {'xaxis.autorange': true, 'yaxis.autorange': true});
 const tools = {
   in: () => scale(0.7), out: () => scale(1 / 0.7), png: () => picture('png'), svg: () => picture('svg'), html: whole, csv,
-  reset: () => plots().forEach((plot) => window.Plotly.relayout(plot, plot._fullLayout.scene
-    ? {'scene.camera': {eye: {x: 1.25, y: 1.25, z: 1.25}}} : {'xaxis.autorange': true, 'yaxis.autorange': true})),
+  reset: () => plots().forEach((plot, i) => window.Plotly.relayout(plot, plot._fullLayout.scene
+    ? {'scene.camera': {eye: {x: 1.25, y: 1.25, z: 1.25}}} : first(page.panels[i].figure.layout))),
 };
 root.addEventListener('click', (event) => {
   const button = event.target.closest('button');
@@ -420,6 +460,7 @@ new IntersectionObserver((entries) => {
   }
 }).observe(root);
 take();
+new MutationObserver(() => { if (seen && page) mark(); }).observe(document.querySelector('#sp-details') || root, {childList: true, subtree: true});
 let theme = dark();
 new MutationObserver(() => {
   if (dark() === theme) return;

@@ -35,17 +35,19 @@ const wheelZoom = (plot, many) => {
 };
 
 // Marks that move often, as plain elements over a flat map: a trace of Plotly's would draw all points
-// anew with each move. spots: class name -> {x, y} or null.
+// anew with each move. spots: class name -> {x, y, and src of a picture} or null.
 const markOver = (plot, spots) => {
   const {xaxis, yaxis} = plot._fullLayout, share = ({range: [low, high]}, value) => (value - low) / (high - low);
   Object.entries(spots).forEach(([name, at]) => {
     let dot = plot.querySelector(`.${name}`);
+    if (!dot && !at) return;
     if (!dot) {
       dot = plot.appendChild(document.createElement('i'));
       dot.className = `sp-over ${name}`;
     }
     dot.hidden = !at;
     if (!at) return;
+    if (at.src && !dot.style.backgroundImage) dot.style.backgroundImage = `url(${at.src})`;
     const x = share(xaxis, at.x), y = share(yaxis, at.y);
     dot.hidden = x < 0 || x > 1 || y < 0 || y > 1;
     dot.style.translate = `${xaxis._offset + x * xaxis._length}px ${yaxis._offset + (1 - y) * yaxis._length}px`;

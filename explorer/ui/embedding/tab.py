@@ -53,7 +53,7 @@ class SpaceTab:
         self.jobs = SpaceJobs(self.scene, gate or Gate(Settings()))
         plotly = _address(plotly_js(), kept)
         self._controls()
-        code = read("space_flat.js") + read("space.js")
+        code = read("space_flat.js") + read("space_marks.js") + read("space.js")
         page = read("space.html").replace("@STYLE@", read("space.css")).replace(
             "@PLOTLY@", plotly)
         with gr.Row(equal_height=False, elem_id="sp-main"):
@@ -75,7 +75,7 @@ class SpaceTab:
         self.status = gr.HTML("", elem_id="sp-status", **PLAIN)
         with gr.Row(elem_id="sp-controls"):
             self.projection = gr.Radio(
-                [("PCA", "pca"), ("UMAP", "umap"), ("plane of the attack", "plane")], value="pca",
+                [("plane of the attack", "plane"), ("PCA", "pca"), ("UMAP", "umap")], value="plane",
                 label="Projection", elem_id="sp-projection", scale=4)
             self.dims = gr.Radio([("2-D", 2), ("3-D", 3)], value=2, label="Dimensions",
                                  elem_id="sp-dims", scale=2, min_width=120)
@@ -110,6 +110,7 @@ class SpaceTab:
                 self.put = gr.Button("Put them on the map", elem_id="sp-put")
                 self.attack = gr.Button("Attack them (PGD, 10 steps)", elem_id="sp-attack")
                 self.stop = gr.Button("Stop", elem_id="sp-stop")
+            self.many_said = gr.HTML("", elem_id="sp-many-said", **PLAIN)
             self.many = gr.HTML("", elem_id="sp-many-table", **PLAIN)
 
     def _saliency(self) -> None:
@@ -125,6 +126,7 @@ class SpaceTab:
                     label="Method", scale=4)
                 self.draw = gr.Button("Draw the maps", elem_id="sp-draw", scale=1)
                 self.halt = gr.Button("Stop", scale=1, min_width=80)
+            self.maps_said = gr.HTML("", elem_id="sp-maps-said", **PLAIN)
             self.maps = gr.HTML("", elem_id="sp-maps", **PLAIN)
 
     def _wire(self) -> None:
@@ -145,16 +147,16 @@ class SpaceTab:
         stage.pick(self._pick, self.k, self.details, trigger_mode="always_last", **LIGHT)
         stage.lasso(self._lasso, None, self.details, trigger_mode="always_last", **LIGHT)
         put = self.put.click(self.jobs.tickets.take, None, self.ticket, **LIGHT)
-        put.then(self.jobs.put, [self.ticket, self.file], [self.status, self.sheet], **late).then(
-            **again)
+        put.then(self.jobs.put, [self.ticket, self.file], [self.many_said, self.sheet],
+                 **late).then(**again)
         attack = self.attack.click(self.jobs.tickets.take, None, self.ticket, **LIGHT)
         slice_of = [self.ticket, self.which, self.contains, self.count, self.eps]
-        attack.then(self.jobs.attack, slice_of, [self.status, self.many], **late).then(**again)
+        attack.then(self.jobs.attack, slice_of, [self.many_said, self.many], **late).then(**again)
         draw = self.draw.click(self.jobs.tickets.take, None, self.ticket, **LIGHT)
         draw.then(self.jobs.draw, [self.ticket, self.method, self.caption],
-                  [self.status, self.maps], **late)
-        for button in (self.stop, self.halt):
-            button.click(self.jobs.stop, None, self.status, **LIGHT)
+                  [self.maps_said, self.maps], **late)
+        for button, said in ((self.stop, self.many_said), (self.halt, self.maps_said)):
+            button.click(self.jobs.stop, None, said, **LIGHT)
 
     def follow(self, event: Callable[..., Any]) -> None:
         """Draws the new arrows whenever `event` fires, such as `run.then` or a button's click."""

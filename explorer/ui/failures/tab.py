@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +19,7 @@ from explorer.ui.failures.look import ANY, KIND, Look
 from explorer.ui.failures.saves import FailureSaves
 from explorer.ui.shared.desk import Desk
 from explorer.ui.shared.opening import components
-from explorer.ui.shared.runs import LIGHT, PLAIN, heavy
+from explorer.ui.shared.runs import LIGHT, PLAIN, fresh, heavy
 from explorer.ui.shared.works import Orders
 
 HERE = Path(__file__).parent
@@ -197,11 +196,6 @@ class FailuresTab:
         except (TypeError, ValueError):
             pass
         return *moved, fresh()
-
-
-def fresh() -> str:
-    """Something invisible that was not there before, which makes the page look again."""
-    return f'<i data-at="{time.monotonic_ns()}"></i>'
 
 
 def _opened() -> tuple[bool, str]:

@@ -25,7 +25,7 @@ def aim(target: str | None) -> str | None:
 @dataclass(frozen=True)
 class Desk:
     """pair_ids: the standard and the robust model that a page opens with; listed: the captions as
-    the menus show them; finished: grows with each run that ended; store: what each visitor saw
+    the menus show them; finished: changes with each run that ended; store: what each visitor saw
     last."""
 
     pair_ids: tuple[str, str]
@@ -42,7 +42,7 @@ class Desk:
     standard: gr.Dropdown
     robust: gr.Dropdown
     seed: gr.Number
-    finished: gr.State
+    finished: gr.HTML
 
     def case(self) -> list[Any]:
         """The components that hold one case, in the order in which events fill them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -48,6 +49,11 @@ def told(text: str) -> str:
 
 def error_line(sentence: str) -> str:
     return status_line(sentence, error=True)
+
+
+def fresh() -> str:
+    """Something invisible that was not there before, whose change others hear."""
+    return f'<i data-at="{time.monotonic_ns()}"></i>'
 
 
 DONE, IDLE = told("Done."), told("Nothing is running.")
