@@ -84,6 +84,7 @@ def as_dict(result: Result, index: int = 0, files: Mapping[str, str] | None = No
         "image_cosine": float(result.image_cosine[index]),
         "text_cosine": float(result.text_cosine[index]),
         "notes": list(result.notes),
+        **({"suggestions": list(result.suggestions)} if result.suggestions else {}),
         **({"defence": result.defence, "aware": result.aware} if result.defence else {}),
         "files": dict(files or {}),
     }

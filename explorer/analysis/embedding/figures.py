@@ -11,22 +11,32 @@ from typing import Any
 import numpy as np
 
 from explorer.analysis.embedding.layout import Chosen, Layout, View
-from explorer.analysis.embedding.shift import EXAMPLE, IMAGE_KINDS, LANDMARK, OWN, Anchors, Attacked
+from explorer.analysis.embedding.shift import (
+    EXAMPLE,
+    IMAGE_KINDS,
+    LANDMARK,
+    OWN,
+    SENTENCE,
+    Anchors,
+    Attacked,
+)
 
 # Okabe and Ito's palette, told apart by colour-blind readers; lighter tones on dark ground.
 INKS = {
-    LANDMARK: ("#8a93a3", "#75808f"), EXAMPLE: ("#56b4e9", "#4d86b0"), OWN: ("#009e73", "#35c9a1"),
+    LANDMARK: ("#8a93a3", "#75808f"), SENTENCE: ("#6b8e23", "#a3c45a"),
+    EXAMPLE: ("#56b4e9", "#4d86b0"), OWN: ("#009e73", "#35c9a1"),
     "clean": ("#0072b2", "#62b8f5"), "attacked": ("#d55e00", "#ff9d5c"),
     "noise": ("#5b6470", "#c3cad4"), "caption": ("#a8487f", "#e79cc8"),
     "attacked caption": ("#b07800", "#f0c04a"), "picked": ("#6a4cff", "#b3a4ff"),
 }
 LABELS = {
-    LANDMARK: "concepts (texts)", EXAMPLE: "examples", OWN: "your pictures",
+    LANDMARK: "concepts (texts)", SENTENCE: "sentences (texts)", EXAMPLE: "examples",
+    OWN: "your pictures",
     "clean": "clean picture", "attacked": "attacked picture", "noise": "random noise",
     "caption": "captions", "attacked caption": "attacked captions",
 }
-SIZES = {LANDMARK: 4, EXAMPLE: 8, OWN: 5, "clean": 14, "attacked": 14, "noise": 11, "caption": 9,
-         "attacked caption": 11}
+SIZES = {LANDMARK: 4, SENTENCE: 5, EXAMPLE: 8, OWN: 5, "clean": 14, "attacked": 14, "noise": 11,
+         "caption": 9, "attacked caption": 11}
 POSITIONS = {"clean": "bottom center", "attacked": "top center", "noise": "middle right"}
 MANY = 1_500  # own pictures above which their density is drawn too, and all points by WebGL
 Figure = dict[str, Any]
@@ -56,9 +66,9 @@ def _dots(kind: str, points: np.ndarray, keys: Sequence[str], names: Sequence[st
           **more: Any) -> Figure:
     """One kind of point. customdata: its key and its name, for hover, click and CSV. fast: by
     WebGL, which lies above all else, so either every kind of point is drawn by it or none."""
-    dims, many = points.shape[1], kind in (LANDMARK, EXAMPLE, OWN)
+    dims, many = points.shape[1], kind in (LANDMARK, SENTENCE, EXAMPLE, OWN)
     marker = {"symbol": _symbol(kind), "size": SIZES[kind] * (0.6 if dims == 3 else 1),
-              "color": INKS[kind][0], "opacity": 0.55 if kind in (LANDMARK, OWN) else 1,
+              "color": INKS[kind][0], "opacity": 0.55 if kind in (LANDMARK, SENTENCE, OWN) else 1,
               "line": {"width": 0 if many else 1, "color": "#ffffff"}}
     return {"type": _type(dims, fast), "mode": "markers", "name": LABELS[kind], **_columns(points),
             "customdata": [[k, n] for k, n in zip(keys, names, strict=True)], "marker": marker,
@@ -97,7 +107,7 @@ def _heads(attack: Attacked, layout: Layout) -> list[Figure]:
 
 def _background(anchors: Anchors, layout: Layout, fast: bool) -> list[Figure]:
     traces = []
-    for kind in (LANDMARK, OWN, EXAMPLE):
+    for kind in (LANDMARK, SENTENCE, OWN, EXAMPLE):
         rows = np.array([i for i, k in enumerate(anchors.kinds) if k == kind], int)
         if not len(rows):
             continue
