@@ -145,7 +145,6 @@ def test_an_earlier_result_is_replaced_and_other_files_stay(attack: Any, tmp_pat
     ({"label": 3, "target": "new"}, "0 to 2"),
     ({"label": "cat"}, "label"),
     ({"caption": None}, "--caption"),
-    ({"caption": ["a cat"]}, "with one caption"),
     ({"caption": ["a cat", " "]}, "caption 2 is empty"),
     ({"caption": ["a cat", "a  cat"]}, "captions 1 and 2 are the same"),
     ({"caption": ["a cat", "x" * 10_000]}, "10,000 characters"),

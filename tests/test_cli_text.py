@@ -150,7 +150,6 @@ def test_names_belong_to_kinds() -> None:
     ({"kind": "joint", "attack": "alternating", "rounds": 0}, "rounds"),
     ({"kind": "joint", "attack": "co-attack", "alpha": "nan"}, "alpha"),
     ({"kind": "text", "goal": "embedding", "target": "a dog"}, "takes no target"),
-    ({"kind": "text", "caption": ["a cat"]}, "with one caption"),
 ])
 def test_attack_refuses(attack: Any, tmp_path: Path, change: Any, word: Any) -> None:
     assert_refused(attack(**change), word, tmp_path)

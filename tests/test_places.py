@@ -17,6 +17,7 @@ from explorer.data.registry import (
     KINDS,
     NAMES,
     PHOTOS,
+    PLACES,
     SERVER,
     UPLOAD,
     listed,
@@ -27,13 +28,13 @@ from explorer.data.sets import Examples, RetrievalSet
 
 
 def test_the_shipped_sets_open(tmp_path: Path) -> None:
-    for name, size, answers in ((PHOTOS, 12, 12), (CROPS, 200, 12), (NAMES, 100, 100),
-                                (KINDS, 20, 8)):
+    for name, size, answers in ((PHOTOS, 12, 12), (PLACES, 12, 12), (CROPS, 200, 12),
+                                (NAMES, 100, 100), (KINDS, 20, 8)):
         found = open_place(name, limit=size, work=tmp_path)
         assert isinstance(found, Examples)
         assert (len(found), len(found.captions)) == (size, answers)
-    assert [name for _, name in shipped()] == [PHOTOS, CROPS, KINDS, NAMES]
-    assert [name for _, name in shipped(retrieval=True)] == [PHOTOS, NAMES]
+    assert [name for _, name in shipped()] == [PHOTOS, PLACES, CROPS, KINDS, NAMES]
+    assert [name for _, name in shipped(retrieval=True)] == [PHOTOS, PLACES, NAMES]
 
 
 def test_parts_of_the_photos_are_the_same_in_any_order() -> None:

@@ -10,6 +10,7 @@ import torch
 from tools.pocket import choose, first
 from tools.pocket.base import FIRST, SECOND, ImageTower
 from tools.pocket.choose import Task, look, recall
+from tools.pocket.data import upscale
 from tools.pocket.export import image_weights
 
 
@@ -17,19 +18,23 @@ from tools.pocket.export import image_weights
 def random_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
     """The true layout without the package that holds the weights."""
     for module in (first, choose):
-        monkeypatch.setattr(module, "classifier", lambda: timm.create_model(
-            "tf_efficientnet_lite0", num_classes=1000).eval())
+        monkeypatch.setattr(module, "classifier", classifier)
+
+
+def classifier() -> torch.nn.Module:
+    network: torch.nn.Module = timm.create_model("tf_efficientnet_lite0", num_classes=1000)
+    return network.eval()
 
 
 def test_the_image_tower_is_read_back_as_it_was_written() -> None:
-    tower = ImageTower(first.classifier(), FIRST).eval()
+    tower = ImageTower(classifier(), FIRST).eval()
     again = first.image_tower(image_weights(tower.state_dict()))
     pixels = torch.rand(1, 3, 64, 64)
     assert torch.equal(tower(pixels), again(pixels))
 
 
 def test_a_missing_tensor_is_named() -> None:
-    written = image_weights(ImageTower(first.classifier(), FIRST).state_dict())
+    written = image_weights(ImageTower(classifier(), FIRST).state_dict())
     del written["visual.head.proj.bias"]
     with pytest.raises(ValueError, match=r"has no head\.bias"):
         first.image_tower(written)
@@ -44,7 +49,7 @@ def test_recall_by_hand() -> None:
 def test_a_look_gives_recall_both_ways_and_less_under_attack() -> None:
     """Captions are put where the pictures are, so that all is right before the attack."""
     torch.manual_seed(0)
-    tower = ImageTower(first.classifier(), SECOND).eval()
+    tower = ImageTower(classifier(), SECOND).eval()
     images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
     own = torch.eye(4).bool().repeat_interleave(2, 1)
 
@@ -53,7 +58,7 @@ def test_a_look_gives_recall_both_ways_and_less_under_attack() -> None:
             return features
 
     with torch.no_grad():
-        seen = choose.features(tower, choose.upscale(images, SECOND.side))
+        seen = choose.features(tower, upscale(images, SECOND.side))
     found = look(Task(images, seen.repeat_interleave(2, 0), own), tower, Told(),  # type: ignore[arg-type]
                  torch.tensor(50.0), robust=4)
     assert found["I2T@1"] == found["T2I@1"] == 100

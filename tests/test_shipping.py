@@ -14,6 +14,8 @@ from explorer.analysis.embedding.landmarks import (
     known_landmarks,
     known_pictures,
     landmark_name,
+    named,
+    sentences,
 )
 from explorer.analysis.evaluation.work import table_of
 from explorer.analysis.failures.pictures import attacked_picture, clean_picture
@@ -42,13 +44,15 @@ def test_nothing_shipped_is_stale(library: Library, bare: None) -> None:
 def test_a_fresh_installation_need_not_read_the_landmarks(library: Library, bare: None,
                                                           name: str) -> None:
     model, files = library.load(name), [e.path for e in load_examples().values()]
-    words, seen = known_landmarks(model), known_pictures(model, files)
+    words, seen = known_landmarks(model, named(concepts())), known_pictures(model, files)
+    said = known_landmarks(model, sentences())
     assert words is not None and words.shape == (len(concepts()), model.dim)
+    assert said is not None and said.shape == (len(sentences()), model.dim)
     assert seen is not None and seen.shape == (len(files), model.dim)
     read = model.encode_text([f"a photo of a {w}" for w in concepts()[:3]]).numpy()
     assert abs(words[:3] - read).max() < 5e-4  # kept in half precision
     assert abs((words**2).sum(1) - 1).max() < 1e-5
-    assert (SHIPPED / f"{landmark_name(model, concepts())}.npz").exists()
+    assert (SHIPPED / f"{landmark_name(model, sentences())}.npz").exists()
 
 
 def test_making_fills_what_is_missing_and_drops_what_nobody_asks_for(tmp_path: Path) -> None:

@@ -11,7 +11,13 @@ import pytest
 import torch
 
 from explorer.analysis.embedding.figures import INKS, MANY, figure, labels, panel, short
-from explorer.analysis.embedding.landmarks import concepts, fingerprint, landmark_features
+from explorer.analysis.embedding.landmarks import (
+    concepts,
+    fingerprint,
+    landmark_features,
+    named,
+    sentences,
+)
 from explorer.analysis.embedding.layout import (
     PROJECTIONS,
     Chosen,
@@ -24,8 +30,10 @@ from explorer.analysis.embedding.shift import (
     EXAMPLE,
     LANDMARK,
     OWN,
+    SENTENCE,
     Anchors,
     Attacked,
+    among,
     angle,
     answer,
     attacked,
@@ -352,9 +360,10 @@ def test_captions_cannot_become_markup_in_the_picture() -> None:
 
 def test_landmarks_are_read_once_a_model(tiny: DualEncoder) -> None:
     names = ("cat", "dog", "sea")
+    captions = named(names)
 
     def take() -> tuple[int, np.ndarray]:
-        work, steps = landmark_features(tiny, names), 0
+        work, steps = landmark_features(tiny, captions), 0
         while True:
             try:
                 next(work)
@@ -375,3 +384,51 @@ def test_the_landmarks_are_a_thousand_distinct_words_with_a_notice() -> None:
     assert 950 <= len(words) == len(set(words)) <= 1_050
     notice = (Path(__file__).parents[1] / "assets" / "landmarks" / "NOTICE.md").read_text("utf-8")
     assert f"{len(words)} nouns" in notice and "WordNet 3.0 Copyright 2006" in notice
+
+
+def test_the_sentences_are_everyday_ones_in_groups() -> None:
+    said, file = sentences(), Path(__file__).parents[1] / "assets" / "landmarks" / "sentences.txt"
+    assert 150 <= len(said) == len(set(said)) <= 200 and not set(said) & set(named(concepts()))
+    assert all(5 <= len(one.split()) <= 14 and one == one.strip(". ") for one in said)
+    groups = [line for line in file.read_text("utf-8").splitlines() if line.startswith("#")]
+    assert len(groups) >= 12
+    notice = (file.parent / "NOTICE.md").read_text("utf-8")
+    assert f"{len(said)} everyday sentences" in notice
+
+
+def mixed() -> Anchors:
+    """Three concepts, two sentences, one example, two pictures of one's own."""
+    kinds = (LANDMARK,) * 3 + (SENTENCE,) * 2 + (EXAMPLE,) + (OWN,) * 2
+    keys = tuple(f"{kind}:{i}" for i, kind in enumerate(kinds))
+    return Anchors("m", keys, keys, kinds, unit(8))
+
+
+@pytest.mark.parametrize(("landmarks", "gone"), [("both", None), ("things", SENTENCE),
+                                                 ("sentences", LANDMARK)])
+def test_the_landmarks_that_are_looked_at(landmarks: str, gone: str | None) -> None:
+    """Drawn, listed as neighbours, and every other point stays."""
+    every = mixed()
+    shown = among(every, landmarks)
+    assert set(every.kinds) - set(shown.kinds) == ({gone} if gone else set())
+    assert among(every, landmarks) is shown and (shown is every) == (gone is None)
+    rows = [i for i, kind in enumerate(every.kinds) if kind != gone]
+    assert np.array_equal(shown.features, every.features[rows])
+    near = nearest(every.features[0], shown, False, 9)
+    assert {key.split(":")[0] for key, _, _ in near} == {LANDMARK, SENTENCE} - {gone}
+    view = View(landmarks=landmarks)
+    drawn = figure(shown, None, lay_out(shown, None, view, Maps()), view)
+    inks = {trace["meta"].get("ink") for trace in drawn["data"]}
+    assert inks == set(shown.kinds)
+    assert {key for t in drawn["data"] for key, _ in t["customdata"]} == set(shown.keys)
+
+
+def test_an_attack_on_a_set_keeps_its_places_when_landmarks_go() -> None:
+    every, rows = mixed(), np.array([6, 7])
+    made = SetAttack(Chosen(rows, every.features[rows]), np.zeros(2), np.zeros(2),
+                     np.ones(2, bool), np.ones(2, bool), 1.0)
+    for landmarks in ("things", "sentences"):
+        shown = among(every, landmarks)
+        moved = made.without(len(every.keys) - len(shown.keys))
+        assert [shown.keys[i] for i in moved.chosen.rows] == ["own:6", "own:7"]
+    with pytest.raises(InputError, match="landmarks must be one of both, things, sentences"):
+        View(landmarks="words")

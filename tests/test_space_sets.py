@@ -32,7 +32,7 @@ from explorer.ui.embedding.saliency import saliency_job
 from explorer.ui.embedding.scene import Panels
 
 PAIR = ("plain", "hard")
-VIEW = ("pca", 2, False, 15, 0.1, "cosine", 0, 10)
+VIEW = ("pca", 2, False, 15, 0.1, "cosine", 0, 10, "both")
 
 
 @pytest.fixture(autouse=True)
@@ -156,8 +156,8 @@ def test_the_page_asks_for_what_is_missing_and_then_gets_all(scene: Panels) -> N
 
 def test_settings_that_are_wrong_get_one_sentence(scene: Panels) -> None:
     drain(scene.spaces.prepare(PAIR))
-    for view in (("umap", 2, False, 15, 5, "cosine", 0, 10), ("pca", 7, *VIEW[2:]),
-                 ("umap", 2, False, 15, 0.1, "<b>", 0, 10)):
+    for view in (("umap", 2, False, 15, 5, "cosine", 0, 10, "both"), ("pca", 7, *VIEW[2:]),
+                 (*VIEW[:-1], "<b>"), ("umap", 2, False, 15, 0.1, "<b>", 0, 10, "both")):
         _, sentence, _, _ = scene.show(asks("me"), *view)
         assert "rx-error" in sentence
 

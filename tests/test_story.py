@@ -16,7 +16,7 @@ from serving import served
 
 from explorer.attacks.image.classic import FGSM, PGD
 from explorer.attacks.joint import JOINT_ATTACKS
-from explorer.attacks.registry import Attack, kind_of, name_of
+from explorer.attacks.registry import Attack, kind_of, make_attack, name_of
 from explorer.attacks.request import Request
 from explorer.attacks.result import Result
 from explorer.attacks.run import run
@@ -43,7 +43,8 @@ LIBRARY, PAIR = Library(), ("pocket", "pocket-robust")
 DOG = load_examples()["dog"]
 ATTACKS: list[Attack] = [
     PGD(eps=4 / 255, steps=3), PGD(eps=0.7, norm="l2", steps=2), FGSM(),
-    TEXT_ATTACKS["synonym"](words=2, similarity=0.0), TEXT_ATTACKS["character"](characters=2),
+    make_attack("text", "synonym", {"words": 2, "similarity": 0.0}),
+    make_attack("text", "character", {"characters": 2}),
     JOINT_ATTACKS["separate"](image=FGSM(eps=2 / 255), text=TEXT_ATTACKS["typo"]())]
 
 

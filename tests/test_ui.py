@@ -24,15 +24,15 @@ from explorer.attacks.text.classic import TEXT_ATTACKS, Character, HotFlip, Typo
 from explorer.base.errors import InputError
 from explorer.base.progress import Progress
 from explorer.base.words import words_changed
-from explorer.data.examples import FOLDER, load_examples
+from explorer.data.examples import FOLDER, GROUPS, SCENES, THINGS, load_examples, of_group
 from explorer.models.encoder import DualEncoder
 from explorer.models.library import Library
 from explorer.results.compare import _carried
 from explorer.results.outcome import Outcome
 from explorer.results.stage import draw
 from explorer.results.views import esc
-from explorer.ui.attack.examples import strip
-from explorer.ui.attack.tab import AttackTab
+from explorer.ui.attack.captions import relist
+from explorer.ui.attack.examples import HEADS, strip
 from explorer.ui.shared.choice import AttackChoice
 from explorer.ui.shared.desk import ANY_WRONG, aim
 from explorer.ui.shared.forms import AttackForm, own_fields, read
@@ -163,6 +163,20 @@ def test_every_example_is_complete_and_noticed() -> None:
     assert strip(examples).count("<button") == len(examples)
 
 
+def test_examples_are_two_groups_of_twelve() -> None:
+    """Each with six captions; a scene's are sentences of their own, shared with no other photo."""
+    drawn = strip(load_examples())
+    for group in GROUPS:
+        photos = of_group(group)
+        assert len(photos) == 12 and all(len(e.captions) == 6 for e in photos)
+        assert f'aria-label="Example photos: {group}"' in drawn and HEADS[group] in drawn
+    scenes = [c for e in of_group(SCENES) for c in e.captions]
+    assert len(set(scenes)) == len(scenes) and min(len(c.split()) for c in scenes) >= 5
+    assert list(load_examples())[:12] == [e.id for e in of_group(THINGS)]
+    size = sum(path.stat().st_size for path in FOLDER.iterdir())
+    assert size < 2_000_000, "everybody downloads them"
+
+
 @pytest.mark.parametrize(("text", "true", "target", "kept", "aimed"), [
     ("a dog\na cat!\na car", "a cat", "a car", "a cat!", "a car"),  # the marked line is edited
     ("a dog\na cat\na bus", "a cat", "a car", "a cat", "a bus"),
@@ -172,7 +186,7 @@ def test_every_example_is_complete_and_noticed() -> None:
 def test_marks_follow_the_captions(
     text: str, true: str, target: str, kept: str | None, aimed: str,
 ) -> None:
-    listed, first, second = AttackTab._relist(text, ["a dog", "a cat", "a car"], true, target)
+    listed, first, second = relist(text, ["a dog", "a cat", "a car"], true, target)
     assert listed == text.split("\n") if text else listed == []
     assert (first["value"], second["value"]) == (kept, aimed)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from explorer.actions.company import accompany, remarked
 from explorer.analysis.controls import harmless
 from explorer.analysis.metrics import read_by, smallest_flip
 from explorer.attacks.amounts import NORMS
@@ -42,7 +43,7 @@ class _Run:
 
 def attack_both(library: Library, request: Request) -> Iterator[Progress]:
     """Runs a request of one picture, yielding Progress; pictures come as soon as each is ready."""
-    asked = request.checked()
+    asked = yield from accompany(library, request.checked())
     run = _Run(asked, [], Outcome(asked.alt, [Part(library.card(m)) for m in asked.models]))
     outcome = run.outcome
     for name in asked.models:
@@ -58,7 +59,7 @@ def attack_both(library: Library, request: Request) -> Iterator[Progress]:
             if isinstance(event, Step):
                 yield step_of(event, part.card.id)
             else:
-                part.result = event
+                part.result = yield from remarked(model, event, asked)
         yield Progress(f"Attacked {part.card.id}", outcome=outcome.now())
     yield from _compared(run, pixels)
     if searched:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from explorer.actions.company import accompany, answered, whole
 from explorer.actions.detect import detect
 from explorer.actions.evaluate_command import compare, evaluate
 from explorer.actions.flags import make_attack
@@ -18,7 +19,7 @@ from explorer.attacks.drawing import drawn
 from explorer.attacks.image.perturbation import open_perturbation
 from explorer.attacks.image.typographic import Typographic
 from explorer.attacks.image.universal import Universal
-from explorer.attacks.request import Request, answer
+from explorer.attacks.request import Request
 from explorer.attacks.result import Result
 from explorer.base.errors import InputError
 from explorer.base.versions import versions
@@ -74,8 +75,8 @@ def attack(args: argparse.Namespace) -> None:
         change = open_perturbation(setting.perturbation)
         for note in dict.fromkeys(change.note(m.frame.height, m.frame.width) for m in loaded):
             print(f"note: {note}" if note else "", end="\n" * bool(note))
-    for result in answer(library, dataclasses.replace(asked, models=tuple(models)), args.film,
-                         device):
+    asked = whole(accompany(library, dataclasses.replace(asked, models=tuple(models)), device))
+    for result in answered(library, asked, args.film, device):
         if not isinstance(result, Result):
             continue
         names, files = saving.picture_files(result, _stem(result.model, contents))

@@ -21,11 +21,13 @@ from explorer.actions import detect as detecting
 from explorer.actions import evaluate as evaluating
 from explorer.actions import project as projecting
 from explorer.actions.answers import sentence
+from explorer.actions.company import finished
 from explorer.actions.detect import Detections
 from explorer.actions.evaluate import Evaluation
 from explorer.actions.project import Map
 from explorer.actions.values import choice, harm, text, texts, truth, whole
 from explorer.analysis.embedding.layout import View
+from explorer.analysis.embedding.shift import LANDMARKS
 from explorer.analysis.embedding.state import Spaces
 from explorer.analysis.evaluation.guards import Guards
 from explorer.attacks.corruptions.base import SEVERITIES
@@ -33,7 +35,7 @@ from explorer.attacks.defences.registry import parse_defence
 from explorer.attacks.drawing import drawn
 from explorer.attacks.goals import GOALS
 from explorer.attacks.registry import make_attack
-from explorer.attacks.request import MOST_SEED, PAIR, Request, results_of
+from explorer.attacks.request import MOST_SEED, PAIR, Request
 from explorer.attacks.result import Result
 from explorer.base.errors import InputError
 from explorer.base.progress import Progress
@@ -120,7 +122,7 @@ class Case:
         frames = self.results[model].frames
         if frames is None or Path(file).suffix != ".png":
             raise InputError("a film needs recorded steps, and a name that ends in .png")
-        write_files(Path(file).parent, {Path(file).name: film(frames)})
+        write_files(Path(file).parent, {Path(file).name: film(list(frames))})
 
     def save(self, file: str | Path) -> None:
         """Writes a bundle (.zip, see `python -m explorer replay`) or a page (.html)."""
@@ -171,7 +173,8 @@ def attack(image: Any, captions: Sequence[str] | str = (), true: int | str = 0,
                     whole(seed, "seed", 0, MOST_SEED),
                     defence=parse_defence(text(defence, "defence")) if defence else None,
                     aware=truth(aware, "aware")).checked()
-    return Case(results_of(library(), asked, record=True), asked.captions[int(asked.true[0])], note)
+    asked, results = finished(library(), asked, record=True)
+    return Case(results, asked.captions[int(asked.true[0])], note)
 
 
 def draw_caption(caption: str, image: Any = None, captions: Sequence[str] | str = (),
@@ -188,7 +191,8 @@ def draw_caption(caption: str, image: Any = None, captions: Sequence[str] | str 
                   plainly(true), {k: plainly(v) for k, v in settings.items()},
                   models=tuple(_models(models)),
                   seed=whole(plainly(seed), "seed", 0, MOST_SEED)).checked()
-    return Case(results_of(library(), asked, record=True), asked.captions[int(asked.true[0])], note)
+    asked, results = finished(library(), asked, record=True)
+    return Case(results, asked.captions[int(asked.true[0])], note)
 
 
 def _name(name: Any) -> str | None:
@@ -215,13 +219,13 @@ def evaluate(data: Any = "sample:photos", models: Sequence[str] | str = PAIR,
     """Accuracy of models on labelled pictures, clean and under attacks, with 95 % intervals.
 
     data: a folder with one sub-folder a class, an archive, a .csv or .parquet file, hf:NAME, a set
-    of the catalogue ("cifar10") or one that comes with the app ("sample:photos", "sample:emoji",
-    "sample:emoji-kinds"); a datasets.Dataset, a pandas DataFrame, a data set of torchvision such as
-    ImageFolder, or a list of (picture, class name). attacks: "clean", kinds or registry names; each
-    takes the settings that it has. keep: a folder from which the same call goes on where it was
-    ended. defences: such as ("none", "jpeg:quality=50"), each measured in turn, by an attacker who
-    is "unaware" of them, "aware", or "both". corruptions: such as ("fog", "jpeg-compression"), or
-    "all" fifteen of ImageNet-C, at each of severities. Raises InputError.
+    of the catalogue ("cifar10") or one that comes with the app ("sample:photos", "sample:scenes",
+    "sample:emoji", "sample:emoji-kinds"); a datasets.Dataset, a pandas DataFrame, a data set of
+    torchvision such as ImageFolder, or a list of (picture, class name). attacks: "clean", kinds or
+    registry names; each takes the settings that it has. keep: a folder from which the same call
+    goes on where it was ended. defences: such as ("none", "jpeg:quality=50"), each measured in
+    turn, by an attacker who is "unaware" of them, "aware", or "both". corruptions: such as ("fog",
+    "jpeg-compression"), or "all" fifteen of ImageNet-C, at each of severities. Raises InputError.
     """
     chosen = evaluating.named_attacks(texts(plainly(attacks), "attacks"),
                                       {k: plainly(v) for k, v in settings.items()})
@@ -254,16 +258,18 @@ def detect(data: Any = "sample:photos", models: Sequence[str] | str = PAIR,
 
 
 def project(case: Case, projection: str = "plane", centre: bool = False, neighbours: int = 10,
-            ) -> Map:
+            landmarks: str = "both") -> Map:
     """Where an attack took the embeddings: a map of each model, and the numbers of the true space.
 
     projection: "plane", through the clean point, the attacked one and the true caption, or "pca".
-    The first call reads about 1,000 concepts on each model: seconds. Raises InputError.
+    landmarks: what stands around, "things", "sentences" or "both".
+    The first call reads about 1,200 captions on each model: seconds. Raises InputError.
     """
     if not isinstance(case, Case):
         raise InputError("project takes the case that explorer.attack returned")
     view = View(choice(projection, "projection", projecting.PROJECTIONS), 2,
-                truth(plainly(centre), "centre"))
+                truth(plainly(centre), "centre"),
+                landmarks=choice(landmarks, "landmarks", tuple(LANDMARKS)))
     near = whole(plainly(neighbours), "neighbours", 1, projecting.MOST_NEIGHBOURS)
     return _end(projecting.lay(library(), spaces(), case.results, view, near))
 

@@ -15,6 +15,7 @@ from explorer.analysis.embedding.shift import (
     Anchors,
     Attacked,
     Near,
+    among,
     attacked,
     caption_ranks,
     nearest,
@@ -73,6 +74,7 @@ class Map:
         """For JSON. background: with the coordinates of the fixed clean points too."""
         return {"sentence": self.sentence(), "projection": self.view.projection,
                 "dims": self.view.dims, "centred": self.view.centre,
+                "landmarks": self.view.landmarks,
                 "sides": [_plain(side, self.k, background) for side in self.sides]}
 
     def __repr__(self) -> str:
@@ -101,7 +103,7 @@ def control(result: Result, library: Library) -> Result | None:
 def lay(library: Library, spaces: Spaces, results: Mapping[str, Result], view: View, k: int = 10,
         ) -> Iterator[Progress | Map]:
     """Lays finished attacks out among the fixed clean points, saying how far it is; at last the
-    Map. The first time a model reads about 1,000 concepts, which takes seconds."""
+    Map. The first time a model reads about 1,200 landmarks, which takes seconds."""
     if view.projection not in PROJECTIONS:
         raise InputError(f"the projection must be one of {', '.join(PROJECTIONS)}; UMAP is in the "
                          "app's Embedding space tab")
@@ -110,8 +112,9 @@ def lay(library: Library, spaces: Spaces, results: Mapping[str, Result], view: V
     sides: list[ModelMap] = []
     for name, result in results.items():
         yield Progress(f"Placing the points of {name}")
-        anchors = spaces.anchors(name)
-        assert anchors is not None
+        base = spaces.anchors(name)
+        assert base is not None
+        anchors = among(base, view.landmarks)
         found = attacked(result, control(result, library))
         layout = lay_out(anchors, found, view, spaces.maps)
         if sides:

@@ -16,6 +16,7 @@ from typing import Any
 from explorer.actions import evaluate as evaluating
 from explorer.actions import project as projecting
 from explorer.actions.answers import plain, understood
+from explorer.actions.company import accompany, answered
 from explorer.actions.values import (
     Answer,
     choice,
@@ -29,6 +30,7 @@ from explorer.actions.values import (
     whole,
 )
 from explorer.analysis.embedding.layout import View
+from explorer.analysis.embedding.shift import LANDMARKS
 from explorer.analysis.embedding.state import Spaces
 from explorer.analysis.evaluation.guards import Guards
 from explorer.attacks.corruptions.base import SEVERITIES
@@ -38,7 +40,7 @@ from explorer.attacks.goals import GOALS
 from explorer.attacks.image.perturbation import SHIPPED
 from explorer.attacks.language.masked import BERT, EMBEDDED
 from explorer.attacks.registry import USUAL, make_attack
-from explorer.attacks.request import MOST_SEED, Request, answer
+from explorer.attacks.request import MOST_SEED, Request
 from explorer.attacks.result import Result
 from explorer.base.errors import InputError
 from explorer.base.progress import Progress
@@ -70,14 +72,16 @@ class Service:
         aware, draw."""
         asked = self._request(values)
         for event in self._results(asked):
-            yield event if isinstance(event, Progress) else plain(asked, event)
+            yield event if isinstance(event, Progress) else plain(*event)
 
     def project(self, values: Values) -> Told:
-        """Those of `attack`, and projection, dims, centre, neighbours, background."""
+        """Those of `attack`, and projection, dims, centre, neighbours, background, landmarks."""
         view = View(choice(values.get("projection", "plane"), "projection",
                            projecting.PROJECTIONS),
                     whole(values.get("dims", 2), "dims", 2, 3),
-                    truth(values.get("centre", False), "centre"))
+                    truth(values.get("centre", False), "centre"),
+                    landmarks=choice(values.get("landmarks", "both"), "landmarks",
+                                     tuple(LANDMARKS)))
         k = whole(values.get("neighbours", 10), "neighbours", 1, projecting.MOST_NEIGHBOURS)
         background = truth(values.get("background", False), "background")
         results: dict[str, Result] = {}
@@ -86,7 +90,7 @@ class Service:
             if isinstance(event, Progress):
                 yield event
             else:
-                results = event
+                asked, results = event
         for step in projecting.lay(self.library, self.spaces, results, view, k):
             yield step if isinstance(step, Progress) else Answer(
                 {"understood": understood(asked), **step.plain(background)}, {})
@@ -109,16 +113,17 @@ class Service:
                                         self.work / "evaluations", guards, corruptions):
             yield event if isinstance(event, Progress) else Answer(event.plain(), {})
 
-    def _results(self, asked: Request) -> Iterator[Progress | dict[str, Result]]:
-        """The progress of a request, and at last its results by model."""
+    def _results(self, asked: Request) -> Iterator[Progress | tuple[Request, dict[str, Result]]]:
+        """The progress of a request, and at last how it was asked and its results by model."""
+        asked = yield from accompany(self.library, asked)
         yield Progress(understood(asked))
         found: list[Result] = []
-        for event in answer(self.library, asked):
+        for event in answered(self.library, asked):
             if isinstance(event, Progress):
                 yield event
             else:
                 found.append(event)
-        yield dict(zip(asked.models, found, strict=True))
+        yield asked, dict(zip(asked.models, found, strict=True))
 
     def _request(self, values: Values) -> Request:
         image = values.get("image", f"{EXAMPLE}cat")

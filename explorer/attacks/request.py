@@ -40,7 +40,7 @@ class Request:
     true: of each picture, the number or the text of its caption, and target what is to be said
     instead, None for anything wrong (a text that is not listed joins the captions); alt: what the
     picture is called; defence: behind which the models read, and aware: the attacker knows of
-    it."""
+    it; added: how many of the captions, the last ones, nobody typed (actions/company.py)."""
 
     pictures: tuple[Source, ...]
     captions: tuple[str, ...]
@@ -53,6 +53,7 @@ class Request:
     alt: str = "your photo"
     defence: Defence | None = None
     aware: bool = False
+    added: int = 0
 
     def checked(self) -> Request:
         """`worded`, with the pictures opened."""

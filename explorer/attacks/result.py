@@ -67,7 +67,8 @@ class Result:
     captions scored for it; refused, tried: candidate captions that a constraint ruled out, of
     how many. frames: (F, 3, S, S) of image 0, clean first, attacked last, with frame_captions,
     its true caption at the time, and their readings in trail; frame_steps: the step each was
-    taken after. notes: what a person should know of the captions, in sentences. defence: name and
+    taken after. notes: what a person should know of the captions, in sentences; suggestions:
+    captions that would fit image 0 better, where its own do not. defence: name and
     settings of the defence behind which all was read, if any; aware: whether the attacker knew of
     it.
     """
@@ -107,6 +108,7 @@ class Result:
     notes: tuple[str, ...] = ()
     defence: dict[str, Any] | None = None
     aware: bool = False
+    suggestions: tuple[str, ...] = ()
 
     @classmethod
     def measured(cls, before: Seen, after: Seen, scale: float, **about: Any) -> Result:

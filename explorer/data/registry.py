@@ -7,19 +7,20 @@ from pathlib import Path
 
 from explorer.base.errors import InputError
 from explorer.data import catalogue
-from explorer.data.examples import load_examples
+from explorer.data.examples import SCENES, THINGS, of_group
 from explorer.data.samples import EMOJI, EMOJI_KINDS, by_kind
 from explorer.data.samples.crops import Crops
 from explorer.data.sets import Examples, RetrievalSet, draw, make_examples, make_retrieval
 from explorer.data.sources import Files, Source, open_source, open_upload
 from explorer.data.tables import Reading
 
-PHOTOS, CROPS = "sample:photos", "sample:crops"
+PHOTOS, CROPS, PLACES = "sample:photos", "sample:crops", "sample:scenes"
 KINDS, NAMES = "sample:emoji-kinds", "sample:emoji"
 SERVER, CATALOGUE, UPLOAD = "server:", "catalogue:", "upload"
 READABLE = (".parquet", ".arrow", ".csv", ".tsv", ".psv", ".json", ".jsonl", ".zip", ".tar",
             ".tar.gz", ".tgz")
 SAMPLES = (("12 example photos, shipped with the app", PHOTOS),
+           ("12 example scenes, shipped with the app", PLACES),
            ("200 parts of photos, shipped with the app", CROPS),
            ("1,513 emoji by kind, shipped with the app", KINDS),
            ("100 emoji by name, shipped with the app", NAMES))
@@ -74,9 +75,11 @@ def _source(name: str, root: str | Path | None, work: Path | None, captions: boo
     """(title, source, template of its labels or "")."""
     reading = Reading(captions_first=captions)
     if name == PHOTOS:
-        return "12 example photos", _photos(), ""
+        return "12 example photos", _photos(THINGS), ""
+    if name == PLACES:
+        return "12 example scenes", _photos(SCENES), ""
     if name == CROPS:
-        return "200 parts of the example photos", Crops.of(list(load_examples().values())), ""
+        return "200 parts of the example photos", Crops.of(of_group(THINGS)), ""
     if name == NAMES:
         assert EMOJI.probe is not None
         return "100 emoji by name", open_source(EMOJI.probe, reading), ""
@@ -94,9 +97,9 @@ def _source(name: str, root: str | Path | None, work: Path | None, captions: boo
     raise InputError(f"there is no data set '{name[:60]}'")
 
 
-def _photos() -> Files:
-    """The example photos of the Attack tab, each with its true caption."""
-    photos = load_examples().values()
+def _photos(group: str) -> Files:
+    """Example photos of the Attack tab, each with its true caption."""
+    photos = of_group(group)
     return Files([(photo.truth,) for photo in photos], True, [photo.path for photo in photos])
 
 

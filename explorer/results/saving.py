@@ -85,6 +85,7 @@ def as_dict(result: Result, index: int = 0, files: Mapping[str, str] | None = No
         "image_cosine": float(result.image_cosine[index]),
         "text_cosine": float(result.text_cosine[index]),
         "notes": list(result.notes),
+        **({"suggestions": list(result.suggestions)} if result.suggestions else {}),
         **({"defence": result.defence, "aware": result.aware} if result.defence else {}),
         "files": dict(files or {}),
     }
@@ -112,7 +113,7 @@ def picture_files(result: Result, stem: str, index: int = 0) -> tuple[dict[str, 
         contents[names["print"]] = printable(clean, adversarial)
     if result.frames is not None and len(result.frames) > 2 and result.kind != "text":
         names["film"] = f"{stem}-film.png"
-        contents[names["film"]] = film(result.frames)
+        contents[names["film"]] = film(list(result.frames))
     return names, contents
 
 

@@ -78,7 +78,8 @@ def _column(part: Part, alt: str, keep: Keep) -> str:
 def _body(part: Part, result: Result, alt: str, keep: Keep) -> str:
     found = flip_sentence(part.flip, result.targets is not None) if part.flip_searched else ""
     return "".join([
-        f'<div class="rx-said">{_verdict(result)}{wording(result)}</div><div class="rx-rest">',
+        f'<div class="rx-said">{_verdict(result)}{_suggested(result, part.live)}'
+        f'{wording(result)}</div><div class="rx-rest">',
         _pictures(result, alt, _role(part.card), keep), _bars(result),
         f'<p class="rx-facts">{esc(settings_line(result))}</p>', _noise(part, keep),
         f'<p class="rx-flip">{esc(found)}</p>', _offer(result, part.live),
@@ -100,6 +101,16 @@ def _verdict(result: Result) -> str:
     return (f'<p class="rx-verdict rx-{kind}" aria-live="polite">'
             f'<span class="rx-mark" aria-hidden="true">{MARK[kind]}</span>'
             f'<span class="rx-say">{said}</span></p>{undone}')
+
+
+def _suggested(result: Result, live: bool) -> str:
+    """Captions that would fit, each to be taken over by a click."""
+    if not result.suggestions or not live:
+        return ""
+    buttons = " ".join(
+        f'<button type="button" class="rx-take" data-take="{esc(caption)}">{esc(caption)}</button>'
+        for caption in result.suggestions)
+    return f'<p class="rx-note">Take one over as the true caption: {buttons}</p>'
 
 
 def _offer(result: Result, live: bool) -> str:

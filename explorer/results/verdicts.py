@@ -96,6 +96,11 @@ def _unchanged(result: Result, row: int) -> str:
     return "Nothing changed: the attack found nothing better than the clean picture."
 
 
+def clean_wrong(result: Result, row: int = 0) -> bool:
+    """Whether a model reads the clean picture and captions wrong, where that is asked."""
+    return result.goal == "classification" and not bool(result.correct_before[row])
+
+
 def _wrong_before(result: Result, row: int) -> str:
     said = int(result.clean.prediction[row])
     p = percent(float(result.clean.probabilities[row, said]))

@@ -37,7 +37,7 @@
     if (!(event.target instanceof Element)) return;
     if (event.target.closest('[data-big]')) turn(true);
     const card = event.target.closest('#rx-examples .rx-card');
-    if (card) last = [...card.parentElement.querySelectorAll('.rx-card')].indexOf(card);
+    if (card) last = [...document.querySelectorAll('#rx-examples .rx-card')].indexOf(card);
   });
 
   const next = () => {

@@ -53,7 +53,7 @@ from explorer.ui.failures.tab import FailuresTab
 from explorer.ui.learn.tab import LearnTab
 from explorer.ui.shared.runs import PLAIN
 from explorer.ui.shared.works import open_works
-from explorer.ui.story import Story
+from explorer.ui.story import Story, Taker
 from explorer.ui.train.tab import TrainTab, open_jobs
 from explorer.ui.warming import warm
 
@@ -136,9 +136,10 @@ def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | N
         failures.follow()
         arrival = Arrival(demo, tabs, library, attack, learn, story.line, settings.preset,
                           hide=("train",) if settings.demo == CLOSED else ())
-        forms = {"failures": failures.form, "evaluate": evaluate.form}
-        story.wire(tabs, desk, forms if jobs is None else {**forms, "train": train.form},
-                   arrival.plain)
+        forms: dict[str, Taker] = {"failures": failures.form, "evaluate": evaluate.form}
+        if jobs is not None:
+            forms["train"] = train.form
+        story.wire(tabs, desk, forms, arrival.plain)
         if service is not None:
             service.spaces = space.scene.spaces  # read once for both
     if keeping is not None:

@@ -170,7 +170,6 @@ def test_steps_and_blink_by_keyboard(finished: Page) -> None:
 
 @pytest.mark.parametrize(("captions", "sentence"), [
     ("", "Give at least one caption"),
-    ("only one", "With one caption there is no wrong answer"),
     ("a cat\na cat", "are the same"),
     ("x" * 10_000 + "\na dog", "10,000 characters"),
 ])
@@ -181,6 +180,29 @@ def test_bad_captions_get_a_sentence(finished: Page, captions: str, sentence: st
     finished.click("#rx-go")
     expect(finished.locator(".rx-error")).to_contain_text(sentence)
     assert verdicts(finished) == before, "an error must not clear the last result"
+
+
+def test_a_lone_caption_gets_company_and_suggestions(page: Page, server: str) -> None:
+    """Whatever the model thinks of the photo: six captions afterwards, ordinary ones; and where
+    captions that would fit are offered, a click makes one the true caption."""
+    open_app(page, server)
+    page.fill("#rx-captions textarea", "a man in a suit waits for a train at night")
+    expect(page.locator("#rx-true input")).to_have_value(re.compile("suit"))
+    attack(page)
+    expect(page.locator(".rx-note", has_text="everyday sentences were added").first).to_be_visible()
+    expect(page.locator("#rx-captions textarea")).to_have_value(re.compile(r"(.+\n){5}.+"))
+    offered = page.locator("[data-take]")
+    if offered.count():
+        caption = offered.first.inner_text()
+        offered.first.click()
+        expect(page.locator("#rx-true input")).to_have_value(caption)
+        expect(page.locator(".rx-status")).to_contain_text("true caption now")
+
+
+def test_things_and_scenes_have_a_row_each(finished: Page) -> None:
+    rows = finished.locator("#rx-examples .rx-strip")
+    assert [row.locator("h3").inner_text() for row in rows.all()] == ["Things", "Scenes"]
+    assert [row.locator(".rx-card").count() for row in rows.all()] == [12, 12]
 
 
 def test_captions_of_any_script_are_shown_as_typed(page: Page, server: str) -> None:

@@ -284,7 +284,8 @@ def test_the_maps_can_be_saved(page: Page, space: str, tmp_path: Path) -> None:
             assert b"<svg" in raw and b"the attacked" not in raw[:10]
         elif kind == "csv":
             lines = raw.decode("utf-8-sig").splitlines()
-            assert lines[0] == "model,key,name,kind,x,y" and len(lines) == 1 + 2 * (998 + 12 + 9)
+            assert lines[0] == "model,key,name,kind,x,y"
+            assert len(lines) == 1 + 2 * (998 + 168 + 24 + 9)
         else:
             assert len(raw) > 4_000_000 and not re.search(rb"<script[^>]+src=", raw)
             alone = page.context.new_page()

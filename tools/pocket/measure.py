@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from tqdm import tqdm
@@ -77,6 +77,7 @@ def jobs(model: DualEncoder | None, data: Path,
          ) -> Iterator[tuple[str, Callable[[], dict[str, Measured]]]]:
     """(name, what measures one or more entries of the card), those that take longest last;
     without a model only the names are of use."""
+    asked = cast(DualEncoder, model)
     folders = {part: data / f"{part}.parquet" for part in SETS}
     folders |= {part: data / "sets" / f"{part}.parquet" for part in FURTHER}
     found = data / f"{FOUND}.parquet"
@@ -84,13 +85,13 @@ def jobs(model: DualEncoder | None, data: Path,
     def one(part: str, kind: str, attack: Attack | None, limit: int | None,
             ) -> tuple[str, Callable[[], dict[str, Measured]]]:
         key = f"{part}/{kind}"
-        return key, lambda: {key: measure(model, folders[part], attack, limit)}
+        return key, lambda: {key: measure(asked, folders[part], attack, limit)}
 
     def recall(kind: str, attack: Attack | None, limit: int | None = None,
                ) -> tuple[str, Callable[[], dict[str, Measured]]]:
         key = f"{FOUND}/{kind}" + (f", {limit} photos" if limit else "")
         return key, lambda: {f"{key} {k}": v
-                             for k, v in retrieve(model, found, attack, limit).items()}
+                             for k, v in retrieve(asked, found, attack, limit).items()}
 
     yield from (one(part, "clean", None, None) for part in folders)
     yield recall("clean", None)

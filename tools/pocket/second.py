@@ -68,10 +68,11 @@ def speak(known: Known, corpus: Corpus, pooled: tuple[list[Tensor], ...], work: 
     scale = torch.tensor(30.0).log()
     for recipe in HEADS:
         scale = load(tower, text, _stage(recipe, tower, text, scale, corpus, work, virtual, pooled))
-    both = [_stage(recipe, tower, text, scale, corpus, work, virtual, None) for recipe in TOWERS]
+    one, other = (_stage(recipe, tower, text, scale, corpus, work, virtual, None)
+                  for recipe in TOWERS)
     file = work / "speak.final.pt"
     if not file.exists():
-        finish(file, TOWERS[0], TOWERS[0].steps, average(*both, 0.5))
+        finish(file, TOWERS[0], TOWERS[0].steps, average(one, other, 0.5))
     weights: Weights = torch.load(file, weights_only=True)["weights"]
     return weights
 

@@ -7,7 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from explorer.analysis.embedding.landmarks import concepts, landmark_name, picture_name
+from explorer.analysis.embedding.landmarks import (
+    concepts,
+    landmark_name,
+    named,
+    picture_name,
+    sentences,
+)
 from explorer.analysis.embedding.state import Spaces, drain
 from explorer.analysis.embedding.umaps import UmapSettings, fit_umap, layout_name
 from explorer.base import diskcache
@@ -32,7 +38,8 @@ def _features(library: Library, name: str) -> list[Shipped]:
     model, files = library.load(name), [e.path for e in load_examples().values()]
     return [Shipped(f"what {name} makes of {what}", f"{key}.npz",
                     partial(_through_cache, key, lambda: _spaces(library, name)))
-            for what, key in (("the landmark concepts", landmark_name(model, concepts())),
+            for what, key in (("the landmark concepts", landmark_name(model, named(concepts()))),
+                              ("the landmark sentences", landmark_name(model, sentences())),
                               ("the example photos", picture_name(model, files)))]
 
 

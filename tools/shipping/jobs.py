@@ -109,7 +109,7 @@ def _train(job: Job, library: Library) -> None:
                         probe_every=STEPS_A_PROBE, probe_images=64, cpu=True)
     for event in run(plan):
         print(event, flush=True)
-    for progress in compare(job.folder, job.title, Library([job.folder])):
+    for progress in compare(job.folder, Library([job.folder])):
         _say(progress)
     for image in (job.folder / "samples").glob("*.png"):
         with Image.open(image) as opened:

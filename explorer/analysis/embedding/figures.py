@@ -16,6 +16,7 @@ from explorer.analysis.embedding.shift import (
     IMAGE_KINDS,
     LANDMARK,
     OWN,
+    SENTENCE,
     Anchors,
     Attacked,
     answer,
@@ -23,20 +24,23 @@ from explorer.analysis.embedding.shift import (
 
 # Okabe and Ito's palette, told apart by colour-blind readers; lighter tones on dark ground.
 INKS = {
-    LANDMARK: ("#8a93a3", "#75808f"), EXAMPLE: ("#56b4e9", "#4d86b0"), OWN: ("#009e73", "#35c9a1"),
+    LANDMARK: ("#8a93a3", "#75808f"), SENTENCE: ("#6b8e23", "#a3c45a"),
+    EXAMPLE: ("#56b4e9", "#4d86b0"), OWN: ("#009e73", "#35c9a1"),
     "clean": ("#0072b2", "#62b8f5"), "attacked": ("#d55e00", "#ff9d5c"),
     "noise": ("#5b6470", "#c3cad4"), "caption": ("#a8487f", "#e79cc8"),
     "halo": ("#ffffff", "#161c27"),
     "attacked caption": ("#b07800", "#f0c04a"), "picked": ("#6a4cff", "#b3a4ff"),
 }
 LABELS = {
-    LANDMARK: "concepts (texts)", EXAMPLE: "examples", OWN: "your pictures",
+    LANDMARK: "concepts (texts)", SENTENCE: "sentences (texts)", EXAMPLE: "examples",
+    OWN: "your pictures",
     "clean": "clean picture", "attacked": "attacked picture", "noise": "random noise",
     "caption": "captions", "attacked caption": "attacked captions",
 }
-SIZES = {LANDMARK: 4, EXAMPLE: 8, OWN: 5, "clean": 11, "attacked": 11, "noise": 9, "caption": 9,
-         "attacked caption": 11}
-PALE = {LANDMARK: (0.55, 0.22), OWN: (0.55, 0.4), EXAMPLE: (1, 0.45)}  # alone; behind an attack
+SIZES = {LANDMARK: 4, SENTENCE: 5, EXAMPLE: 8, OWN: 5, "clean": 11, "attacked": 11, "noise": 9,
+         "caption": 9, "attacked caption": 11}
+PALE = {LANDMARK: (0.55, 0.22), SENTENCE: (0.55, 0.22), OWN: (0.55, 0.4),
+        EXAMPLE: (1, 0.45)}  # alone; behind an attack
 MANY = 1_500  # own pictures above which their density is drawn too, and all points by WebGL
 Figure = dict[str, Any]
 
@@ -66,7 +70,7 @@ def _dots(kind: str, points: np.ndarray, keys: Sequence[str], names: Sequence[st
     """One kind of point. customdata: its key and its name, for hover, click and CSV. fast: by
     WebGL, which lies above all else, so either every kind of point is drawn by it or none; behind:
     an attack is what is to be seen."""
-    dims, many = points.shape[1], kind in (LANDMARK, EXAMPLE, OWN)
+    dims, many = points.shape[1], kind in (LANDMARK, SENTENCE, EXAMPLE, OWN)
     marker = {"symbol": _symbol(kind), "size": SIZES[kind] * (0.6 if dims == 3 else 1),
               "color": INKS[kind][0], "opacity": PALE.get(kind, (1, 1))[behind],
               "line": {"width": 0 if many else 1, "color": "#ffffff"}}
@@ -109,7 +113,7 @@ def _heads(attack: Attacked, layout: Layout) -> list[Figure]:
 
 def _background(anchors: Anchors, layout: Layout, fast: bool, behind: bool) -> list[Figure]:
     traces = []
-    for kind in (LANDMARK, OWN, EXAMPLE):
+    for kind in (LANDMARK, SENTENCE, OWN, EXAMPLE):
         rows = np.array([i for i, k in enumerate(anchors.kinds) if k == kind], int)
         if not len(rows):
             continue
@@ -151,8 +155,9 @@ def _attack(attack: Attacked, layout: Layout, fast: bool) -> list[Figure]:
         mine = [p for p in attack.points if p.kind == kind]
         if mine:
             words = _labels(attack)
-            said = {"mode": "markers+text", "textfont": {"size": 12}, "textposition": "top center",
-                    "text": [words.get(p.key, "") for p in mine]} if dims == 3 else {}
+            said: dict[str, Any] = {
+                "mode": "markers+text", "textfont": {"size": 12}, "textposition": "top center",
+                "text": [words.get(p.key, "") for p in mine]} if dims == 3 else {}
             traces.append(_dots(
                 kind, layout.points[[place[p.key] for p in mine]], [p.key for p in mine],
                 [p.name for p in mine], fast, **said))

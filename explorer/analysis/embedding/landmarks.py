@@ -1,5 +1,6 @@
-"""About 1,000 concepts as fixed points of the text space, and what a model makes of them and of
-pictures: kept, and for the embedded models shipped, under the hash of its weights."""
+"""About 1,000 concepts and 168 everyday sentences as fixed points of the text space, and what a
+model makes of them and of pictures: kept, and for the embedded models shipped, under the hash of
+its weights."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from explorer.data.sets import TEMPLATE
 from explorer.models.encoder import DualEncoder
 
 FILE = ASSETS / "landmarks" / "concepts.txt"
+SENTENCES = ASSETS / "landmarks" / "sentences.txt"
 PROBE = ["a photo of a cat", "Zwölf Boxkämpfer jagen Viktor"]
 BATCH = 64
 _FINGERPRINTS: WeakKeyDictionary[DualEncoder, str] = WeakKeyDictionary()
@@ -30,6 +32,17 @@ _LOCK = threading.Lock()
 def concepts(file: Path = FILE) -> tuple[str, ...]:
     """Names of the landmarks, in order: WordNet's names of the ImageNet classes."""
     return tuple(line.strip() for line in file.read_text("utf-8").splitlines() if line.strip())
+
+
+@lru_cache
+def sentences(file: Path = SENTENCES) -> tuple[str, ...]:
+    """The everyday sentences, in order; lines that start with # name their groups."""
+    return tuple(line for line in concepts(file) if not line.startswith("#"))
+
+
+def named(names: Sequence[str]) -> tuple[str, ...]:
+    """The concepts as captions: "a photo of a {name}"."""
+    return tuple(map(TEMPLATE.format, names))
 
 
 def fingerprint(model: DualEncoder) -> str:
@@ -43,9 +56,9 @@ def fingerprint(model: DualEncoder) -> str:
         return _FINGERPRINTS[model]
 
 
-def landmark_name(model: DualEncoder, names: tuple[str, ...]) -> str:
-    """What a model's reading of these concepts is kept under."""
-    return diskcache.key("landmarks", [fingerprint(model), *map(TEMPLATE.format, names)])
+def landmark_name(model: DualEncoder, captions: Sequence[str]) -> str:
+    """What a model's reading of these captions is kept under."""
+    return diskcache.key("landmarks", [fingerprint(model), *captions])
 
 
 def _kept(name: str, rows: int, dim: int) -> np.ndarray | None:
@@ -70,27 +83,23 @@ def _keep(name: str, features: np.ndarray) -> np.ndarray:
     return _unit(half)
 
 
-def known_landmarks(model: DualEncoder, names: tuple[str, ...] | None = None) -> np.ndarray | None:
+def known_landmarks(model: DualEncoder, captions: Sequence[str]) -> np.ndarray | None:
     """What `landmark_features` returns, where it has been read before; else None, at once."""
-    names = concepts() if names is None else names
-    return _kept(landmark_name(model, names), len(names), model.dim)
+    return _kept(landmark_name(model, captions), len(captions), model.dim)
 
 
-def landmark_features(model: DualEncoder, names: tuple[str, ...] | None = None,
+def landmark_features(model: DualEncoder, captions: Sequence[str],
                       ) -> Generator[tuple[int, int], None, np.ndarray]:
-    """Unit text features of "a photo of a {concept}", (L, dim) float32 from half precision; not
-    read again when this very model has read these very concepts before. Yields (done, total)
-    while reading."""
-    names = concepts() if names is None else names
-    held = known_landmarks(model, names)
+    """Unit text features of captions, (L, dim) float32 from half precision; not read again when
+    this very model has read these very captions before. Yields (done, total) while reading."""
+    held = known_landmarks(model, captions)
     if held is not None:
         return held
-    captions = [TEMPLATE.format(name) for name in names]
     parts = []
     for start in range(0, len(captions), BATCH):
         yield start, len(captions)
         parts.append(model.encode_text(captions[start : start + BATCH]).cpu().numpy())
-    return _keep(landmark_name(model, names), np.concatenate(parts))
+    return _keep(landmark_name(model, captions), np.concatenate(parts))
 
 
 def picture_name(model: DualEncoder, files: Sequence[Path]) -> str:

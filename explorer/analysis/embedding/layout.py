@@ -23,7 +23,7 @@ from explorer.analysis.embedding.projection import (
     length_kept,
     trustworthiness,
 )
-from explorer.analysis.embedding.shift import Anchors, Attacked
+from explorer.analysis.embedding.shift import LANDMARKS, Anchors, Attacked
 from explorer.analysis.embedding.umaps import Maps, UmapSettings
 from explorer.base.errors import InputError
 
@@ -34,17 +34,20 @@ FEW_IMAGES = 50
 @dataclass(frozen=True)
 class View:
     """How to look: a projection of PROJECTIONS, 2 or 3 dimensions, whether each modality's mean is
-    taken away first, and UMAP's settings."""
+    taken away first, UMAP's settings, and which of LANDMARKS stand around."""
 
     projection: str = "pca"
     dims: int = 2
     centre: bool = False
     umap: UmapSettings = field(default_factory=UmapSettings)
+    landmarks: str = "both"
 
     def __post_init__(self) -> None:
         if self.projection not in PROJECTIONS or self.dims not in (2, 3):
             raise InputError(f"the projection must be one of {', '.join(PROJECTIONS)}, in 2 or 3 "
                              "dimensions")
+        if self.landmarks not in LANDMARKS:
+            raise InputError(f"the landmarks must be one of {', '.join(LANDMARKS)}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ Nothing here is projected: every number is taken from the model's own unit featu
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,9 @@ from explorer.analysis.embedding.projection import finite_rows
 if TYPE_CHECKING:
     from explorer.attacks.result import Result
 
-LANDMARK, EXAMPLE, OWN = "landmark", "example", "own"
+LANDMARK, SENTENCE, EXAMPLE, OWN = "landmark", "sentence", "example", "own"
+LANDMARKS = {"both": (), "things": (SENTENCE,), "sentences": (LANDMARK,)}
+"""Which landmarks are looked at -> the kinds that are left out."""
 IMAGE_KINDS = frozenset({EXAMPLE, OWN, "clean", "attacked", "noise"})
 
 
@@ -48,6 +51,18 @@ class Anchors:
         return Anchors(self.model, self.keys + other.keys, self.names + other.names,
                        self.kinds + other.kinds, np.concatenate([self.features, other.features]),
                        self.dropped + other.dropped)
+
+
+@lru_cache(maxsize=16)
+def among(anchors: Anchors, landmarks: str) -> Anchors:
+    """The same points with one of LANDMARKS alone; the same object for the same question."""
+    gone = LANDMARKS[landmarks]
+    rows = [i for i, kind in enumerate(anchors.kinds) if kind not in gone]
+    if len(rows) == len(anchors.kinds):
+        return anchors
+    keys, names, kinds = (tuple(part[i] for i in rows)
+                          for part in (anchors.keys, anchors.names, anchors.kinds))
+    return Anchors(anchors.model, keys, names, kinds, anchors.features[rows], anchors.dropped)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,10 +19,12 @@ from explorer.analysis.embedding.landmarks import (
     known_landmarks,
     known_pictures,
     landmark_features,
+    named,
     picture_features,
+    sentences,
 )
 from explorer.analysis.embedding.layout import Chosen
-from explorer.analysis.embedding.shift import EXAMPLE, LANDMARK, OWN, Anchors, angle
+from explorer.analysis.embedding.shift import EXAMPLE, LANDMARK, OWN, SENTENCE, Anchors, angle
 from explorer.analysis.embedding.umaps import Maps
 from explorer.attacks.engine import Step
 from explorer.attacks.image.classic import PGD, Noise
@@ -59,6 +61,10 @@ class SetAttack:
     right: np.ndarray
     fooled: np.ndarray
     eps: float
+
+    def without(self, gone: int) -> SetAttack:
+        """The same among anchors of which so many landmarks, which come first, are left out."""
+        return replace(self, chosen=replace(self.chosen, rows=self.chosen.rows - gone))
 
 
 @dataclass(eq=False)
@@ -107,14 +113,10 @@ class Spaces:
                 yield from self._read_own(name, model, own)
 
     def _read_base(self, name: str, model: DualEncoder) -> Job:
-        reading = landmark_features(model, concepts())
-        while True:
-            try:
-                done, total = next(reading)
-            except StopIteration as stop:
-                texts: np.ndarray = stop.value
-                break
-            yield Progress(f"{name} reads the landmark concepts, once", done, total)
+        texts = []
+        for captions, what in ((named(concepts()), "landmark concepts"),
+                               (sentences(), "landmark sentences")):
+            texts.append((yield from read_landmarks(model, captions, what)))
         yield Progress(f"{name} looks at the example pictures")
         self._keep(name, self._base(name, texts, picture_features(model, self.files)))
 
@@ -133,18 +135,20 @@ class Spaces:
         if name not in self.library.loaded():
             return None
         model = self.library.load(name)
-        texts, seen = known_landmarks(model, concepts()), known_pictures(model, self.files)
-        if texts is None or seen is None:
+        texts = [known_landmarks(model, c) for c in (named(concepts()), sentences())]
+        found, seen = [t for t in texts if t is not None], known_pictures(model, self.files)
+        if len(found) < len(texts) or seen is None:
             return None
-        return self._keep(name, self._base(name, texts, seen))
+        return self._keep(name, self._base(name, found, seen))
 
-    def _base(self, name: str, texts: np.ndarray, seen: np.ndarray) -> Anchors:
-        words = concepts()
-        keys = [f"landmark:{i}" for i in range(len(words))]
+    def _base(self, name: str, texts: list[np.ndarray], seen: np.ndarray) -> Anchors:
+        """Concepts, sentences, example photos."""
+        names = ((LANDMARK, concepts()), (SENTENCE, sentences()),
+                 (EXAMPLE, tuple(e.title for e in self.examples)))
         return Anchors(
-            name, (*keys, *(f"example:{i}" for i in range(len(seen)))),
-            (*words, *(e.title for e in self.examples)),
-            (LANDMARK,) * len(words) + (EXAMPLE,) * len(seen), np.concatenate([texts, seen]))
+            name, tuple(f"{kind}:{i}" for kind, own in names for i in range(len(own))),
+            tuple(one for _, own in names for one in own),
+            tuple(kind for kind, own in names for _ in own), np.concatenate([*texts, seen]))
 
     def _read_own(self, name: str, model: DualEncoder, own: OwnSet) -> Job:
         rows: list[int] = []
@@ -213,6 +217,19 @@ class Spaces:
                 made.append(([rows[p] for p in places], results[0], results[1]))
             own.attacks[name] = _measured(self.anchors(name, own), made, eps_255)
         yield Progress(f"{len(rows):,} pictures attacked.", last=True)
+
+
+def read_landmarks(model: DualEncoder, captions: tuple[str, ...], what: str,
+                   ) -> Generator[Progress, None, np.ndarray]:
+    """`landmark_features`, saying how far it is."""
+    reading = landmark_features(model, captions)
+    while True:
+        try:
+            done, total = next(reading)
+        except StopIteration as stop:
+            found: np.ndarray = stop.value
+            return found
+        yield Progress(f"{model.card.id} reads the {what}, once", done, total)
 
 
 def _measured(anchors: Anchors | None, made: list[tuple[list[int], Result, Result]],

@@ -43,7 +43,7 @@ def drawing(model: str, layout: Layout, found: Attacked) -> str:
     return (f'<svg viewBox="0 0 {SIDE} {SIDE}" width="{SIDE}" height="{SIDE}" role="img" '
             f'aria-label="{esc(said)}" style="background:#fff;border:1px solid #d1d5db">'
             f'{"".join(parts)}</svg><div style="max-width:{SIDE}px;font-size:12px">→ {esc(across)}'
-            f"; ↑ {esc(up)}. Grey: {len(layout.anchors):,} concepts and example pictures</div>")
+            f"; ↑ {esc(up)}. Grey: {len(layout.anchors):,} landmarks and example pictures</div>")
 
 
 def _mark(point: Point, place: Place) -> str:

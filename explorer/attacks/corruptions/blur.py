@@ -66,7 +66,7 @@ class GlassBlur(Corruption):
         sigma, reach, rounds = self.strength
         own = scale(x)
         soft = gaussian(x, sigma * own)
-        order = shuffled(*x.shape[1:], math.ceil(reach * own), rounds, draw)
+        order = shuffled(x.shape[1], x.shape[2], math.ceil(reach * own), rounds, draw)
         return gaussian(soft.flatten(1)[:, order].view_as(x), sigma * own)
 
 

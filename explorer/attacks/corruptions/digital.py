@@ -25,7 +25,8 @@ class Contrast(Corruption):
 
     def one(self, x: Tensor, draw: Generator) -> Tensor:
         mean = x.mean((1, 2), keepdim=True)
-        return (x - mean) * self.strength + mean
+        y: Tensor = (x - mean) * self.strength + mean
+        return y
 
 
 def tilted(x: Tensor, most: float, draw: Generator) -> Tensor:

@@ -18,7 +18,8 @@ class GaussianNoise(Corruption):
     strengths = (0.08, 0.12, 0.18, 0.26, 0.38)
 
     def one(self, x: Tensor, draw: Generator) -> Tensor:
-        return x + self.strength * torch.randn(x.shape, generator=draw)
+        y: Tensor = x + self.strength * torch.randn(x.shape, generator=draw)
+        return y
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class ShotNoise(Corruption):
     strengths = (60, 25, 12, 5, 3)
 
     def one(self, x: Tensor, draw: Generator) -> Tensor:
-        return torch.poisson(x * self.strength, generator=draw) / self.strength
+        y: Tensor = torch.poisson(x * self.strength, generator=draw) / self.strength
+        return y
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ class Api:
 
         Args:
             image: an uploaded picture, base64 text, or example:NAME, which brings captions
-            captions: what the models choose from; two or more for the goal classification
+            captions: what the models choose from; one alone is joined by everyday sentences
             true: number of the true caption, from 0; 0 or the example's own if left out
             kind: what may change, the image, the text, or both (joint)
             attack: its name in docs/attacks.md; empty for pgd, bert or alternating
@@ -177,21 +177,23 @@ class Api:
                 settings: dict[str, Any] | None = None, models: list[str] | None = None,
                 goal: str = "classification", target: str = "", seed: int = 0,
                 projection: Literal["plane", "pca"] = "plane", dims: int = 2,
-                centre: bool = False, neighbours: int = 10, background: bool = False) -> Shown:
+                centre: bool = False, neighbours: int = 10, background: bool = False,
+                landmarks: Literal["both", "things", "sentences"] = "both") -> Shown:
         """Attacks as the endpoint attack does, and says where the embeddings went.
 
         Args:
             image: as for attack, and so are those up to seed
             projection: plane, through the clean point, the attacked one and the true caption; or
-                pca of about 1,000 fixed concepts and pictures
+                pca of about 1,200 fixed captions and pictures
             dims: 2 or 3
             centre: whether the mean of pictures and that of texts are taken away first
-            neighbours: how many nearest concepts and pictures to list, 1 to 50
+            neighbours: how many nearest captions and pictures to list, 1 to 50
             background: whether to give the coordinates of the fixed points too
+            landmarks: which captions stand around: names of things, everyday sentences, or both
         """
         values = {"image": image, "captions": captions, "true": true,
                   "kind": kind, "attack": attack, "settings": settings, "models": models,
                   "goal": goal, "target": target, "seed": seed, "projection": projection,
                   "dims": dims, "centre": centre, "neighbours": neighbours,
-                  "background": background}
+                  "background": background, "landmarks": landmarks}
         yield from self._told(request, self.service.project, values)

@@ -22,6 +22,7 @@ from explorer.actions.values import Answer
 from explorer.base.errors import InputError, sentence
 from explorer.base.progress import Progress
 from explorer.base.settings import Settings
+from explorer.data.examples import names_said
 from explorer.server.gate import Gate
 from explorer.server.rules import TOOLS
 from explorer.ui.api.endpoints import through
@@ -50,9 +51,8 @@ SETTINGS: Schema = {"type": "object", "description": "settings of the attack, su
 MODELS = _texts("ids of models; pocket and pocket-robust if left out")
 SEED = _whole("the same seed gives the same result", 0)
 ATTACK: Schema = {
-    "image": _text("the picture as base64 text, or example:NAME with NAME one of cat, dog, bee, "
-                   "bridge, coffee, flower, mountain, oranges, parrot, penguin, rocket, temple; "
-                   "example:cat if left out. No path and no address is read"),
+    "image": _text("the picture as base64 text, or example:NAME with NAME one of "
+                   f"{names_said()}; example:cat if left out. No path and no address is read"),
     "captions": _texts("what the models choose from; an example brings its own"),
     "true": _whole("number of the true caption, from 0", 0),
     "kind": _text("what may change; joint is both", "image", "text", "joint"),
@@ -71,11 +71,14 @@ PROJECT: Schema = {
     "projection": _text("how to look", "plane", "pca"),
     "dims": _whole("2 or 3", 2),
     "centre": {"type": "boolean", "description": "take each modality's mean away first"},
-    "neighbours": _whole("how many nearest concepts and pictures to list, 1 to 50", 10),
+    "neighbours": _whole("how many nearest captions and pictures to list, 1 to 50", 10),
     "background": {"type": "boolean", "description": "give the fixed points' coordinates too"},
+    "landmarks": _text("which captions stand around, names of things, everyday sentences, or both",
+                       "both", "things", "sentences"),
 }
 EVALUATE: Schema = {
-    "data": _text("name of a set: sample:photos, sample:emoji-kinds or sample:emoji"),
+    "data": _text("name of a set: sample:photos, sample:scenes, sample:emoji-kinds or "
+                  "sample:emoji"),
     "models": MODELS,
     "attacks": _texts("clean, image, text, joint, or names of attacks; clean and image if left "
                       "out"),

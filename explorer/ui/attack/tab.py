@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 
@@ -21,6 +21,7 @@ from explorer.results.stage import draw
 from explorer.results.views import inline
 from explorer.server.gate import Gate, visitor_of
 from explorer.server.kept import Kept
+from explorer.ui.attack.captions import joined, relist, take
 from explorer.ui.attack.cases import Cases
 from explorer.ui.attack.defend import offer
 from explorer.ui.attack.defend_strip import DefendStrip
@@ -63,6 +64,8 @@ STRONGER = """
 element.addEventListener('click', (event) => {
   if (event.target.closest('[data-strong]')) trigger('click', {});
   if (event.target.closest('[data-signs]')) trigger('select', {});
+  const take = event.target.closest('[data-take]');
+  if (take) trigger('take', {caption: take.dataset.take});
 });
 """
 Drawn = Iterator[tuple[Any, Any]]  # what the status line and the result page become
@@ -151,9 +154,10 @@ class AttackTab:
                   self.standard, self.robust, self.seed, self.alt, *self.choice.components()]
         late = {"inputs": inputs, "outputs": [self.status, self.stage], **heavy(DEVICE),
                 "trigger_mode": "multiple"}
-        self.count: dict[str, Any] = {"fn": lambda: (fresh(), offer()), "inputs": None,
-                                      "outputs": [self.finished, self.defend.page], **LIGHT}
-        self.captions.change(self._relist, [self.captions, self.listed, self.true, self.target],
+        self.count: dict[str, Any] = {
+            "fn": self._ended, "inputs": self.captions,
+            "outputs": [self.finished, self.defend.page, self.captions], **LIGHT}
+        self.captions.change(relist, [self.captions, self.listed, self.true, self.target],
                              [self.listed, self.true, self.target], trigger_mode="always_last",
                              **LIGHT)
         self.photo.select(clicked, [self.photo, self.choice.image.attack], self.choice.point,
@@ -175,6 +179,9 @@ class AttackTab:
                 self._draw, **drawing).then(**self.count)
         self.stage.click(self._stronger, None, [self.ticket, *self.choice.strength],
                          **LIGHT).then(self._run, **late).then(**self.count)
+        cast(Any, self.stage).take(
+            take, self.captions, [self.captions, self.listed, self.true, self.target,
+                                  self.status], **LIGHT)
         self.defend.page.select(self._universal, None, [self.ticket, *self.choice.universal],
                                 **LIGHT).then(self._run, **late).then(**self.count)
         self.stage.select(self.tickets.take, None, self.ticket, **LIGHT).then(
@@ -188,21 +195,10 @@ class AttackTab:
             self.status, *self.choice.universal, self.choice.perturbation], **LIGHT)
         self.stop.click(self._stop, None, self.status, **LIGHT)
 
-    @staticmethod
-    def _relist(text: str, listed: list[str], true: str, target: str) -> tuple[Any, Any, Any]:
-        """The menus follow the text. A caption that is being edited keeps its mark."""
-        captions = list(dict.fromkeys(lines(text)))
-
-        def follow(marked: str) -> str | None:
-            if marked in captions or marked not in listed:
-                return marked
-            place = listed.index(marked)
-            return captions[place] if len(captions) == len(listed) else None
-
-        kept = follow(true)
-        kept = kept if kept in captions else (captions[0] if captions else None)
-        return (captions, gr.update(choices=captions, value=kept),
-                gr.update(choices=[ANY_WRONG, *captions], value=follow(target) or ANY_WRONG))
+    def _ended(self, request: gr.Request, captions: str) -> tuple[Any, ...]:
+        """A run is over."""
+        outcome = self.store.last(str(request.session_hash))
+        return fresh(), offer(), joined(captions, outcome) or gr.skip()
 
     def _arrived(self, request: gr.Request) -> tuple[Any, ...]:
         """A photo is given, or taken away: the run of the one before ends, its result goes."""

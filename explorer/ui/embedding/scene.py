@@ -10,7 +10,7 @@ import gradio as gr
 from explorer.analysis.embedding import words as space_words
 from explorer.analysis.embedding.figures import INKS, panel
 from explorer.analysis.embedding.layout import Layout, View, lay_out, mirrored, one_scale
-from explorer.analysis.embedding.shift import Anchors, Attacked, attacked
+from explorer.analysis.embedding.shift import Anchors, Attacked, among, attacked
 from explorer.analysis.embedding.state import CELL, OwnSet, SetAttack, Spaces, columns
 from explorer.analysis.embedding.umaps import UmapSettings
 from explorer.base.errors import InputError, sentence
@@ -23,6 +23,13 @@ from explorer.ui.embedding.thumbs import example_thumbs, thumbs_of
 from explorer.ui.shared.runs import error_line
 
 Side = tuple[str, str, Anchors | None, Attacked | None]
+
+
+def _chosen(own: OwnSet | None, name: str, anchors: Anchors, landmarks: str) -> SetAttack | None:
+    """The attack on a visitor's set, by its places among the landmarks looked at."""
+    made = own.attacks.get(name) if own else None
+    gone = len(anchors.keys) - len(among(anchors, landmarks).keys)
+    return made and made.without(gone)
 
 
 class Panels:
@@ -49,13 +56,16 @@ class Panels:
     def names(self, session: str) -> tuple[str, ...]:
         return tuple(name for name, *_ in self.sides(session)[0])
 
-    def known(self, session: str) -> tuple[list[space_words.Side], list[SetAttack | None]]:
+    def known(self, session: str, landmarks: str = "both",
+              ) -> tuple[list[space_words.Side], list[SetAttack | None]]:
         sides, _, own = self.sides(session)
         known = [(name, anchors, found) for name, _, anchors, found in sides if anchors is not None]
-        return known, [own.attacks.get(name) if own else None for name, _, _ in known]
+        return ([(name, among(anchors, landmarks), found) for name, anchors, found in known],
+                [_chosen(own, name, anchors, landmarks) for name, anchors, _ in known])
 
     def show(self, request: gr.Request, projection: str, dims: int, centre: bool, near: float,
-              min_dist: float, metric: str, seed: float, k: float) -> tuple[Any, ...]:
+             min_dist: float, metric: str, seed: float, k: float, landmarks: str,
+             ) -> tuple[Any, ...]:
         """The whole picture from what is known; what is not asks the page for `prepare`."""
         sides, outcome, own = self.sides(str(request.session_hash))
         captions = list(outcome.parts[0].result.captions) if (
@@ -65,10 +75,11 @@ class Panels:
             return json.dumps({"missing": True}), gr.skip(), gr.skip(), menu
         try:
             umap = UmapSettings(int(near), float(min_dist), metric, int(seed or 0))
-            view = View(projection, int(dims), bool(centre), umap)
-            known = [(name, role, anchors, found) for name, role, anchors, found in sides
-                     if anchors is not None]
-            chosen = [own.attacks.get(name) if own else None for name, *_ in known]
+            view = View(projection, int(dims), bool(centre), umap, str(landmarks))
+            known = [(name, role, among(anchors, view.landmarks), found)
+                     for name, role, anchors, found in sides if anchors is not None]
+            chosen = [_chosen(own, name, anchors, view.landmarks) for name, _, anchors, _ in sides
+                      if anchors is not None]
             layouts = [lay_out(anchors, found, view, self.spaces.maps,
                                made.chosen if made else None)
                        for (_, _, anchors, found), made in zip(known, chosen, strict=True)]

@@ -304,7 +304,7 @@ const list = () => {
   const box = document.querySelector('#sp-list');
   if (!box || !page) return;
   const word = (search().value || '').trim().toLowerCase(), seen = new Map();
-  const rank = {clean: 0, attacked: 1, noise: 2, caption: 3, 'attacked caption': 4, example: 5, own: 6, landmark: 7};
+  const rank = {clean: 0, attacked: 1, noise: 2, caption: 3, 'attacked caption': 4, example: 5, own: 6, sentence: 7, landmark: 8};
   page.panels.forEach((side) => points(side.figure).forEach((t) => t.customdata.forEach(([key, name]) => {
     if (!seen.has(key) && (!word || name.toLowerCase().includes(word))) seen.set(key, [name, t.meta.ink]);
   })));
@@ -335,7 +335,7 @@ const rows = () => page.panels.flatMap((side) => points(side.figure).flatMap((t)
   t.customdata.map(([key, name], i) => [side.name, key, name, t.meta.ink, t.x[i], t.y[i], ...(t.z ? [t.z[i]] : [])])));
 const heads = () => ['model', 'key', 'name', 'kind', 'x', 'y', ...(page.panels[0].figure.layout.scene ? ['z'] : [])];
 const table = () => {
-  const most = 1000, every = rows(), first = [...every].sort((a, b) => /^(landmark|own|example)/.test(a[1]) - /^(landmark|own|example)/.test(b[1]));
+  const most = 1000, every = rows(), first = [...every].sort((a, b) => /^(landmark|sentence|own|example)/.test(a[1]) - /^(landmark|sentence|own|example)/.test(b[1]));
   const grid = make('table'), top = make('tr'), body = make('tbody'), head = make('thead');
   grid.append(make('caption', '', every.length > most ? `The first ${most} of ${every.length} points; the CSV has all.` : 'All points of both maps.'));
   heads().forEach((text) => top.append(Object.assign(make('th', '', text), {scope: 'col'})));

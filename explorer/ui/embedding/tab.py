@@ -82,6 +82,9 @@ class SpaceTab:
             self.centre = gr.Checkbox(
                 False, label="Centre each modality", elem_id="sp-centre", scale=2, min_width=180)
             self.k = gr.Slider(1, 50, 10, step=1, label="Neighbours k", scale=3, min_width=140)
+            self.landmarks = gr.Radio(
+                [("both", "both"), ("things", "things"), ("sentences", "sentences")], value="both",
+                label="Landmarks", elem_id="sp-landmarks", scale=3, min_width=180)
         with gr.Row(visible=False) as self.umap:
             self.near = gr.Slider(2, 100, 15, step=1, label="n_neighbors",
                                   info="small: fine structure; large: the whole")
@@ -90,7 +93,7 @@ class SpaceTab:
             self.metric = gr.Dropdown(list(METRICS), value="cosine", label="metric")
             self.seed = gr.Number(0, label="seed", precision=0, minimum=0)
         self.view = [self.projection, self.dims, self.centre, self.near, self.min_dist,
-                     self.metric, self.seed, self.k]
+                     self.metric, self.seed, self.k, self.landmarks]
 
     def _many(self) -> None:
         with gr.Accordion("Many at once: your own pictures", open=False, elem_id="sp-many"):
@@ -144,8 +147,9 @@ class SpaceTab:
         again = {k: v for k, v in show.items() if k != "trigger_mode"}
         ready = stage.prepare(self.jobs.tickets.take, None, self.ticket, **LIGHT)
         ready.then(self.jobs.prepare, self.ticket, self.status, **late).then(**again)
-        stage.pick(self._pick, self.k, self.details, trigger_mode="always_last", **LIGHT)
-        stage.lasso(self._lasso, None, self.details, trigger_mode="always_last", **LIGHT)
+        stage.pick(self._pick, [self.k, self.landmarks], self.details,
+                   trigger_mode="always_last", **LIGHT)
+        stage.lasso(self._lasso, self.landmarks, self.details, trigger_mode="always_last", **LIGHT)
         put = self.put.click(self.jobs.tickets.take, None, self.ticket, **LIGHT)
         put.then(self.jobs.put, [self.ticket, self.file], [self.many_said, self.sheet],
                  **late).then(**again)
@@ -162,13 +166,13 @@ class SpaceTab:
         """Draws the new arrows whenever `event` fires, such as `run.then` or a button's click."""
         event(self.scene.show, self.view, self.drawn, **LIGHT)
 
-    def _pick(self, event: gr.EventData, request: gr.Request, k: float) -> str:
-        known, attacks = self.scene.known(str(request.session_hash))
+    def _pick(self, event: gr.EventData, request: gr.Request, k: float, landmarks: str) -> str:
+        known, attacks = self.scene.known(str(request.session_hash), landmarks)
         return space_near.picked(str(event._data.get("key", "")), known, attacks, int(k))
 
-    def _lasso(self, event: gr.EventData, request: gr.Request) -> str:
+    def _lasso(self, event: gr.EventData, request: gr.Request, landmarks: str) -> str:
         keys = event._data.get("keys", [])
         keys = [str(key) for key in keys[: 2 * MOST_OWN]] if isinstance(keys, list) else []
         self.jobs.lassos.put(str(request.session_hash), keys)
-        known, attacks = self.scene.known(str(request.session_hash))
+        known, attacks = self.scene.known(str(request.session_hash), landmarks)
         return space_near.lassoed(keys, known[0][1], attacks[0]) if known else space_near.HINT
