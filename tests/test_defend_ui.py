@@ -61,7 +61,7 @@ def test_all_are_tried_and_drawn(models: Library, outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (3000, 20), (20, 3000)])
 def test_photos_of_odd_sizes(models: Library, tiny: DualEncoder, size: tuple[int, int]) -> None:
-    """Every defence reads them, its picture is drawn, and who knows of it gets through its steps."""
+    """Every defence reads them, and its picture is drawn."""
     photo = Image.effect_noise(size, 90).convert("RGB")
     result = run(build("pgd", "linf"), tiny, one_pair(photo, CAPTIONS, 0, tiny.frame))
     odd = Outcome("a photo", [Part(tiny.card, result)])
