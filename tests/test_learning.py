@@ -10,14 +10,13 @@ from typing import Any, cast
 
 import gradio as gr
 import pytest
-from test_evaluation import write_set
 
 from explorer.actions.learning import ABOUT, KIND, STATE, Wish, carry_out
 from explorer.attacks.image.perturbation import open_perturbation
 from explorer.base.errors import InputError
 from explorer.base.progress import Progress
 from explorer.base.settings import Settings
-from explorer.data.registry import PHOTOS, SERVER
+from explorer.data.registry import PHOTOS
 from explorer.jobs.job import FINISHED, STOPPED
 from explorer.jobs.threads import ThreadJobs
 from explorer.models.library import Library
@@ -35,26 +34,22 @@ def library(models_dir: Path) -> Library:
 
 @pytest.fixture
 def works(library: Library, tmp_path: Path) -> ThreadJobs:
-    root = tmp_path / "data"
-    root.mkdir()
-    write_set(root / "set")
-    return ThreadJobs(tmp_path / "works", {KIND: lambda work: carry_out(work, library, str(root))})
+    return ThreadJobs(tmp_path / "works", {KIND: lambda work: carry_out(work, library)})
 
 
 @pytest.fixture
-def form(works: ThreadJobs, tmp_path: Path) -> LearnForm:
+def form(works: ThreadJobs) -> LearnForm:
     with gr.Blocks():
-        return LearnForm(works, Gate(Settings()), str(tmp_path / "data"))
+        return LearnForm(works, Gate(Settings()), "")
 
 
 def visitor() -> gr.Request:
     return cast(gr.Request, SimpleNamespace(session_hash="me", headers={}, query_params={}))
 
 
-def values(form: LearnForm, **changes: Any) -> list[Any]:
-    asked = {"data": next(name for name in form.known if name.startswith(SERVER)), "whose": "left",
-             "eps": 8, "photos": 6, "passes": 3, "left": "one", "right": "two", "seed": 0,
-             **changes}
+def values(**changes: Any) -> list[Any]:
+    asked = {"data": PHOTOS, "whose": "left", "eps": 8, "photos": 6, "passes": 3,
+             "left": "one", "right": "two", "seed": 0, **changes}
     return list(asked.values())
 
 
@@ -62,7 +57,7 @@ def test_it_is_learnt_shown_and_used(form: LearnForm, works: ThreadJobs, tmp_pat
                                      monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert page(None) == "" and "Learn one first" in form.used(visitor())[0]
-    assert "Started" in form.start(visitor(), *values(form))
+    assert "Started" in form.start(visitor(), *values())
     assert form.look(visitor())[1].active
     works.settle()
     (job,) = works.list(owner_of(visitor()), KIND)
@@ -79,20 +74,20 @@ def test_it_is_learnt_shown_and_used(form: LearnForm, works: ThreadJobs, tmp_pat
 
 
 def test_a_stopped_one_goes_on_to_the_same_end(form: LearnForm, works: ThreadJobs,
-                                               library: Library, tmp_path: Path) -> None:
-    form.start(visitor(), *values(form))
+                                               library: Library) -> None:
+    form.start(visitor(), *values())
     works.settle()
     whole = open_perturbation(works.list()[0].folder / "perturbation.npy").change
 
     def until_a_pass(work: Any) -> Any:
-        for event in carry_out(work, library, str(tmp_path / "data")):
+        for event in carry_out(work, library):
             yield event
             if isinstance(event, Progress) and event.done == 1:
                 works.stop(work.id)
 
     plain = works.runners[KIND]
     works.runners[KIND] = until_a_pass
-    form.start(visitor(), *values(form))
+    form.start(visitor(), *values())
     works.settle()
     job = works.list(owner_of(visitor()), KIND)[0]
     assert job.state == STOPPED and (job.folder / STATE).is_file()
@@ -109,10 +104,11 @@ def test_a_stopped_one_goes_on_to_the_same_end(form: LearnForm, works: ThreadJob
 @pytest.mark.parametrize(("change", "say"), [
     ({"data": "server:/etc"}, "choose photos"), ({"whose": "none"}, "choose which model"),
     ({"eps": 0}, "from 1 to 16"), ({"eps": float("nan")}, "from 1 to 16"),
-    ({"photos": 0}, "1 to 1,000"), ({"photos": 2.5}, "whole numbers"),
-    ({"passes": 0}, "passes must be"), ({"passes": None}, "must be a number")])
+    ({"photos": 0}, "1 to 1,000"), ({"photos": 2.5}, "whole number"),
+    ({"seed": -1}, "whole number"), ({"data": ["x"]}, "choose photos"), ({"photos": float("inf")}, "whole number"),
+    ({"passes": 0}, "passes must be"), ({"passes": None}, "must be a whole number")])
 def test_what_cannot_be_asked(form: LearnForm, works: ThreadJobs, change: Any, say: str) -> None:
-    said = form.start(visitor(), *values(form, **change))
+    said = form.start(visitor(), *values(**change))
     assert 'role="alert"' in said and say in said and not works.list()
 
 

@@ -13,6 +13,7 @@ import gradio as gr
 
 from explorer.actions.learning import ABOUT, KIND, Wish
 from explorer.attacks.image.perturbation import FORMATS
+from explorer.attacks.request import MOST_SEED
 from explorer.base.errors import InputError, sentence
 from explorer.base.intervals import wilson
 from explorer.base.progress import Progress
@@ -76,20 +77,17 @@ class LearnForm:
     def asked(self, values: Sequence[Any]) -> Wish:
         """Raises InputError for values outside the rules."""
         data, whose, eps, photos, passes, left, right, seed = values
-        if data not in self.known:
+        if str(data) not in self.known:
             raise InputError("choose photos to learn from")
         models = {"left": (left,), "right": (right,), "both": tuple(dict.fromkeys((left, right)))}
-        if whose not in models:
+        if str(whose) not in models:
             raise InputError("choose which model it is to fool")
         size = number(eps, "the budget ε must be a number")
         if not 1 <= size <= 16:
             raise InputError("the budget ε must be a number from 1 to 16")
-        many, often = (number(n, f"the number of {what} must be a number")
-                       for n, what in ((photos, "photos"), (passes, "passes")))
-        if many != int(many) or often != int(often):
-            raise InputError("photos and passes must be whole numbers")
-        return Wish(str(data), tuple(map(str, models[whose])), size / 255, int(often), int(many),
-                    int(number(seed or 0, "the seed must be a whole number")))
+        many, often, start = (_whole(n, what) for n, what in (
+            (photos, "photos"), (passes, "passes"), (seed or 0, "seed")))
+        return Wish(str(data), tuple(map(str, models[str(whose)])), size / 255, often, many, start)
 
     def start(self, request: gr.Request, *values: Any) -> str:
         def fill(_: Path) -> tuple[str, dict[str, Any]]:
@@ -120,6 +118,14 @@ class LearnForm:
         if not done:
             return (error_line("Learn one first, and let it finish."), *[gr.skip()] * 5)
         return opened(str(done[0].folder / "perturbation.png"))
+
+
+def _whole(value: Any, what: str) -> int:
+    refusal = f"{what} must be a whole number from 0 to {MOST_SEED}"
+    found = number(value, refusal)
+    if not 0 <= found <= MOST_SEED or found != int(found):
+        raise InputError(refusal)
+    return int(found)
 
 
 def page(job: Job | None) -> str:
