@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 from attack_helpers import build
 from helpers import CAPTIONS
+from PIL import Image
 
 from explorer.attacks.defences.guard import run_against
 from explorer.attacks.defences.model import Defended
@@ -17,7 +18,7 @@ from explorer.attacks.run import run
 from explorer.attacks.text.classic import TEXT_ATTACKS
 from explorer.base.errors import InputError
 from explorer.base.progress import Progress
-from explorer.data.pairs import Pairs
+from explorer.data.pairs import Pairs, one_pair
 from explorer.models.encoder import DualEncoder
 from explorer.models.library import Library
 from explorer.results.outcome import Outcome, Part
@@ -56,6 +57,21 @@ def test_all_are_tried_and_drawn(models: Library, outcome: Outcome) -> None:
     assert 'src="/kept/x"' in drawn and kept[0].startswith(b"\x89PNG")
     assert "<td>3 forward" not in page and "<td>4 forward, 2 backward</td>" in page  # TTC's
     assert page.count(" s</span></td>") == 11
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3000, 20), (20, 3000)])
+def test_photos_of_odd_sizes(models: Library, tiny: DualEncoder, size: tuple[int, int]) -> None:
+    """Every defence reads them, and its picture is drawn."""
+    photo = Image.effect_noise(size, 90).convert("RGB")
+    result = run(build("pgd", "linf"), tiny, one_pair(photo, CAPTIONS, 0, tiny.frame))
+    odd = Outcome("a photo", [Part(tiny.card, result)])
+    *_, bench = try_all(models, odd)
+    assert isinstance(bench, Bench) and set(bench.tried) == set(DEFENCES)
+    for name in DEFENCES:
+        drawn = draw_bench(Bench(bench.tried, {}, name), odd)
+        assert "<img " in drawn and "nan" not in drawn
+    *_, known = know(models, odd, bench, "jpeg")
+    assert isinstance(known, Bench) and known.known["jpeg"]
 
 
 def test_the_attacker_who_knows(models: Library, outcome: Outcome) -> None:

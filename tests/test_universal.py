@@ -187,7 +187,7 @@ def test_the_tab_refuses_in_a_sentence(name: str, raw: bytes, say: str, tmp_path
     (tmp_path / name).write_bytes(raw)
     said, *rest = opened(str(tmp_path / name))
     assert say in said and 'role="alert"' in said and len(rest) == 5
-    assert "choose a file" in opened(None)[0]
+    assert "Choose a file first." in opened(None)[0]
 
 
 # --- the attack -------------------------------------------------------------------------------

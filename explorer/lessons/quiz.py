@@ -66,9 +66,9 @@ def _compressed(facts: Facts) -> int:
 
 
 def _everything(facts: Facts) -> int:
-    """The answer changes on less than a third of the photos, on about half, on two thirds."""
+    """The answer changes on less than a third of the photos, on up to two thirds, on more."""
     share = float(facts["share"])
-    return 0 if share < 1 / 3 else 1 if share < 2 / 3 else 2
+    return 0 if share < 1 / 3 else 1 if share <= 2 / 3 else 2
 
 
 RIGHT: Mapping[int, Callable[[Facts], int]] = {

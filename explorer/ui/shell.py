@@ -119,7 +119,8 @@ def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | N
         story = Story()
         with gr.Tabs() as tabs:
             with gr.Tab("Attack", id="attack"):
-                attack = AttackTab(demo, library, pair, gate=gate, kept=kept)
+                attack = AttackTab(demo, library, pair, gate=gate, kept=kept, works=works,
+                                   data=settings.data)
                 desk = attack.desk
             with gr.Tab("Embedding space", id="space"):
                 space = SpaceTab(demo, library, desk.store, pair, gate, kept)

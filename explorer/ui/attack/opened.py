@@ -27,10 +27,10 @@ def opened(file: str | None) -> tuple[Any, ...]:
         name = keep(found)
     except InputError as error:
         return (error_line(sentence(error)), *[gr.skip()] * 5)
-    size = found.size("linf") * 255
+    size = round(found.size("linf") * 255, 3)
     budget = min(MOST, max(0.5, math.ceil(2 * size) / 2))
     high, wide = found.change.shape[1:]
-    cut = f", cut to {MOST}/255 here" if size > MOST + 1e-6 else ""
+    cut = f", cut to {MOST}/255 here" if size > MOST else ""
     said = (f"{found.name} is open: at most {size:.3g}/255 in a pixel value{cut}, {high} x {wide} "
             "pixels, resized where a model reads another size. Press Attack to add it.")
     return (status(Progress(said)), "image", "universal", "linf", budget,

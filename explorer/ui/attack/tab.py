@@ -15,6 +15,7 @@ from explorer.base.settings import Settings
 from explorer.base.store import Store
 from explorer.data.examples import Example, load_examples
 from explorer.data.pairs import to_image
+from explorer.jobs.threads import ThreadJobs
 from explorer.models.library import Library
 from explorer.results.outcome import Outcome
 from explorer.results.stage import draw
@@ -27,6 +28,7 @@ from explorer.ui.attack.defend import offer
 from explorer.ui.attack.defend_strip import DefendStrip
 from explorer.ui.attack.drawing import DrawingForm
 from explorer.ui.attack.examples import PICK, strip
+from explorer.ui.attack.learning import LearnForm
 from explorer.ui.attack.masking import check_signs, draw_signs
 from explorer.ui.attack.opened import LABEL, opened
 from explorer.ui.attack.place import clicked
@@ -82,11 +84,13 @@ class AttackTab:
 
     def __init__(self, demo: gr.Blocks, library: Library, pair: tuple[str, str],
                  store: Store[Outcome] | None = None, gate: Gate | None = None,
-                 kept: Kept | None = None) -> None:
+                 kept: Kept | None = None, works: ThreadJobs | None = None, data: str = "",
+                 ) -> None:
         self.library, self.examples, self.pair_ids = library, load_examples(), pair
         self.gate = gate or Gate(Settings())
         self.kept, self.keep = kept, kept.put if kept else inline
         self.store: Store[Outcome] = Store() if store is None else store
+        self.works, self.data = works, data
         first = self.examples[FIRST]
         self.strip = gr.HTML(strip(self.examples, kept.own if kept else inline),
                              elem_id="rx-examples", js_on_load=PICK, **PLAIN)
@@ -102,6 +106,8 @@ class AttackTab:
         self.cases, self.photos = Cases(kept), Store[str](keep=256, seconds=Settings.keep_seconds)
         self._wire(demo)
         self.defend.wire(self)
+        if self.learning is not None:
+            self.learning.wire(demo, self)
 
     @property
     def desk(self) -> Desk:
@@ -134,6 +140,7 @@ class AttackTab:
                 label="Make it say (choose, or type your own)", allow_custom_value=True)
         self.choice.budgets()
         self.drawing = DrawingForm()
+        self.learning = LearnForm(self.works, self.gate, self.data) if self.works else None
         with gr.Accordion("More settings", open=False):
             self.choice.more()
             self.goal = gr.Dropdown(GOALS, value="classification", label="Goal")

@@ -14,6 +14,7 @@ from typing import Any
 
 import gradio as gr
 
+from explorer.actions import learning
 from explorer.analysis.evaluation.work import carry_out
 from explorer.analysis.failures.hunt import hunt, plan_of
 from explorer.base.errors import InputError, sentence
@@ -84,6 +85,7 @@ def kinds(library: Library, settings: Settings) -> dict[str, Runner]:
     return {
         "failures": lambda work: hunt(plan_of(work), work.folder, library, data),
         "evaluate": lambda work: carry_out(work, library, data),
+        learning.KIND: lambda work: learning.carry_out(work, library, data),
     }
 
 
