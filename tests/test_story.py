@@ -143,7 +143,7 @@ def test_finished_cases_are_found_while_their_pictures_are_there(
     now = [0.0]
     kept = Kept(tmp_path, seconds=10, clock=lambda: now[0])
     found, empty = Cases(kept), Outcome("x", [])
-    pages = [f'<img src="{kept.put(bytes([k]), "image/png")}">' for k in range(4)]
+    pages = [f'<img src="{kept.put(bytes([k]), "image/png")}">' for k in range(2)]
     found.put("first", pages[0], empty)
     found.put("a", pages[1], empty)
     assert found.get("a") == (pages[1], empty) and found.get("b") is None
@@ -155,8 +155,8 @@ def test_finished_cases_are_found_while_their_pictures_are_there(
     now[0] = 40
     kept.sweep()
     assert found.get("a") is None and found.get("first") is not None
-    found.put("b", pages[2], empty)
-    found.put("c", pages[3], empty)
+    for k, name in enumerate("bc"):
+        found.put(name, f'<img src="{kept.put(bytes([9 + k]), "image/png")}">', empty)
     assert found.get("first") is None and found.get("c") is not None  # so many, the newest
     alone = Cases()
     alone.put("a", "<p>", empty)
