@@ -109,10 +109,10 @@ def test_a_budget_that_training_does_not_have_is_said(tiny: DualEncoder, four: P
 
 def test_the_attack_in_a_few_words(tiny: DualEncoder, four: Pairs) -> None:
     said = [how(looked_at(attack, tiny, four)) for attack in ATTACKS]
-    assert said[0] == "the photo attacked by PGD ε 4/255"
-    assert said[1] == "the photo attacked by PGD ε 0.7 (L2)"
-    assert said[3] == "the caption attacked by Synonyms"
-    assert said[5] == "both attacked by Separate ε 2/255"
+    assert said[0] == "PGD ε 4/255 on the photo"
+    assert said[1] == "PGD ε 0.7 (L2) on the photo"
+    assert said[3] == "Synonyms on the caption"
+    assert said[5] == "Separate ε 2/255 on photo and caption"
 
 
 def test_what_an_address_asks_for(tmp_path: Path) -> None:
