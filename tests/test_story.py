@@ -9,11 +9,13 @@ from typing import Any
 
 import gradio as gr
 import httpx
+import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from serving import served
 
+from explorer.analysis.embedding.shift import EXAMPLE, Anchors
 from explorer.attacks.image.classic import FGSM, PGD
 from explorer.attacks.joint import JOINT_ATTACKS
 from explorer.attacks.registry import Attack, kind_of, name_of
@@ -31,6 +33,7 @@ from explorer.server.guards import Guard
 from explorer.server.kept import Kept
 from explorer.ui.attack import cases
 from explorer.ui.attack.cases import Cases
+from explorer.ui.embedding.scene import examples_like
 from explorer.ui.evaluate.form import EvaluateForm
 from explorer.ui.failures.form import FailuresForm
 from explorer.ui.shared.address import OWN, Preset, link
@@ -167,6 +170,27 @@ def test_an_outcome_keeps_its_link(tiny: DualEncoder, four: Pairs) -> None:
     result: Result = run(FGSM(), tiny, four)
     outcome = Outcome("x", [Part(LIBRARY.card("pocket"), result)], link="?image=dog")
     assert outcome.light().link == "?image=dog"
+
+
+def test_the_arrows_of_other_examples_are_those_of_the_same_attack(
+    tiny: DualEncoder, four: Pairs,
+) -> None:
+    examples = list(load_examples().values())
+    anchors = Anchors("pocket", tuple(f"example:{i}" for i in range(12)), ("x",) * 12,
+                      (EXAMPLE,) * 12, np.eye(12, 16, dtype=np.float32))
+
+    def finished(attack: Attack, alt: str) -> Outcome:
+        one = Pairs(four.images[:1], four.captions, four.labels[:1])
+        return Outcome(alt, [Part(LIBRARY.card("pocket"), run(attack, tiny, one))]).light()
+
+    own = finished(FGSM(), examples[0].alt)
+    others = [own, finished(FGSM(), examples[3].alt), finished(FGSM(eps=0.5), examples[4].alt),
+              finished(FGSM(), "your photo")]
+    found = examples_like(own, "pocket", anchors, others)
+    assert found is not None and found.rows.tolist() == [3] and found.features.shape == (1, 16)
+    assert examples_like(own, "pocket-robust", anchors, others) is None
+    assert examples_like(own, "pocket", anchors, [own]) is None
+    assert examples_like(None, "pocket", anchors, others) is None
 
 
 @pytest.mark.parametrize("demo", ["off", "open", "closed"])
