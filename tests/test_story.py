@@ -9,11 +9,13 @@ from typing import Any
 
 import gradio as gr
 import httpx
+import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from serving import served
 
+from explorer.analysis.embedding.shift import EXAMPLE, Anchors
 from explorer.attacks.image.classic import FGSM, PGD
 from explorer.attacks.joint import JOINT_ATTACKS
 from explorer.attacks.registry import Attack, kind_of, make_attack, name_of
@@ -31,6 +33,7 @@ from explorer.server.guards import Guard
 from explorer.server.kept import Kept
 from explorer.ui.attack import cases
 from explorer.ui.attack.cases import Cases
+from explorer.ui.embedding.scene import examples_like
 from explorer.ui.evaluate.form import EvaluateForm
 from explorer.ui.failures.form import FailuresForm
 from explorer.ui.shared.address import OWN, Preset, link
@@ -110,10 +113,10 @@ def test_a_budget_that_training_does_not_have_is_said(tiny: DualEncoder, four: P
 
 def test_the_attack_in_a_few_words(tiny: DualEncoder, four: Pairs) -> None:
     said = [how(looked_at(attack, tiny, four)) for attack in ATTACKS]
-    assert said[0] == "the photo attacked by PGD ε 4/255"
-    assert said[1] == "the photo attacked by PGD ε 0.7 (L2)"
-    assert said[3] == "the caption attacked by Synonyms"
-    assert said[5] == "both attacked by Separate ε 2/255"
+    assert said[0] == "PGD ε 4/255 on the photo"
+    assert said[1] == "PGD ε 0.7 (L2) on the photo"
+    assert said[3] == "Synonyms on the caption"
+    assert said[5] == "Separate ε 2/255 on photo and caption"
 
 
 def test_what_an_address_asks_for(tmp_path: Path) -> None:
@@ -144,7 +147,7 @@ def test_finished_cases_are_found_while_their_pictures_are_there(
     now = [0.0]
     kept = Kept(tmp_path, seconds=10, clock=lambda: now[0])
     found, empty = Cases(kept), Outcome("x", [])
-    pages = [f'<img src="{kept.put(bytes([k]), "image/png")}">' for k in range(4)]
+    pages = [f'<img src="{kept.put(bytes([k]), "image/png")}">' for k in range(2)]
     found.put("first", pages[0], empty)
     found.put("a", pages[1], empty)
     assert found.get("a") == (pages[1], empty) and found.get("b") is None
@@ -156,8 +159,8 @@ def test_finished_cases_are_found_while_their_pictures_are_there(
     now[0] = 40
     kept.sweep()
     assert found.get("a") is None and found.get("first") is not None
-    found.put("b", pages[2], empty)
-    found.put("c", pages[3], empty)
+    for k, name in enumerate("bc"):
+        found.put(name, f'<img src="{kept.put(bytes([9 + k]), "image/png")}">', empty)
     assert found.get("first") is None and found.get("c") is not None  # so many, the newest
     alone = Cases()
     alone.put("a", "<p>", empty)
@@ -168,6 +171,27 @@ def test_an_outcome_keeps_its_link(tiny: DualEncoder, four: Pairs) -> None:
     result: Result = run(FGSM(), tiny, four)
     outcome = Outcome("x", [Part(LIBRARY.card("pocket"), result)], link="?image=dog")
     assert outcome.light().link == "?image=dog"
+
+
+def test_the_arrows_of_other_examples_are_those_of_the_same_attack(
+    tiny: DualEncoder, four: Pairs,
+) -> None:
+    examples = list(load_examples().values())
+    anchors = Anchors("pocket", tuple(f"example:{i}" for i in range(12)), ("x",) * 12,
+                      (EXAMPLE,) * 12, np.eye(12, 16, dtype=np.float32))
+
+    def finished(attack: Attack, alt: str) -> Outcome:
+        one = Pairs(four.images[:1], four.captions, four.labels[:1])
+        return Outcome(alt, [Part(LIBRARY.card("pocket"), run(attack, tiny, one))]).light()
+
+    own = finished(FGSM(), examples[0].alt)
+    others = [own, finished(FGSM(), examples[3].alt), finished(FGSM(eps=0.5), examples[4].alt),
+              finished(FGSM(), "your photo")]
+    found = examples_like(own, "pocket", anchors, others)
+    assert found is not None and found.rows.tolist() == [3] and found.features.shape == (1, 16)
+    assert examples_like(own, "pocket-robust", anchors, others) is None
+    assert examples_like(own, "pocket", anchors, [own]) is None
+    assert examples_like(None, "pocket", anchors, others) is None
 
 
 @pytest.mark.parametrize("demo", ["off", "open", "closed"])

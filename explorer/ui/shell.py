@@ -123,7 +123,8 @@ def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | N
                                    data=settings.data)
                 desk = attack.desk
             with gr.Tab("Embedding space", id="space"):
-                space = SpaceTab(demo, library, desk.store, pair, gate, kept)
+                space = SpaceTab(demo, library, desk.store, pair, gate, kept,
+                                 attack.cases.outcomes)
                 space.follow(desk.finished.change)
             with gr.Tab("Failures", id="failures"):
                 failures = FailuresTab(demo, library, desk, tabs, works, gate, settings.data)

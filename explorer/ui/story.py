@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 SIDE = 64  # of the thumbnail, pixels: twice what is shown
 STEPS = {"space": "See it in Embedding space", "failures": "Hunt for more like it",
          "evaluate": "Evaluate this attack", "train": "Train against it"}
-WHAT = {"image": "the photo", "text": "the caption", "joint": "both"}
+WHAT = {"image": "the photo", "text": "the caption", "joint": "photo and caption"}
 
 
 class Taker(Protocol):
@@ -79,7 +79,7 @@ class Story:
         return (f'<img src="{jpeg_uri(photo)}" alt="{esc(case.alt)}">'
                 f'<p class="st-words" title="{esc(chr(10).join(case.captions))}">'
                 f"<b>“{esc(case.true)}”</b>{among}</p>"
-                f'<p class="st-how">{esc(how(case))}, on <i class="rx-chip st-left">{left}</i> and '
+                f'<p class="st-how">{esc(how(case))} · <i class="rx-chip st-left">{left}</i>, '
                 f'<i class="rx-chip st-right">{right}</i></p>')
 
     def _steps(self) -> str:
@@ -99,7 +99,7 @@ def how(case: Case) -> str:
     size = f" ε {grey:g}/255" if grey is not None else ""
     if found.settings.get("norm") == "l2" and found.kind != "text":
         size = f" ε {found.settings['eps']:g} (L2)"
-    return f"{WHAT[found.kind]} attacked by {name.split(':')[0]}{size}"
+    return f"{name.split(':')[0]}{size} on {WHAT[found.kind]}"
 
 
 def where(address: str) -> str:

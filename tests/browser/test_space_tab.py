@@ -27,7 +27,7 @@ from explorer.analysis.embedding.umaps import Maps
 from explorer.ui.shared.plotly import plotly_js
 
 HERE = Path(__file__).parent
-ZOOM = HERE.parents[1] / "explorer" / "ui" / "space_flat.js"
+ZOOM = HERE.parents[1] / "explorer" / "ui" / "embedding" / "space_flat.js"
 ROOT = HERE.parents[1]
 SHOTS = HERE / "shots"
 WAIT = 240_000
@@ -183,8 +183,47 @@ def test_points_are_chosen_by_keyboard(page: Page, space: str) -> None:
     expect(page.locator("#sp-details")).to_contain_text("the two models share")
 
 
+def test_words_cover_neither_each_other_nor_the_points(page: Page, space: str) -> None:
+    open_tab(page, space)
+    expect(page.locator(".sp-scale")).to_contain_text("Both maps on one scale")
+    expect(page.locator(".sp-key button")).not_to_have_count(0)
+    for side in range(2):
+        words = [box for one in page.locator(".sp-plot").nth(side).locator(
+            ".annotation-text-g text").all() if (box := one.bounding_box()) and box["width"]]
+        assert len(words) >= 4  # clean, attacked, noise, the true caption
+        for k, a in enumerate(words):
+            for b in words[k + 1:]:
+                assert (a["x"] + a["width"] <= b["x"] or b["x"] + b["width"] <= a["x"]
+                        or a["y"] + a["height"] <= b["y"] + 2 or b["y"] + b["height"] <= a["y"] + 2)
+            for key in ("clean", "attacked", "caption:0"):
+                x, y = spot(page, side, key)
+                assert not (a["x"] < x < a["x"] + a["width"] and a["y"] < y < a["y"] + a["height"])
+    spans = [page.evaluate("""(i) => { const {xaxis} = document.querySelectorAll('.sp-plot')[i]
+      ._fullLayout; return (xaxis.range[1] - xaxis.range[0]) / xaxis._length; }""", i)
+             for i in range(2)]
+    assert spans[0] == pytest.approx(spans[1], rel=0.02)
+    count = drawn(page)
+    page.locator(".sp-key button", has_text="concepts").click()
+    redraw(page, count)
+    assert page.evaluate("""document.querySelector('.sp-plot').data.find(
+      (t) => t.name.startsWith('concepts')).visible""") is False
+
+
+def test_the_nearest_points_are_lit(page: Page, space: str) -> None:
+    open_tab(page, space)
+    page.select_option("#sp-list", "attacked")
+    expect(page.locator("#sp-details .sp-name")).to_have_text("the attacked picture")
+    lit = page.locator('.sp-plot >> nth=0').locator(
+        '[class*="sp-lit-"]:not([hidden]), [class*="sp-new-"]:not([hidden])')
+    expect(lit.first).to_be_attached()
+    assert lit.count() >= 10
+
+
 def test_views_zoom_and_steps(page: Page, space: str) -> None:
     open_tab(page, space)
+    count = drawn(page)
+    page.get_by_label("PCA").check()
+    redraw(page, count)
     before = page.evaluate("document.querySelector('.sp-plot')._fullLayout.xaxis.range")
     page.click("[data-do=in]")
     page.wait_for_function(
@@ -309,13 +348,13 @@ def test_own_pictures_by_a_zip_and_an_attack_on_them(
     count = drawn(page)
     page.click("text=Many at once")
     page.click("#sp-attack")
-    expect(page.locator("#sp-status .rx-error")).to_contain_text(
+    expect(page.locator("#sp-many-said .rx-error")).to_contain_text(
         "Put pictures of your own on the map first")
     page.set_input_files("#sp-file input[type=file]", tmp_path / "set.zip")
     page.wait_for_timeout(1500)
     page.click("#sp-put")
-    expect(page.locator("#sp-status")).to_contain_text("8 pictures are on the map",
-                                                      timeout=WAIT)
+    expect(page.locator("#sp-many-said")).to_contain_text("8 pictures are on the map",
+                                                         timeout=WAIT)
     redraw(page, count)
     count = drawn(page)
     page.click("#sp-attack")

@@ -188,13 +188,16 @@ def labels(attack: Attacked, layout: Layout) -> list[dict[str, Any]]:
 
 
 def _chosen(anchors: Anchors, layout: Layout, chosen: Chosen, fast: bool) -> list[Figure]:
+    """Arrows of pictures among the anchors: a person's own, or examples, faint behind the one."""
     starts, dims = layout.anchors[chosen.rows], layout.chosen.shape[1]
     pairs = list(zip(starts, layout.chosen, strict=True))
     dots = _dots("attacked", layout.chosen, [f"after:{anchors.keys[i]}" for i in chosen.rows],
                  [f"{anchors.names[i]} (attacked)" for i in chosen.rows], fast)
     dots["marker"].update(size=5 if dims == 2 else 3, line={"width": 0})
-    return [_lines("attacked", pairs, dims, "your pictures: clean to attacked", fast),
-            {**dots, "name": "your pictures, attacked"}]
+    kind = anchors.kinds[chosen.rows[0]]
+    faint = {"opacity": 0.4} if kind == EXAMPLE else {}
+    lines = _lines("attacked", pairs, dims, f"{LABELS[kind]}: clean to attacked", fast)
+    return [{**lines, **faint}, {**dots, **faint, "name": f"{LABELS[kind]}, attacked"}]
 
 
 def figure(anchors: Anchors, attack: Attacked | None, layout: Layout, view: View,

@@ -177,13 +177,12 @@ def one_scale(layouts: Sequence[Layout]) -> tuple[float | None, str]:
     lengths tell; None where they tell nothing."""
     drawn = {at.drawn for at in layouts}
     if len(drawn) > 1 or "umap" in drawn:
-        return None, "These maps have no common scale: do not compare lengths, in one or between."
+        return None, "No common scale: do not compare lengths."
     every = [np.concatenate([at.anchors, at.points]) for at in layouts]
     side = max(float(np.ptp(points, axis=0).max()) for points in every)
-    models = "Both maps have" if len(layouts) > 1 else "This map has"
-    return side, f"{models} one scale: " + (
-        "the arrow of the attack has its true length, so compare them." if drawn == {"plane"} else
-        "compare lengths, but of each only the part that lies in the map is seen.")
+    maps = "Both maps on one scale" if len(layouts) > 1 else "One scale"
+    return side, (f"{maps}, the attack’s arrow in true length." if drawn == {"plane"} else
+                  f"{maps}, but lengths only as far as they lie in the map.")
 
 
 def _plane(attack: Attacked, new: np.ndarray, background: np.ndarray, dims: int,

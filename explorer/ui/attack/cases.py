@@ -32,6 +32,11 @@ class Cases:
             while len(self._found) > MOST:
                 self._found.popitem(last=False)
 
+    def outcomes(self) -> list[Outcome]:
+        """Of all cases, the newest last."""
+        with self._lock:
+            return [outcome for _, outcome in self._found.values()]
+
     def get(self, key: str) -> tuple[str, Outcome] | None:
         """None also where pictures of the page are gone."""
         with self._lock:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
 from explorer.analysis.embedding import words as space_words
 from explorer.analysis.embedding.figures import INKS, panel
-from explorer.analysis.embedding.layout import Layout, View, lay_out, mirrored, one_scale
+from explorer.analysis.embedding.layout import (
+    Chosen,
+    Layout,
+    View,
+    lay_out,
+    mirrored,
+    one_scale,
+)
 from explorer.analysis.embedding.shift import Anchors, Attacked, among, attacked
 from explorer.analysis.embedding.state import CELL, OwnSet, SetAttack, Spaces, columns
 from explorer.analysis.embedding.umaps import UmapSettings
@@ -22,6 +31,24 @@ from explorer.results.views import esc
 from explorer.ui.embedding.thumbs import example_thumbs, thumbs_of
 from explorer.ui.shared.runs import error_line
 
+
+def examples_like(outcome: Outcome | None, name: str, anchors: Anchors,
+                  finished: Sequence[Outcome]) -> Chosen | None:
+    """Where the attack of an outcome took the other example photos on one model, as far as that is
+    known; None for none."""
+    asked = next((p.result for p in outcome.parts if p.result), None) if outcome else None
+    if outcome is None or asked is None or asked.kind == "text":
+        return None
+    rows = {e.alt: anchors.keys.index(f"example:{i}") for i, e in enumerate(
+        load_examples().values()) if f"example:{i}" in anchors.keys}
+    ends = {rows[other.alt]: part.result.adversarial.features[0].numpy()
+            for other in finished if other.alt in rows and other.alt != outcome.alt
+            for part in other.parts
+            if part.card.id == name and part.result is not None and (
+                part.result.attack, part.result.settings) == (asked.attack, asked.settings)}
+    return Chosen(np.array(list(ends), int), np.stack(list(ends.values()))) if ends else None
+
+
 Side = tuple[str, str, Anchors | None, Attacked | None]
 
 
@@ -29,14 +56,16 @@ def _chosen(own: OwnSet | None, name: str, anchors: Anchors, landmarks: str) -> 
     """The attack on a visitor's set, by its places among the landmarks looked at."""
     made = own.attacks.get(name) if own else None
     gone = len(anchors.keys) - len(among(anchors, landmarks).keys)
-    return made and made.without(gone)
+    return made.without(gone) if made else None
 
 
 class Panels:
-    """Joins the visitor's last attack with the clean points. pair: models before any attack."""
+    """Joins the visitor's last attack with the clean points. pair: models before any attack;
+    finished: attacks on examples that anybody may see."""
 
-    def __init__(self, library: Library, store: Store[Outcome], pair: tuple[str, ...]) -> None:
-        self.library, self.store, self.pair = library, store, pair
+    def __init__(self, library: Library, store: Store[Outcome], pair: tuple[str, ...],
+                 finished: Callable[[], Sequence[Outcome]] = list) -> None:
+        self.library, self.store, self.pair, self.finished = library, store, pair, finished
         examples = load_examples()
         self.spaces, self.thumbs = Spaces(library, examples), example_thumbs(examples)
 
@@ -76,12 +105,14 @@ class Panels:
         try:
             umap = UmapSettings(int(near), float(min_dist), metric, int(seed or 0))
             view = View(projection, int(dims), bool(centre), umap, str(landmarks))
+            whole = [(name, role, anchors, found) for name, role, anchors, found in sides
+                     if anchors is not None]
             known = [(name, role, among(anchors, view.landmarks), found)
-                     for name, role, anchors, found in sides if anchors is not None]
-            chosen = [_chosen(own, name, anchors, view.landmarks) for name, _, anchors, _ in sides
-                      if anchors is not None]
-            layouts = [lay_out(anchors, found, view, self.spaces.maps,
-                               made.chosen if made else None)
+                     for name, role, anchors, found in whole]
+            chosen = [made.chosen if (made := _chosen(own, name, anchors, view.landmarks))
+                      else examples_like(outcome, name, fewer, self.finished())
+                      for (name, _, anchors, _), (_, _, fewer, _) in zip(whole, known, strict=True)]
+            layouts = [lay_out(anchors, found, view, self.spaces.maps, made)
                        for (_, _, anchors, found), made in zip(known, chosen, strict=True)]
             layouts = [layouts[0], *(mirrored(at, layouts[0]) for at in layouts[1:])]
         except (InputError, TypeError, ValueError, OverflowError) as error:
@@ -91,13 +122,13 @@ class Panels:
                 f'<p class="sp-say">{esc(space_words.sentence(plain))}</p>',
                 space_words.numbers(plain, [at.shown for at in layouts], int(k)), menu)
 
-    def _payload(self, known: list[Any], chosen: list[SetAttack | None], layouts: list[Layout],
+    def _payload(self, known: list[Any], chosen: list[Chosen | None], layouts: list[Layout],
                  view: View, outcome: Outcome | None, own: OwnSet | None) -> str:
         panels = []
         side, said = one_scale(layouts)
         for i, ((name, role, anchors, found), made, at) in enumerate(
                 zip(known, chosen, layouts, strict=True)):
-            drawn = panel(name, role, anchors, found, at, view, made.chosen if made else None, side)
+            drawn = panel(name, role, anchors, found, at, view, made, side)
             drawn |= {"quality": at.quality, "notes": at.notes,
                       "thumbs": thumbs_of(outcome.parts[i]) if outcome else {}}
             panels.append(drawn)

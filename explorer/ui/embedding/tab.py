@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -43,13 +43,15 @@ def _address(script: Path, kept: Kept | None) -> str:
 
 class SpaceTab:
     """Builds the tab's components and wires them; put it inside a gr.Tab. gate: what heavy events
-    pass. Call `follow` with the event that ends an attack."""
+    pass; finished: attacks on examples that anybody may see. Call `follow` with the event that
+    ends an attack."""
 
     def __init__(self, demo: gr.Blocks, library: Library, store: Store[Outcome],
                  pair: tuple[str, ...] | None = None, gate: Gate | None = None,
-                 kept: Kept | None = None) -> None:
+                 kept: Kept | None = None,
+                 finished: Callable[[], Sequence[Outcome]] = list) -> None:
         pair = pair or next(iter(library.pairs()), tuple(list(library.cards())[:1]))
-        self.scene = Panels(library, store, pair)
+        self.scene = Panels(library, store, pair, finished)
         self.jobs = SpaceJobs(self.scene, gate or Gate(Settings()))
         plotly = _address(plotly_js(), kept)
         self._controls()
