@@ -49,7 +49,7 @@ def request(**changes: Any) -> Request:
 
 def test_a_run_yields_each_step_and_a_full_page(two: Library) -> None:
     events = list(attack_both(two, request()))
-    steps = [(e.done, e.total) for e in events if e.total]
+    steps = [(e.done, e.total) for e in events if e.text.startswith("Attacking")]
     assert steps == [(1, 3), (2, 3), (3, 3)] * 2
     last = events[-1]
     assert last.text == "Done." and isinstance(last.outcome, Outcome)
@@ -104,7 +104,6 @@ def test_a_new_target_joins_the_captions() -> None:
     ({"pictures": ()}, "choose a photo"),
     ({"captions": ()}, "at least one caption"),
     ({"captions": ("a cat", "a cat")}, "are the same"),
-    ({"captions": ("a cat",)}, "no wrong answer"),
     ({"true": ("a lion",)}, "mark one of the captions"),
     ({"target": "a cat"}, "the true caption already"),
     ({"true": (3,)}, "0 to 2"), ({"seed": -1}, "seed must be"), ({"models": ()}, "name a model"),
