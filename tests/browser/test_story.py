@@ -1,4 +1,4 @@
-"""One story across the tabs: links, Back, reload, carrying a case over; a demonstration; a phone."""
+"""One story across the tabs: links, Back, reload, a case carried over; a demonstration; a phone."""
 
 from __future__ import annotations
 
