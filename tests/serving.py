@@ -88,13 +88,11 @@ def _forked(flags: list[str], log: Path, environment: dict[str, str]) -> Forked:
     return Forked(process)
 
 
-def _fresh(flags: list[str], log: Path, environment: dict[str, str], before: tuple[str, ...],
-           ) -> subprocess.Popen[bytes]:
+def _fresh(flags: list[str], log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     with open(log, "ab") as file:
         return subprocess.Popen(
-            [*before, "timeout", "-s", "KILL", str(CHILD), sys.executable, "app.py", *flags],
-            cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=file,
-            start_new_session=True)
+            ["timeout", "-s", "KILL", str(CHILD), sys.executable, "app.py", *flags], cwd=ROOT,
+            env=environment, stdout=subprocess.DEVNULL, stderr=file, start_new_session=True)
 
 
 @dataclass
@@ -144,18 +142,15 @@ def served(guard: Guard) -> Iterator[str]:
 
 @contextmanager
 def app(log: Path, *flags: str, port: int = 0, seconds: float = 120,
-        before: tuple[str, ...] = (), environment: Mapping[str, str] | None = None,
-        fresh: bool = False) -> Iterator[Running]:
-    """Starts `python app.py`, waits until it listens, and ends it. before: a command that starts
-    it, such as one that sets limits. fresh: an interpreter of its own, for what is read while the
-    modules are imported; so also with `before`."""
+        environment: Mapping[str, str] | None = None, fresh: bool = False) -> Iterator[Running]:
+    """Starts `python app.py`, waits until it listens, and ends it. fresh: an interpreter of its
+    own, for what is read while the modules are imported."""
     port = port or free_port()
     env = {k: v for k, v in os.environ.items() if not k.startswith("EXPLORER_")}
     env |= {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1",
             **(environment or {})}
     asked = ["--port", str(port), *flags]
-    process: Process = (_fresh(asked, log, env, before) if before or fresh
-                        else _forked(asked, log, env))
+    process: Process = (_fresh if fresh else _forked)(asked, log, env)
     running = Running(process, f"http://127.0.0.1:{port}", log)
     try:
         deadline = time.monotonic() + seconds

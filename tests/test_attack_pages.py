@@ -11,7 +11,7 @@ from typing import Any, cast
 import gradio as gr
 import pytest
 
-import explorer.ui.attack.tab as attack_tab
+import explorer.ui.attack.running as running
 from explorer.actions.attack import attack_both
 from explorer.attacks.image.classic import PGD
 from explorer.attacks.request import Request
@@ -38,11 +38,11 @@ def drawn(tab: AttackTab, stop_at: str = "", steps: int = 3) -> tuple[list[str],
     asked = replace(ASKED, attack=PGD(eps=2 / 255, steps=steps))
     visitor = cast(gr.Request, SimpleNamespace(session_hash="me", headers={}, query_params={}))
     ticket, said, pages = tab.tickets.take(visitor), [], []
-    for status, page in tab._attacked(visitor, ticket, lambda: asked):
+    for status, page in tab.running.attack(visitor, ticket, lambda: asked):
         said.append(status)
         pages += [page] if isinstance(page, str) else []
         if stop_at and stop_at in status:
-            tab._stop(visitor)
+            tab.running.stop(visitor)
     return said, cast(Any, pages)
 
 
@@ -74,7 +74,7 @@ def test_a_run_that_fails_leaves_all_that_it_had_finished(
             if event.outcome is not None:
                 raise InputError("no more")
 
-    monkeypatch.setattr(attack_tab, "attack_both", failing)
+    monkeypatch.setattr(running, "attack_both", failing)
     said, pages = drawn(tab)
     assert "No more." in said[-1]
     assert all(pages[-1].count(mark) == 1 for mark in HEAVY)

@@ -19,7 +19,8 @@ from explorer.attacks.request import Request
 from explorer.base.errors import InputError
 from explorer.data.examples import FOLDER
 from explorer.models.library import Library
-from explorer.ui.shared.forms import AttackForm, Slider
+from explorer.ui.shared.fields import Slider
+from explorer.ui.shared.forms import AttackForm
 from explorer.ui.shared.runs import lines
 
 CAT = str(FOLDER / "cat.jpg")
@@ -97,8 +98,8 @@ def build(eps: Any = 1, norm: Any = "linf", eps_l2: Any = 1.0, steps: Any = 10,
     with gr.Blocks():
         form = AttackForm()
     values = ["pgd", norm, eps_l2, 0]
-    for name in form.names:
-        for control in form.own[name]:
+    for name in form.choices.own:
+        for control in form.choices.own[name]:
             label = str(control.label).split(" (")[0]
             changed = name == "pgd" and label in own
             values.append(own[label] if changed else cast(Any, control).value)

@@ -47,7 +47,7 @@ from explorer.server.gate import Gate
 from explorer.ui.api.mcp import Tools
 from explorer.ui.shared.choice import AttackChoice
 from explorer.ui.shared.desk import aim
-from explorer.ui.shared.forms import own_fields
+from explorer.ui.shared.fields import own_fields
 
 Settings = dict[str, Any]
 
@@ -188,7 +188,7 @@ def _controls(asked: Question, choice: AttackChoice) -> list[Any]:
     for key, value in asked.own.items():
         if key in pgd:
             scale = 255 if key == "step" else 1
-            values[id(choice.image.own["pgd"][pgd.index(key)])] = value * scale
+            values[id(choice.image.choices.own["pgd"][pgd.index(key)])] = value * scale
     if asked.kind == "joint":
         values[id(choice.joint.choices.attack)] = name
         if "text_attack" in asked.own:

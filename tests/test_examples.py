@@ -65,6 +65,7 @@ def test_the_notebook_is_whole_and_small(saved: Any) -> None:
     assert set(before) <= {"markdown", "code"} and before.count("markdown") >= len(cells) - 1
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_the_notebook_gives_the_same_again(saved: Any) -> None:
     fresh = nbformat.from_dict(nbformat.read(NOTEBOOK, as_version=4))

@@ -73,6 +73,7 @@ def version(folder: Path) -> str:
                           capture_output=True, check=True).stdout.strip()
 
 
+@pytest.mark.nightly
 def test_processor_builds_come_from_their_own_index_or_the_ordinary_one(
         tmp_path: Path, indexes: str) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)

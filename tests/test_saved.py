@@ -138,7 +138,7 @@ def test_a_finished_run_is_shown_and_its_model_listed(jobs: ProcessJobs) -> None
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("began", [True, False])
+@pytest.mark.parametrize("began", [True, pytest.param(False, marks=pytest.mark.nightly)])
 def test_a_killed_run_goes_on(jobs: ProcessJobs, began: bool) -> None:
     """began: whether it had come to write down what was asked for; else its flags still say so."""
     if not began:

@@ -69,10 +69,12 @@ def test_a_server_that_was_killed_starts_again_and_tidies_up(tmp_path: Path) -> 
     assert not list(tmp_path.glob(f"{TEMPORARY}*")), "a server that ends well leaves nothing"
 
 
-@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is a Linux tool")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux sets another process's limits")
 def test_a_full_disk_is_said_and_all_else_goes_on(tmp_path: Path) -> None:
-    with app(tmp_path / "log", before=("prlimit", "--fsize=400000")) as running, Page(
-            running.address) as page:
+    import resource
+
+    with app(tmp_path / "log") as running, Page(running.address) as page:
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (400_000, 400_000))
         full = page.client.post(f"{API}/upload", files={"files": ("x.png", b"x" * 2_000_000)})
         assert full.status_code == 507 and "no room left" in full.json()["error"]
         page.fill("rx-photo", page.upload(PHOTO))  # a smaller one fits

@@ -20,7 +20,7 @@ from explorer.server.gate import Gate
 from explorer.server.rate import LockOut, Rate
 from explorer.server.run import PACE
 from explorer.server.scheduler import ABANDONED, Scheduler, Turn, place_words
-from explorer.ui.attack.tab import _told_by
+from explorer.ui.attack.running import told_by
 
 
 class Clock:
@@ -317,8 +317,8 @@ def test_finished_pictures_are_drawn_though_the_run_goes_on() -> None:
     """Else Stop would find nothing below it."""
     outcome = Outcome("alt", [])
     plain, shown = Progress("step", 1, 2), Progress("Attacked", outcome=outcome)
-    assert _told_by(plain, plain) and _told_by(plain, shown) and _told_by(shown, shown)
-    assert not _told_by(shown, plain) and not _told_by(("a", 1), plain)
+    assert told_by(plain, plain) and told_by(plain, shown) and told_by(shown, shown)
+    assert not told_by(shown, plain) and not told_by(("a", 1), plain)
 
 
 def test_a_run_that_stands_still_does_not_stop_the_next() -> None:

@@ -35,7 +35,8 @@ from explorer.ui.attack.captions import relist
 from explorer.ui.attack.examples import HEADS, strip
 from explorer.ui.shared.choice import AttackChoice
 from explorer.ui.shared.desk import ANY_WRONG, aim
-from explorer.ui.shared.forms import AttackForm, own_fields, read
+from explorer.ui.shared.fields import own_fields, read
+from explorer.ui.shared.forms import AttackForm
 from explorer.ui.shared.runs import Tickets
 
 CAPTIONS = ("a cat", "a dog", "a red car")
@@ -118,7 +119,7 @@ def test_bad_requests_get_one_sentence(
 
 
 def defaults(form: AttackForm) -> list[Any]:
-    controls = [cast(Any, c) for name in form.names for c in form.own[name]]
+    controls = [cast(Any, c) for own in form.choices.own.values() for c in own]
     return [c.value for c in controls]
 
 
@@ -227,7 +228,7 @@ def choice() -> AttackChoice:
 def values(form: AttackChoice, **changes: Any) -> list[Any]:
     """What the form hands over as it opens, with some controls set; kind, eps, edits, image, text,
     joint, and any field of the chosen attacks by name."""
-    menus = {"image": form.image.attack, "text": form.text.choices.attack,
+    menus = {"image": form.image.choices.attack, "text": form.text.choices.attack,
              "joint": form.joint.choices.attack, "kind": form.kind, "eps": form.eps,
              "edits": form.edits, "protect": form.text.protect, "similarity": form.text.similarity,
              "objective": form.text.objective, "captions": form.text.captions}

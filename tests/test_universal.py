@@ -170,7 +170,7 @@ def test_opening_one_in_the_tab(elsewhere: Path, tmp_path: Path) -> None:
     with gr.Blocks():
         form = AttackForm()
     values = ["universal", *(cast(Any, c).value for c in form.components()[1:])]
-    place = form.components().index(form.own["universal"][0])
+    place = form.components().index(form.choices.own["universal"][0])
     values[place] = which["value"]
     built = form.build(eps, list(values))
     assert isinstance(built, Universal) and built.perturbation == which["value"]
@@ -386,7 +386,7 @@ def test_the_form_takes_no_file() -> None:
     values = ["universal", *(cast(Any, c).value for c in form.components()[1:])]
     built = form.build(8, list(values))
     assert isinstance(built, Universal) and built.perturbation == "pocket"
-    place = form.components().index(form.own["universal"][0])
+    place = form.components().index(form.choices.own["universal"][0])
     values[place] = "/etc/passwd"
     with pytest.raises(InputError, match="Learnt on must be one of pocket"):
         form.build(8, values)

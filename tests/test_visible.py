@@ -199,7 +199,7 @@ def test_the_form_measures_them_by_area(name: str) -> None:
     kept = [old if isinstance(new, dict) else new for old, new in zip(values, shown, strict=True)]
     assert form.build(1, kept) == made
     if name == "typographic":
-        place = form.components().index(form.own[name][1])
+        place = form.components().index(form.choices.own[name][1])
         with pytest.raises(InputError, match="write a word"):
             form.build(1, [*values[:place], "", *values[place + 1:]])
 

@@ -27,7 +27,6 @@ from explorer.data.tasks import KS
 from explorer.models.encoder import DualEncoder
 from explorer.models.fast.padding import confused, left_apart
 
-DIRECTIONS = ("text", "image")  # what is found: TR and IR
 TIE = 1e-6  # cosines closer than this are a tie, since rounding alone could part them
 CHUNK = 512  # rows of scores in memory at a time
 

@@ -8,8 +8,9 @@ from functools import cache
 from typing import Any
 
 from explorer.base.errors import InputError
+from explorer.base.files import printable
 from explorer.data.columns import PICTURE_NAME, is_number
-from explorer.data.containers import Report, printable
+from explorer.data.containers import Report
 from explorer.data.name_files import NUMBERED, WNID, Names, read_names
 
 WNID_NAMED = re.compile(r"n\d{8}[-_ ]+(?=\D)(.+)")

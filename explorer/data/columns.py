@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from explorer.base.errors import InputError
-from explorer.data.containers import printable
+from explorer.base.files import printable
 
 IMAGES = ("image", "img", "images", "imagepath", "imgpath", "imagefile", "imagefilepath",
           "imagefilename", "imagename", "imgname", "imgfile", "filepath", "filepaths", "filename",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from explorer.base.errors import InputError
+from explorer.base.files import printable, read_start
 from explorer.base.settings import Settings
 
 UNSAFE, TWICE = "names that lead out of the archive", "names given twice"
@@ -100,19 +101,9 @@ class Report:
         return said
 
 
-def printable(name: str) -> str:
-    """A name from a stranger, fit for a sentence."""
-    return "".join(c if c.isprintable() else "?" for c in name[:80])
-
-
 def read_file(path: Path) -> bytes:
     """A whole file that lists pictures. Raises InputError when it cannot be read or is huge."""
-    try:
-        with open(path, "rb") as file:
-            raw = file.read(MAX_LIST + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a usable path"
-        raise InputError(f"cannot read {printable(path.name)}: {reason}") from None
+    raw = read_start(path, MAX_LIST)
     if len(raw) > MAX_LIST:
         raise InputError(f"{printable(path.name)} is larger than {MAX_LIST // 1_000_000} MB")
     return raw

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from explorer.base.errors import InputError
-from explorer.data.containers import LIMITS, Folder, Report, open_folder, printable
+from explorer.base.files import printable
+from explorer.data.containers import LIMITS, Folder, Report, open_folder
 from explorer.data.listings import is_picture, pictures_of
 from explorer.data.shards import Rows, Shard, answers_of, find_paths, read_rows
 from explorer.data.sources import TARS, Chained, Files, Parquet, Source, open_box, open_source

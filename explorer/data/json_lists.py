@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from explorer.base.files import printable
 from explorer.data.columns import IMAGES, PICTURE_NAME, plain
-from explorer.data.containers import printable
 from explorer.data.encodings import decode
 from explorer.data.text_tables import Table
 

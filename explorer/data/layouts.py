@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from explorer.base.errors import InputError
+from explorer.base.files import printable
 from explorer.data.companions import read_companions
-from explorer.data.containers import Box, printable
+from explorer.data.containers import Box
 from explorer.data.folders import beside_pictures, grow, of_split
 from explorer.data.listed import UNLISTED, Look, by_table
 from explorer.data.listings import Listing, in_order, is_picture, pictures_of

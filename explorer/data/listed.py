@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from explorer.base.errors import InputError
+from explorer.base.files import printable
 from explorer.data.class_names import named
 from explorer.data.companions import key_of
-from explorer.data.containers import Box, Report, printable
+from explorer.data.containers import Box, Report
 from explorer.data.encodings import decode
 from explorer.data.finding import Finder, listing
 from explorer.data.listings import Listing, in_order

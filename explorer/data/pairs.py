@@ -18,6 +18,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from explorer.base.errors import InputError
+from explorer.base.files import read_start
 from explorer.base.framing import Size, to_pixels
 from explorer.base.settings import Settings, current
 from explorer.data.formats import FORMATS, is_heif, kind_of, know_heif, without_texts
@@ -30,7 +31,6 @@ MAX_PIXELS = Settings.pixels
 MAX_SIDE = 2048  # of the shorter side; models read a few hundred pixels
 TILE = 1024
 TWELVE_BITS = 4095  # white of microscopes and scanners, which keep 12 bits in 16
-MAX_BYTES = Settings.upload_bytes
 MAX_CAPTIONS = Settings.captions
 MAX_CAPTION = Settings.caption_characters
 
@@ -44,7 +44,8 @@ def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
     """
     if isinstance(source, Image.Image):
         return _decode(source)
-    raw = source if isinstance(source, bytes) else _read(Path(source))
+    raw = source if isinstance(source, bytes) else read_start(
+        Path(source), current().upload_bytes, "the image file ")
     if not raw:
         raise InputError("the image file is empty")
     if len(raw) > (most := current().upload_bytes):
@@ -71,16 +72,6 @@ def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
     except Exception as error:  # noqa: BLE001 - decoders raise many kinds on damaged files
         raise InputError(f"the image file is damaged or cut short ({error})") from None
     return _decode(image)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(current().upload_bytes + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a usable path"
-        name = "".join(c if c.isprintable() else "?" for c in path.name[:80])
-        raise InputError(f"cannot read the image file {name}: {reason}") from None
 
 
 def _decode(image: Image.Image) -> Image.Image:

@@ -12,9 +12,10 @@ from typing import Any
 from PIL import Image
 
 from explorer.base.errors import InputError
+from explorer.base.files import printable
 from explorer.data.class_names import named
 from explorer.data.columns import WEB, Chosen, choose, is_number, web_sentence
-from explorer.data.containers import Report, first_line, printable
+from explorer.data.containers import Report, first_line
 from explorer.data.finding import Finder, listing
 from explorer.data.listings import is_picture
 from explorer.data.name_files import beside

@@ -15,9 +15,10 @@ from pathlib import Path
 from PIL import Image
 
 from explorer.base.errors import InputError
+from explorer.base.files import printable
 from explorer.data.archives import open_archive
 from explorer.data.class_names import named
-from explorer.data.containers import LIMITS, Box, Limits, Report, open_folder, printable, read_file
+from explorer.data.containers import LIMITS, Box, Limits, Report, open_folder, read_file
 from explorer.data.finding import Finder
 from explorer.data.layouts import read_layout
 from explorer.data.listings import is_picture

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from explorer.base.errors import InputError
+from explorer.base.files import printable
 from explorer.base.settings import current
 from explorer.data.columns import PICTURE_NAME, WEB, Chosen, Given, choose, is_number, web_sentence
-from explorer.data.containers import Report, printable
+from explorer.data.containers import Report
 from explorer.data.encodings import decode
 from explorer.data.finding import Finder
 from explorer.data.json_lists import json_table, lines_table, parse_json

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from explorer.base.errors import InputError
+from explorer.base.files import printable
 from explorer.data.columns import CAPTIONS, IMAGES, LABELS, PICTURE_NAME, URLS, plain
-from explorer.data.containers import printable
 from explorer.data.encodings import read_text
 
 SEPARATORS = (",", ";", "\t", "|")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from explorer.base.errors import InputError
-from explorer.data.containers import Report, printable
+from explorer.base.files import printable
+from explorer.data.containers import Report
 from explorer.data.pairs import open_image
 
 FIRST = 5  # answers that are told in full

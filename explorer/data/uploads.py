@@ -15,8 +15,9 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from explorer.base.errors import InputError
+from explorer.base.files import printable
 from explorer.data.archives import open_archive
-from explorer.data.containers import Box, Report, printable
+from explorer.data.containers import Box, Report
 from explorer.data.listings import is_picture
 from explorer.data.sources import UPLOAD, UPLOADS
 from explorer.data.wording import words_of

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from explorer.attacks.result import Result
 from explorer.base.errors import InputError
+from explorer.base.files import read_start
 from explorer.data.pairs import clean_captions, open_image
 from explorer.results.saving import as_dict, file_stem, json_bytes, picture_files
 
@@ -94,12 +95,7 @@ def read_bundle(source: Path | bytes) -> Bundle:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            raw = file.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a usable path"
-        raise InputError(f"cannot read the bundle {path.name[:80]}: {reason}") from None
+    raw = read_start(path, MOST_BYTES, "the bundle ")
     if len(raw) > MOST_BYTES:
         raise InputError(f"a bundle has at most {MOST_BYTES // 1_000_000} MB")
     return raw

@@ -11,6 +11,7 @@ import html
 import io
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,6 +81,14 @@ def levels(pixels: Any) -> np.ndarray:
 def inline(raw: bytes, mime: str) -> str:
     """A file as a data URI: a page that holds it needs no server."""
     return f"data:{mime};base64,{base64.b64encode(raw).decode()}"
+
+
+def jpeg_of(path: Path) -> str:
+    """A JPEG file as a data URI, or "" where there is none."""
+    try:
+        return inline(path.read_bytes(), "image/jpeg")
+    except OSError:
+        return ""
 
 
 def png_uri(array: np.ndarray) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed
+
+from explorer.base.processes import Processes
 
 T = TypeVar("T")
 
@@ -36,18 +38,9 @@ def gather(x: Tensor) -> Tensor:
 
 def gather_objects(value: T) -> list[T]:
     """One plain Python value of each process, in their order."""
-    count = world()[1]
-    if count == 1:
-        return [value]
-    values: list[Any] = [None] * count
-    distributed.all_gather_object(values, value)
-    return values
+    return Processes(*world()).gather(value)
 
 
 def from_first(value: T) -> T:
     """The first process's value, in every process."""
-    if world()[1] == 1:
-        return value
-    box = [value]
-    distributed.broadcast_object_list(box, 0)
-    return box[0]
+    return Processes(*world()).from_first(value)

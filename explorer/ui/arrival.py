@@ -16,7 +16,8 @@ from explorer.data.examples import load_examples
 from explorer.data.pairs import open_image
 from explorer.models.library import Library
 from explorer.server.gate import visitor_of
-from explorer.ui.attack.tab import AttackTab, Drawn
+from explorer.ui.attack.running import Drawn
+from explorer.ui.attack.tab import AttackTab
 from explorer.ui.learn.state import Standing, read
 from explorer.ui.learn.tab import STORAGE, LearnTab
 from explorer.ui.shared.address import OWN, Preset, from_file, from_query
@@ -71,17 +72,17 @@ class Arrival:
         """The case of an address; without one, what pages open on."""
         visitor = visitor_of(request)
         return asked_of(self.preset(query), self.desk.pair_ids,
-                        lambda address: self.attack.photos.last(f"{visitor} {address}"))
+                        lambda address: self.attack.running.photos.last(f"{visitor} {address}"))
 
     def plain(self) -> str:
         """The address of what a page opens on where its own names no case."""
         return asked_of(self.base, self.desk.pair_ids, lambda _: None).address
 
     def _first(self, request: gr.Request) -> Drawn:
-        yield from self.attack.show(request, self.asked(query_of(request), request))
+        yield from self.attack.running.show(request, self.asked(query_of(request), request))
 
     def _again(self, request: gr.Request, query: dict[str, str]) -> Drawn:
-        yield from self.attack.show(request, self.asked(query, request))
+        yield from self.attack.running.show(request, self.asked(query, request))
 
     def _back(self, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
         query = dict(parse_qsl(str(event._data.get("query", "")).removeprefix("?")))

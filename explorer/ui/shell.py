@@ -124,7 +124,7 @@ def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | N
                 desk = attack.desk
             with gr.Tab("Embedding space", id="space"):
                 space = SpaceTab(demo, library, desk.store, pair, gate, kept,
-                                 attack.cases.outcomes)
+                                 attack.running.cases.outcomes)
                 space.follow(desk.finished.change)
             with gr.Tab("Failures", id="failures"):
                 failures = FailuresTab(demo, library, desk, tabs, works, gate, settings.data)

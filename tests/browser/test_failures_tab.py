@@ -204,7 +204,8 @@ def test_a_hunt_stops_goes_on_outlives_the_page_and_is_deleted(
     open_tab(stranger, server)
     expect(stranger.locator("#fx-state")).to_contain_text("came with the app")
     other.close()
-    page.once("dialog", lambda dialog: dialog.accept())
+    page.click("#fx-delete")
+    expect(page.locator("#fx-delete")).to_have_text("Yes, delete it for good")
     page.click("#fx-delete")
     expect(page.locator("#fx-state")).to_contain_text("came with the app")
 

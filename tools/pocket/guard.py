@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from explorer.models.fast.convolution import speed_up
 from tools.pocket.base import ImageTower
-from tools.pocket.data import augment
 from tools.pocket.terms import Batch, Corpus, Quick
 from tools.pocket.tune import class_texts, write_checkpoint
 
@@ -122,18 +121,6 @@ class GuardStage:
         self.optimiser.load_state_dict(state["optimiser"])
         self.rng.set_state(state["rng"])
 
-    def draw(self) -> tuple[Batch, Tensor]:
-        """Rows of the three sources, and their augmented pixels in the order flickr, photos,
-        tiny."""
-        c, r, side = self.corpus, self.r, self.tower.edition.side
-        rows = [torch.randperm(n, generator=self.rng)[:k].sort().values for n, k in
-                ((len(c.captions), r.flickr), (len(c.photo_names), r.photos),
-                 (len(c.labels), r.tiny))]
-        return Batch(*rows), torch.cat([
-            augment(c.flickr[rows[0].numpy()], side, self.rng, 96),
-            augment(c.photos[rows[1].numpy()], side, self.rng, 48),
-            augment(c.tiny[rows[2].numpy()], side, self.rng)])
-
     def look(self, tower: ImageTower, pixels: Tensor) -> Tensor:
         """(B, D) unit features."""
         with torch.autocast("cpu", torch.bfloat16):
@@ -174,7 +161,8 @@ class GuardStage:
             decay = warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.step / r.steps)))
             for group in self.optimiser.param_groups:
                 group["lr"] = r.lr * decay
-            batch, pixels = self.draw()
+            batch = self.corpus.draw(r.flickr, r.photos, r.tiny, self.rng)
+            pixels = self.corpus.pixels(batch, self.tower.edition.side, self.rng)
             aim = self.aim(batch, pixels)
             self.tower.requires_grad_(False)
             moved = attack(lambda x: self.look(self.tower, x), pixels,

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from explorer.models.fast.convolution import speed_up
 from tools.pocket.base import ImageTower, TextHead
-from tools.pocket.data import augment
 from tools.pocket.terms import Batch, Corpus, Queue, Quick, Speech, Virtual, losses
 from tools.pocket.tune import class_texts, write_checkpoint
 
@@ -89,28 +88,16 @@ class SpeechStage:
         self.optimiser.load_state_dict(state["optimiser"])
         self.rng.set_state(state["rng"])
 
-    def draw(self) -> Batch:
-        c, r = self.corpus, self.r
-        sizes = ((len(c.captions), r.flickr), (len(c.photo_names), r.photos),
-                 (len(c.labels), r.tiny))
-        return Batch(*(torch.randperm(n, generator=self.rng)[:k].sort().values
-                       for n, k in sizes))
-
     def look(self, batch: Batch) -> Tensor:
         """(B, D) unit features of the batch, augmented."""
-        c, share = self.corpus, self.r.dropout
         if self.pooled is not None:
             parts = zip(self.pooled, (batch.flickr, batch.photos, batch.tiny), strict=True)
             pooled = torch.cat([self.view(views)[rows].float() for views, rows in parts])
         else:
-            side = self.tower.edition.side
-            pixels = torch.cat([
-                augment(c.flickr[batch.flickr.numpy()], side, self.rng, 96),
-                augment(c.photos[batch.photos.numpy()], side, self.rng, 48),
-                augment(c.tiny[batch.tiny.numpy()], side, self.rng)])
+            pixels = self.corpus.pixels(batch, self.tower.edition.side, self.rng)
             with torch.autocast("cpu", torch.bfloat16):
                 pooled = self.tower.pooled(pixels)
-        y: Tensor = self.tower.head(F.dropout(pooled.float(), share))
+        y: Tensor = self.tower.head(F.dropout(pooled.float(), self.r.dropout))
         return F.normalize(y, dim=1)
 
     def view(self, pooled: Pooled) -> Tensor:
@@ -126,11 +113,12 @@ class SpeechStage:
     def run(self) -> Iterator[dict[str, float]]:
         """Yields the terms after each step; the averaged weights are in place at the end."""
         self.resume()
-        while self.step < self.r.steps:
-            torch.manual_seed(self.r.seed * 1_000_003 + self.step)  # for dropout
+        r = self.r
+        while self.step < r.steps:
+            torch.manual_seed(r.seed * 1_000_003 + self.step)  # for dropout
             for group in self.optimiser.param_groups:
                 group["lr"] = group["peak"] * self.decay()
-            batch = self.draw()
+            batch = self.corpus.draw(r.flickr, r.photos, r.tiny, self.rng)
             scale = self.log_scale.exp().clamp(max=100)
             terms = losses(self.r, self.corpus, self.near, batch, self.look(batch),
                            Quick(self.text), Quick(self.frozen), scale, self.queue, self.rng)

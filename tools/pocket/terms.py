@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tools.pocket.data import augment
 from tools.pocket.tune import class_texts, hypernym_loss
 from tools.pocket.words import Vocabulary
 
@@ -88,6 +89,18 @@ class Corpus:
         of the photos: (N, 384), the mean of their captions."""
         each = F.normalize(self.captions - self.captions.mean((0, 1)), dim=2)
         return each, F.normalize(each.mean(1), dim=1)
+
+    def draw(self, flickr: int, photos: int, tiny: int, rng: torch.Generator) -> Batch:
+        """So many rows of each source, rising."""
+        sizes = ((len(self.captions), flickr), (len(self.photo_names), photos),
+                 (len(self.labels), tiny))
+        return Batch(*(torch.randperm(n, generator=rng)[:k].sort().values for n, k in sizes))
+
+    def pixels(self, batch: Batch, side: int, rng: torch.Generator) -> Tensor:
+        """(B, 3, side, side) a batch's pictures, augmented: flickr, photos, tiny."""
+        return torch.cat([augment(self.flickr[batch.flickr.numpy()], side, rng, 96),
+                          augment(self.photos[batch.photos.numpy()], side, rng, 48),
+                          augment(self.tiny[batch.tiny.numpy()], side, rng)])
 
 
 def soft(hard: Tensor, near: Tensor, share: float) -> Tensor:

@@ -27,7 +27,7 @@ from explorer.attacks.image.base import (
 )
 from explorer.attacks.image.square import Square
 from explorer.attacks.image.strong import Strong
-from explorer.attacks.image.transfer import EOT, Transfer
+from explorer.attacks.image.transfer import EOT, MIFGSM, Transfer
 from explorer.attacks.image.universal import Universal
 from explorer.base.randomness import PerImage
 
@@ -105,32 +105,6 @@ class PGD(ImageAttack):
         once = partial(self._climb, loss, x, random, not self.random_start)
         best, _ = yield from best_of([once, *[again] * (self.restarts - 1)])
         return best
-
-
-@dataclass(frozen=True)
-class MIFGSM(ImageAttack):
-    """Steps along an accumulated gradient; transfers better to other models.
-
-    Deviation: the gradient is divided by its mean absolute value, a constant times its L1 norm.
-    """
-
-    title = "MI-FGSM: steps with momentum"
-    source = "Dong et al. 2018, arXiv 1710.06081, algorithm 1"
-
-    steps: int = setting(10, "Steps", "each of size ε / steps", low=1, high=200, step=1)
-    momentum: float = setting(1.0, "Momentum μ", "how much earlier gradients count",
-                              low=0.0, high=2.0, step=0.1)
-
-    def iterate(self, loss: Loss, x: Tensor, random: PerImage) -> Steps:
-        clean, memory = x, torch.zeros_like(x)
-        for _ in range(self.steps):
-            _, grad = gradient(loss, x)
-            size = grad.abs().mean((1, 2, 3), keepdim=True).clamp_min(1e-12)
-            memory = self.momentum * memory + grad / size
-            moved = x + self.eps / self.steps * self.ball.direction(memory)
-            x = self.ball.project(moved, clean)
-            yield x
-        return x
 
 
 IMAGE_ATTACKS: dict[str, type[ImageAttack]] = {

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from explorer.attacks.budgets import norm_of
 from explorer.base.errors import InputError
+from explorer.base.files import read_start
 from explorer.base.paths import SHIPPED as SHIPPED_FILES
 from explorer.data.pairs import open_image, to_image
 
@@ -137,13 +138,7 @@ def open_perturbation(path: str | Path) -> Perturbation:
     if suffix not in FORMATS:
         raise InputError(f"a perturbation is a file that ends in {', '.join(FORMATS)}, not '{name}'"
                          )
-    try:
-        with open(file, "rb") as opened:
-            raw = opened.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a usable path"
-        raise InputError(f"cannot read the perturbation {name}: {reason}") from None
-    return read_perturbation(raw, name)
+    return read_perturbation(read_start(file, MOST_BYTES, "the perturbation "), name)
 
 
 def read_perturbation(raw: bytes, name: str) -> Perturbation:

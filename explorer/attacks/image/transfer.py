@@ -1,5 +1,6 @@
-"""Attacks that look at many views of a picture in each step: for other models (transfer), and for
-pictures that will be moved, lit differently or shown to a model that draws random numbers (EOT)."""
+"""Attacks for what is not known: for other models, by momentum and by many views of a picture in
+each step (transfer), and for pictures that will be moved, lit differently or shown to a model that
+draws random numbers (EOT)."""
 
 from __future__ import annotations
 
@@ -51,7 +52,36 @@ def placed(x: Tensor, zoom: Tensor, down: Tensor, across: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Transfer(ImageAttack):
+class MIFGSM(ImageAttack):
+    """Steps along an accumulated gradient; transfers better to other models.
+
+    Deviation: the gradient is divided by its mean absolute value, a constant times its L1 norm.
+    """
+
+    title = "MI-FGSM: steps with momentum"
+    source = "Dong et al. 2018, arXiv 1710.06081, algorithm 1"
+
+    steps: int = setting(10, "Steps", "each of size ε / steps", low=1, high=200, step=1)
+    momentum: float = setting(1.0, "Momentum μ", "how much earlier gradients count",
+                              low=0.0, high=2.0, step=0.1)
+
+    def _gradient(self, loss: Loss, x: Tensor, random: PerImage) -> Tensor:
+        return gradient(loss, x)[1]
+
+    def iterate(self, loss: Loss, x: Tensor, random: PerImage) -> Steps:
+        clean, memory = x, torch.zeros_like(x)
+        for _ in range(self.steps):
+            grad = self._gradient(loss, x, random)
+            size = grad.abs().mean((1, 2, 3), keepdim=True).clamp_min(1e-12)
+            memory = self.momentum * memory + grad / size
+            moved = x + self.eps / self.steps * self.ball.direction(memory)
+            x = self.ball.project(moved, clean)
+            yield x
+        return x
+
+
+@dataclass(frozen=True)
+class Transfer(MIFGSM):
     """MI-FGSM over varied views, so that other models fall for the picture as well: shrunk and
     moved at random (input diversity), darkened copies (scale invariance), and a blurred gradient
     (translation invariance). Each can be switched off; with all off it is MI-FGSM.
@@ -64,8 +94,6 @@ class Transfer(ImageAttack):
               "Dong et al. 2019, arXiv 1904.02884 (TI); on Dong et al. 2018, arXiv 1710.06081")
 
     steps: int = steps_setting(10)
-    momentum: float = setting(1.0, "Momentum μ", "how much earlier gradients count",
-                              low=0.0, high=2.0, step=0.1)
     diversity: float = setting(0.5, "Input diversity", "how often a step shrinks and moves the "
                                "picture, from 0 (never) to 1 (always)", low=0.0, high=1.0, step=0.1)
     scales: int = setting(3, "Darkened copies", "copies at 1, 1/2, 1/4, ... of the brightness; "
@@ -99,17 +127,6 @@ class Transfer(ImageAttack):
             return total
         kernel = gaussian_kernel(self.blur).to(x.device).expand(x.shape[1], 1, -1, -1)
         return F.conv2d(total, kernel, padding=self.blur // 2, groups=x.shape[1])
-
-    def iterate(self, loss: Loss, x: Tensor, random: PerImage) -> Steps:
-        clean, memory = x, torch.zeros_like(x)
-        for _ in range(self.steps):
-            grad = self._gradient(loss, x, random)
-            size = grad.abs().mean((1, 2, 3), keepdim=True).clamp_min(1e-12)
-            memory = self.momentum * memory + grad / size
-            moved = x + self.eps / self.steps * self.ball.direction(memory)
-            x = self.ball.project(moved, clean)
-            yield x
-        return x
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 from explorer.attacks.edits import Edits
 from explorer.attacks.image.base import setting, whole
 from explorer.attacks.text.constraints import KeepWords, SimilarSentence, WithinEdits
-from explorer.attacks.text.search import Constraint, Probe, Search, TextLoss, Try
+from explorer.attacks.text.search import Constraint, Probe, Search, TextLoss, best_of
 from explorer.base.errors import InputError
 from explorer.base.words import class_words, english, is_stop, spans, swap
 
@@ -161,11 +161,9 @@ class WordAttack(TextAttack):
             if abs(float(scores[1 + rank]) - start) <= same:
                 continue
             new = [replace(caption, places[rank], w) for w in options[places[rank]]]
-            values = yield Try(new)
-            assert isinstance(values, Tensor)
-            best = int(values.argmax())
-            if float(values[best]) > value:
-                caption, value, left = new[best], float(values[best]), left - 1
+            best, reached = yield from best_of(new)
+            if reached > value:
+                caption, value, left = new[best], reached, left - 1
             if not left:
                 break
         return caption
@@ -176,14 +174,11 @@ class WordAttack(TextAttack):
             new = [(i, replace(caption, i, w)) for i in places for w in options[i]]
             if not new:
                 break
-            values = yield Try([text for _, text in new])
-            assert isinstance(values, Tensor)
-            best = int(values.argmax())
-            if float(values[best]) <= value:
+            best, reached = yield from best_of([text for _, text in new])
+            if reached <= value:
                 break
-            value = float(values[best])
-            caption = new[best][1]
-            places = [i for i in places if i != new[best][0]]
+            place, caption = new[best]
+            value, places = reached, [i for i in places if i != place]
         return caption
 
 

@@ -25,7 +25,7 @@ from explorer.attacks.text.base import (
     words_of,
 )
 from explorer.attacks.text.constraints import NoNewWord
-from explorer.attacks.text.search import Constraint, Gains, Probe, Search, Try
+from explorer.attacks.text.search import Constraint, Gains, Probe, Search, Try, best_of
 from explorer.base.words import is_stop
 
 LETTERS = string.ascii_lowercase
@@ -114,13 +114,11 @@ class HotFlip(WordAttack):
                    if not stays(old[i]) for w in ranked[i] if w != old[i].lower()]
             if not new:
                 break
-            values = yield Try([text for _, text in new])
-            assert isinstance(values, Tensor)
-            best = int(values.argmax())
-            if float(values[best]) <= value:
+            best, reached = yield from best_of([text for _, text in new])
+            if reached <= value:
                 break
-            value, caption = float(values[best]), new[best][1]
-            free.discard(new[best][0])
+            place, caption = new[best]
+            value, free = reached, free - {place}
         return caption
 
 

@@ -50,6 +50,14 @@ class Gains:
 Search = Generator[Probe | Try | Gains, "Tensor | list[list[str]]", str]
 
 
+def best_of(texts: list[str]) -> Generator[Try, Tensor | list[list[str]], tuple[int, float]]:
+    """Tries candidates, one at least: the place of the best, and its score."""
+    values = yield Try(texts)
+    assert isinstance(values, Tensor)
+    best = int(values.argmax())
+    return best, float(values[best])
+
+
 class Slopes(Protocol):
     """First-order gains of word swaps; see explorer.attacks.text.tokens."""
 

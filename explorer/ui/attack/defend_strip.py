@@ -29,7 +29,7 @@ class DefendStrip:
 
     def wire(self, tab: AttackTab) -> None:
         """Listens to presses."""
-        self.tab = tab
+        self.running = tab.running
         self.page.click(self._ask, None, [tab.ticket, self.order], **LIGHT).then(
             self._work, [tab.ticket, self.order], [tab.status, self.page], trigger_mode="multiple",
             **heavy(DEVICE))
@@ -37,21 +37,21 @@ class DefendStrip:
 
     def _ask(self, event: gr.EventData, request: gr.Request) -> tuple[int, tuple[str, str]]:
         told = event._data if isinstance(event._data, dict) else {}
-        return self.tab.tickets.take(request), (str(told.get("order")), str(told.get("name")))
+        return self.running.tickets.take(request), (str(told.get("order")), str(told.get("name")))
 
     def _work(self, request: gr.Request, ticket: int, order: tuple[str, str],
               ) -> Iterator[tuple[Any, Any]]:
         session = str(request.session_hash)
-        outcome = self.tab.store.last(session)
+        outcome = self.running.store.last(session)
 
         def drawn(event: Progress | Bench) -> tuple[Any, Any]:
             if isinstance(event, Progress):
                 return status(event), gr.skip()
             assert outcome is not None
             self.benches.put(session, (outcome, event))
-            return DONE, draw_bench(event, outcome, self.tab.keep)
+            return DONE, draw_bench(event, outcome, self.running.keep)
 
-        yield from self.tab.while_held(
+        yield from self.running.while_held(
             request, ticket, lambda: self._found(session, outcome, *order), drawn)
 
     def _found(self, session: str, outcome: Outcome | None, order: str, name: str,
@@ -59,9 +59,9 @@ class DefendStrip:
         kept = self.benches.last(session)
         bench = kept[1] if kept is not None and kept[0] is outcome else Bench()
         if order == "all":
-            yield from try_all(self.tab.library, outcome)
+            yield from try_all(self.running.library, outcome)
         elif order == "know":
-            yield from know(self.tab.library, outcome, bench, name)
+            yield from know(self.running.library, outcome, bench, name)
         elif order == "open" and name in bench.tried:
             yield Bench(bench.tried, bench.known, name)
         else:

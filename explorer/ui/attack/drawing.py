@@ -10,7 +10,7 @@ import gradio as gr
 from explorer.attacks.drawing import EPS, drawn
 from explorer.attacks.request import Request
 from explorer.base.errors import InputError
-from explorer.ui.shared.forms import Slider, number
+from explorer.ui.shared.fields import Slider, number
 from explorer.ui.shared.runs import lines
 
 STARTS = [("my photo", "photo"), ("plain grey", "grey")]

@@ -23,7 +23,7 @@ from explorer.jobs.threads import ThreadJobs
 from explorer.results.views import esc
 from explorer.server.gate import Gate
 from explorer.ui.attack.opened import opened
-from explorer.ui.shared.forms import Slider, number
+from explorer.ui.shared.fields import Slider, number
 from explorer.ui.shared.runs import LIGHT, PLAIN, error_line, heavy, status, told
 from explorer.ui.shared.works import Orders, owner_of
 

@@ -2,49 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, cast
 
 import gradio as gr
 
-from explorer.actions.attack import attack_both, reopen
+from explorer.actions.attack import reopen
 from explorer.attacks.request import Request
 from explorer.base.errors import InputError, sentence
 from explorer.base.progress import Progress
 from explorer.base.settings import Settings
-from explorer.base.store import Store
 from explorer.data.examples import Example, load_examples
 from explorer.data.pairs import to_image
 from explorer.jobs.threads import ThreadJobs
 from explorer.models.library import Library
-from explorer.results.outcome import Outcome
 from explorer.results.stage import draw
 from explorer.results.views import inline
-from explorer.server.gate import Gate, visitor_of
+from explorer.server.gate import Gate
 from explorer.server.kept import Kept
 from explorer.ui.attack.captions import joined, relist, take
-from explorer.ui.attack.cases import Cases
 from explorer.ui.attack.defend import offer
 from explorer.ui.attack.defend_strip import DefendStrip
 from explorer.ui.attack.drawing import DrawingForm
 from explorer.ui.attack.examples import PICK, strip
 from explorer.ui.attack.learning import LearnForm
-from explorer.ui.attack.masking import check_signs, draw_signs
 from explorer.ui.attack.opened import LABEL, opened
 from explorer.ui.attack.place import clicked
-from explorer.ui.shared.address import OWN, link
-from explorer.ui.shared.asked import FIRST, YOURS, Asked
+from explorer.ui.attack.running import Drawn, Running
+from explorer.ui.shared.asked import FIRST, YOURS
 from explorer.ui.shared.choice import AttackChoice
 from explorer.ui.shared.desk import ANY_WRONG, Desk, aim
 from explorer.ui.shared.photo import LOOK, Photo, look_at
 from explorer.ui.shared.runs import (
     DEVICE,
-    DONE,
     IDLE,
     LIGHT,
     PLAIN,
-    STOPPED,
-    Tickets,
     error_line,
     fresh,
     heavy,
@@ -57,8 +50,6 @@ from explorer.ui.shared.runs import (
 GOALS = [("classification: another caption wins", "classification"),
          ("similarity: tear photo and caption apart", "similarity"),
          ("embedding: move away from the clean place", "embedding")]
-NO_PHOTO = told("This link holds captions and settings, and no photo: choose one of yours, then "
-                "press Attack.")
 LOOKING = told("Looking at your photo …")
 ARRIVED = told("Your photo is here. Write what it may show, mark the true caption, and press "
                "Attack.")
@@ -70,26 +61,18 @@ element.addEventListener('click', (event) => {
   if (take) trigger('take', {caption: take.dataset.take});
 });
 """
-Drawn = Iterator[tuple[Any, Any]]  # what the status line and the result page become
-
-
-def _told_by(event: Any, newer: Any) -> bool:
-    """Progress is told by later progress; an outcome only by a later one, which holds all of it."""
-    return (isinstance(event, Progress) and isinstance(newer, Progress)
-            and (event.outcome is None or newer.outcome is not None))
 
 
 class AttackTab:
     """Builds the tab's components and wires them."""
 
     def __init__(self, demo: gr.Blocks, library: Library, pair: tuple[str, str],
-                 store: Store[Outcome] | None = None, gate: Gate | None = None,
-                 kept: Kept | None = None, works: ThreadJobs | None = None, data: str = "",
-                 ) -> None:
+                 gate: Gate | None = None, kept: Kept | None = None,
+                 works: ThreadJobs | None = None, data: str = "") -> None:
         self.library, self.examples, self.pair_ids = library, load_examples(), pair
         self.gate = gate or Gate(Settings())
-        self.kept, self.keep = kept, kept.put if kept else inline
-        self.store: Store[Outcome] = Store() if store is None else store
+        self.running = Running(library, self.gate, kept)
+        self.tickets, self.store = self.running.tickets, self.running.store
         self.works, self.data = works, data
         first = self.examples[FIRST]
         self.strip = gr.HTML(strip(self.examples, kept.own if kept else inline),
@@ -102,8 +85,6 @@ class AttackTab:
                 self.stage = gr.HTML("", elem_id="rx-stage", js_on_load=STRONGER, **PLAIN)
                 self.signs = gr.HTML("", elem_id="rx-signs", **PLAIN)
                 self.defend = DefendStrip()
-        self.tickets = Tickets()
-        self.cases, self.photos = Cases(kept), Store[str](keep=256, seconds=Settings.keep_seconds)
         self._wire(demo)
         self.defend.wire(self)
         if self.learning is not None:
@@ -167,8 +148,8 @@ class AttackTab:
         self.captions.change(relist, [self.captions, self.listed, self.true, self.target],
                              [self.listed, self.true, self.target], trigger_mode="always_last",
                              **LIGHT)
-        self.photo.select(clicked, [self.photo, self.choice.image.attack], self.choice.point,
-                          **LIGHT)
+        menu = self.choice.image.choices.attack
+        self.photo.select(clicked, [self.photo, menu], self.choice.point, **LIGHT)
         self.photo.input(self._arrived, None, [self.ticket, self.alt, self.status, self.stage],
                          **LIGHT).then(self._looked, [self.ticket, self.photo],
                                        [self.photo, self.status, self.stage, self.signs], **LOOK)
@@ -192,7 +173,8 @@ class AttackTab:
         self.defend.page.select(self._universal, None, [self.ticket, *self.choice.universal],
                                 **LIGHT).then(self._run, **late).then(**self.count)
         self.stage.select(self.tickets.take, None, self.ticket, **LIGHT).then(
-            self._signs, **{**late, "inputs": self.ticket, "outputs": [self.status, self.signs]})
+            self.running.signs,
+            **{**late, "inputs": self.ticket, "outputs": [self.status, self.signs]})
         self.finished.change(lambda: "", None, self.signs, **LIGHT)
         self.saved.upload(self._open, **{**late, "inputs": self.saved, "outputs": [
             self.status, self.stage, self.photo, self.captions, self.listed, self.true, self.target,
@@ -200,7 +182,7 @@ class AttackTab:
             *self.choice.components()]}).then(**self.count)
         self.change.upload(opened, self.change, [
             self.status, *self.choice.universal, self.choice.perturbation], **LIGHT)
-        self.stop.click(self._stop, None, self.status, **LIGHT)
+        self.stop.click(self.running.stop, None, self.status, **LIGHT)
 
     def _ended(self, request: gr.Request, captions: str) -> tuple[Any, ...]:
         """A run is over."""
@@ -238,23 +220,6 @@ class AttackTab:
         """One change for all photos, at the size it was learnt for."""
         return self.tickets.take(request), "image", "universal", "linf", 8
 
-    def _signs(self, request: gr.Request, ticket: int) -> Drawn:
-        """Signs of gradient masking for the visitor's last case."""
-        def signs() -> Iterator[Any]:
-            outcome = self.store.last(str(request.session_hash))
-            if outcome is None:
-                raise InputError("run an attack first: there is nothing to check yet")
-            yield from check_signs(self.library, outcome)
-
-        def drawn(event: Any) -> tuple[Any, Any]:
-            if isinstance(event, list):
-                return DONE, draw_signs(event)
-            model, step = event
-            return status(Progress(f"Looking for signs of gradient masking in {model}",
-                                   step.index, step.total), "step "), gr.skip()
-
-        yield from self.while_held(request, ticket, signs, drawn)
-
     def _open(self, file: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """A saved bundle: its result as it was, and the controls as they were set."""
         skips = [gr.skip()] * (11 + len(self.choice.components()))
@@ -271,31 +236,11 @@ class AttackTab:
         aim = ANY_WRONG if target is None else captions[int(target[0])]
         ids = [p.card.id for p in outcome.parts]
         return (status(Progress("This is the saved case, scored again just now.")),
-                draw(outcome, self.keep), to_image(first.images[0]), "\n".join(captions), captions,
-                gr.update(choices=captions, value=captions[bundle.label]),
+                draw(outcome, self.running.keep), to_image(first.images[0]), "\n".join(captions),
+                captions, gr.update(choices=captions, value=captions[bundle.label]),
                 gr.update(choices=[ANY_WRONG, *captions], value=aim), first.goal, ids[0], ids[-1],
                 first.seed, bundle.alt or "the photo of a saved case",
                 *self.choice.show(first.kind, first.attack, first.settings))
-
-    def _stop(self, request: gr.Request) -> Any:
-        """Ends the visitor's run at its next step; the run itself says so. Gradio's own
-        cancelling would let a late step write over that."""
-        return gr.skip() if self.tickets.stop(request) else IDLE
-
-    def show(self, request: gr.Request, asked: Asked) -> Drawn:
-        """What a page opens on, or comes back to: at once where it was found before."""
-        ticket = self.tickets.take(request)
-        if not asked.request.pictures:
-            self.tickets.done(request, ticket)
-            yield NO_PHOTO, ""
-            return
-        known = self.cases.get(asked.key)
-        if known is None:
-            yield from self._attacked(request, ticket, lambda: asked.request, asked.key)
-            return
-        self.store.put(str(request.session_hash), known[1])
-        self.tickets.done(request, ticket)
-        yield DONE, known[0]
 
     def _run(self, request: gr.Request, ticket: int, photo: str | None, captions: str, true: str,
              target: str, goal: str, left: str, right: str, seed: float, alt: str,
@@ -306,54 +251,10 @@ class AttackTab:
                            self.choice.build(list(choice)), aim(target), goal, (left, right),
                            int(seed or 0), alt)
 
-        yield from self._attacked(request, ticket, asked)
+        yield from self.running.attack(request, ticket, asked)
 
     def _draw(self, request: gr.Request, ticket: int, photo: str | None, captions: str, true: str,
               left: str, right: str, seed: float, alt: str, *form: Any) -> Drawn:
         """A caption drawn into the photo, or into plain grey, on both models."""
-        yield from self._attacked(request, ticket, lambda: self.drawing.asked(
+        yield from self.running.attack(request, ticket, lambda: self.drawing.asked(
             form, photo, captions, true, models=(left, right), seed=int(seed or 0), alt=alt))
-
-    def while_held(self, request: gr.Request, ticket: int, work: Callable[[], Iterator[Any]],
-                   drawn: Callable[[Any], tuple[Any, Any]], left: Callable[[], Any] = gr.skip,
-                   told_by: Callable[[Any, Any], bool] | None = None) -> Drawn:
-        """What `work` finds in the visitor's turn on the device, drawn, until the ticket is gone.
-        left: what is to be seen of a run that did not come to its end."""
-        def row(line: str) -> tuple[Any, Any]:
-            return line, left()
-
-        yield from self.tickets.held(request, ticket, in_turn(
-            self.gate, request, work, drawn, row, told_by), lambda: row(STOPPED))
-
-    def _attacked(self, request: gr.Request, ticket: int, asked: Callable[[], Request],
-                  key: str = "") -> Drawn:
-        """The status line and the page after each step of a run. key: as Asked has it."""
-        last: Outcome | None = None
-        address = ""
-
-        def work() -> Iterator[Progress]:
-            nonlocal address, key
-            wanted = asked()
-            address = link(wanted)
-            if f"image={OWN}" not in address:
-                key = address
-            elif isinstance(wanted.pictures[0], str):  # and not plain grey
-                self.photos.put(f"{visitor_of(request)} {address}", str(wanted.pictures[0]))
-            yield from attack_both(self.library, wanted)
-
-        def drawn(progress: Progress) -> tuple[Any, Any]:
-            nonlocal last
-            said = status(progress, "step ")
-            if progress.outcome is None:
-                return said, gr.skip()
-            last = progress.outcome
-            last.link = address
-            self.store.put(str(request.session_hash), last.light())
-            page = draw(last if last.bundle else last.sketch(), self.keep)
-            if last.bundle is not None and key:  # complete
-                self.cases.put(key, page, last.light())
-            return said, page
-
-        yield from self.while_held(
-            request, ticket, work, drawn,
-            lambda: gr.skip() if last is None else draw(last, self.keep), _told_by)

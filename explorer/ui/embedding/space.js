@@ -4,7 +4,6 @@ const root = element.querySelector('.sp');
 const find = (name) => root.querySelector(name);
 const all = (name) => [...root.querySelectorAll(name)];
 const said = (text) => { find('.sp-wait').textContent = text; find('.sp-wait').hidden = !text; };
-const dark = () => document.body.classList.contains('dark');
 // '' without WebGL; 'slow' where the processor plays the graphics card: SVG moves faster then.
 const webgl = (() => {
   try {
@@ -15,7 +14,7 @@ const webgl = (() => {
     return /swiftshader|llvmpipe|software|basic render/i.test(name) ? 'slow' : 'fast';
   } catch { return ''; }
 })();
-let plotly = null, page = null, picked = '', drag = 'pan', asked = '', attack = '', lassoing = false;
+let page = null, picked = '', drag = 'pan', asked = '', attack = '', lassoing = false;
 const hidden = new Set(); // names of what was pressed away
 const make = (tag, name = '', text = '') => {
   const node = document.createElement(tag);
@@ -24,20 +23,7 @@ const make = (tag, name = '', text = '') => {
   return node;
 };
 
-// Plotly.js: from this server, once, when the tab is first seen.
-const address = () => (root.dataset.plotly.startsWith('/gradio_api/') ?
-  `${(window.gradio_config && window.gradio_config.root) || ''}` : '') + root.dataset.plotly;
-const load = () => {
-  plotly = plotly || new Promise((done, fail) => {
-    if (window.Plotly) { done(window.Plotly); return; }
-    const script = make('script');
-    script.src = address();
-    script.onload = () => done(window.Plotly);
-    script.onerror = () => { plotly = null; fail(new Error('not loaded')); };
-    document.head.append(script);
-  });
-  return plotly;
-};
+const address = () => (root.dataset.plotly.startsWith('/gradio_api/') ? server() : '') + root.dataset.plotly;
 
 // --- from the server's figure to what this browser and theme can draw
 const tone = (kind) => (page.inks[kind] || page.inks.caption)[dark() ? 1 : 0];

@@ -21,7 +21,7 @@ from explorer.server.kept import Kept
 from explorer.ui.embedding import near as space_near
 from explorer.ui.embedding.jobs import LASSO, SAMPLE, SpaceJobs
 from explorer.ui.embedding.scene import Panels
-from explorer.ui.shared.plotly import plotly_js
+from explorer.ui.shared.plotly import LOADER, plotly_js
 from explorer.ui.shared.runs import LIGHT, PLAIN, heavy
 
 HERE = Path(__file__).parent
@@ -55,7 +55,7 @@ class SpaceTab:
         self.jobs = SpaceJobs(self.scene, gate or Gate(Settings()))
         plotly = _address(plotly_js(), kept)
         self._controls()
-        code = read("space_flat.js") + read("space_marks.js") + read("space.js")
+        code = LOADER + read("space_flat.js") + read("space_marks.js") + read("space.js")
         page = read("space.html").replace("@STYLE@", read("space.css")).replace(
             "@PLOTLY@", plotly)
         with gr.Row(equal_height=False, elem_id="sp-main"):

@@ -1,23 +1,9 @@
 // The curves, by Plotly. Runs once in its gr.HTML: element, props and watch are Gradio's.
 const root = element.querySelector('.ev-curve');
 const plot = root.querySelector('.ev-plot');
-const dark = () => document.body.classList.contains('dark');
-let page = null, plotly = null;
+let page = null;
 
-// Plotly.js: 5 MB from this server, once, when there is a curve to see.
-const address = () => `${(window.gradio_config && window.gradio_config.root) || ''}` +
-  `/gradio_api/file=${root.dataset.plotly}`;
-const load = () => {
-  plotly = plotly || new Promise((done, fail) => {
-    if (window.Plotly) { done(window.Plotly); return; }
-    const script = document.createElement('script');
-    script.src = address();
-    script.onload = () => done(window.Plotly);
-    script.onerror = () => { plotly = null; fail(new Error('not loaded')); };
-    document.head.append(script);
-  });
-  return plotly;
-};
+const address = () => `${server()}/gradio_api/file=${root.dataset.plotly}`;
 const dressed = () => {
   const ink = dark() ? '#f3f4f6' : '#111827', line = dark() ? '#3b4452' : '#d6dae1';
   const data = page.data.map((trace) => {

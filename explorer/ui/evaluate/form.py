@@ -19,7 +19,6 @@ from explorer.attacks.defences.detect import DETECTORS
 from explorer.attacks.defences.registry import DEFENCES, NONE, attackers_named
 from explorer.attacks.image.classic import ImageAttack
 from explorer.attacks.joint import JOINT_ATTACKS, JointAttack
-from explorer.attacks.registry import USUAL
 from explorer.attacks.text.base import TextAttack
 from explorer.base.errors import InputError
 from explorer.data.registry import PHOTOS, SERVER, UPLOAD, listed, open_place, shipped
@@ -28,7 +27,8 @@ from explorer.data.uploads import collect
 from explorer.models.library import Library
 from explorer.results.views import esc
 from explorer.ui.shared.case import Case, edits_of
-from explorer.ui.shared.forms import AttackForm, Choices, Slider, TextForm, number
+from explorer.ui.shared.fields import Slider, number
+from explorer.ui.shared.forms import AttackForm, Choices, TextForm
 from explorer.ui.shared.photo import LOOK, files_line
 from explorer.ui.shared.runs import LIGHT, PLAIN, lines, told
 
@@ -154,7 +154,8 @@ class EvaluateForm:
         self.text = TextForm()
         self.edits = Slider(0, 5, 1, step=1, elem_id="ev-edits",
                             label="Words (or keystrokes) of a caption that may change")
-        self.joint = Choices("joint", JOINT_ATTACKS, USUAL["joint"], "Both: order of the turns")
+        self.joint = Choices("joint", JOINT_ATTACKS, "Both: order of the turns")
+        self.joint.groups()
         self.image.norm.input(self._measured, self.image.norm, self.budgets, **LIGHT)
 
     @staticmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from explorer.base.errors import InputError
 from explorer.jobs.job import BUSY, WAITING, Job
 from explorer.jobs.threads import ThreadJobs
 from explorer.ui.evaluate import views
+from explorer.ui.shared.looks import digest, only_new
 from explorer.ui.shared.states import when
 from explorer.ui.shared.works import owner_of
 
@@ -53,9 +53,7 @@ class EvaluateLook:
             **{name: digest(text) for name, text in drawn.items()}, "work": current,
             "timer": busy and is_open if is_open is not None else shown.get("timer")}
 
-        def only(name: str, value: Any) -> Any:
-            return value if shown.get(name) != now[name] else gr.skip()
-
+        only = only_new(shown, now)
         return (*(only(name, drawn[name]) for name in (
             "list", "said", "table", "curve", "found", "roc")),
                 only("timer", gr.Timer(active=bool(now["timer"]))), now)
@@ -75,7 +73,3 @@ class EvaluateLook:
                 "table": views.table(tables) if tables else "",
                 "curve": views.curve(tables) if tables else "",
                 "found": views.harmed(tables) + views.found(tables), "roc": views.roc(tables)}
-
-
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

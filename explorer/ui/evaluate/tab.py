@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import gradio as gr
 
@@ -18,12 +18,12 @@ from explorer.server.gate import Gate
 from explorer.ui.evaluate import views
 from explorer.ui.evaluate.form import EvaluateForm
 from explorer.ui.evaluate.look import KIND, EvaluateLook, Shown
-from explorer.ui.shared.plotly import plotly_js
+from explorer.ui.shared.looks import EVERY, PARTS, while_open
+from explorer.ui.shared.plotly import LOADER, plotly_js
 from explorer.ui.shared.runs import LIGHT, PLAIN, heavy, in_turn, told
 from explorer.ui.shared.works import Orders
 
 HERE = Path(__file__).parent
-EVERY = 2.0  # seconds between two looks at an evaluation
 HEAVY = heavy(KIND)
 
 
@@ -42,7 +42,6 @@ class EvaluateTab:
         self._wire(demo)
 
     def _build(self, pair: tuple[str, str]) -> None:
-        script = (HERE / "evaluate.js").read_text("utf-8")
         plotly = plotly_js()
         gr.set_static_paths([plotly])
         # Written by few events each, since an answer may come late: the evaluation that was
@@ -54,8 +53,8 @@ class EvaluateTab:
             with gr.Column(scale=4, min_width=330, elem_id="ev-form"):
                 self.form = EvaluateForm(self.library, pair, self.data)
             with gr.Column(scale=9, min_width=520, elem_id="ev-watch"):
-                self.list = gr.HTML("", elem_id="ev-works", js_on_load=script, **PLAIN)
-                self.state = gr.HTML(views.NONE, elem_id="ev-state", js_on_load=script, **PLAIN)
+                self.list = gr.HTML("", elem_id="ev-works", js_on_load=PARTS, **PLAIN)
+                self.state = gr.HTML(views.NONE, elem_id="ev-state", js_on_load=PARTS, **PLAIN)
                 self.table = gr.HTML("", elem_id="ev-table", **PLAIN)
                 self.curve = curves(plotly, "ev-curve", "Against the budget", "robustness-curve",
                                     "Curves of the numbers against the budget")
@@ -82,11 +81,8 @@ class EvaluateTab:
 
     def follow(self) -> None:
         """Looks at an evaluation over and over only while its tab is open."""
-        for tab in self.tabs.children:  # gr.Tabs has such an event too, which is never sent
-            assert isinstance(tab, gr.Tab)
-            own = tab.id == KIND
-            cast(Any, tab).select(_opened if own else _closed, None, self.open, **LIGHT).then(
-                **self.redraw)
+        for turned in while_open(self.tabs, KIND, self.open):
+            turned.then(**self.redraw)
 
     # -- starting and ending ----------------------------------------------------------------------
 
@@ -140,12 +136,4 @@ def curves(plotly: Path, name: str, title: str, file: str, about: str) -> gr.HTM
                        ("@ABOUT@", about)):
         page = page.replace(mark, said)
     return gr.HTML("", html_template=page, elem_id=name, **PLAIN,
-                   js_on_load=(HERE / "curve.js").read_text("utf-8"))
-
-
-def _opened() -> bool:
-    return True
-
-
-def _closed() -> bool:
-    return False
+                   js_on_load=LOADER + (HERE / "curve.js").read_text("utf-8"))

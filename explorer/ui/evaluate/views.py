@@ -16,7 +16,7 @@ from explorer.data.tasks import RETRIEVAL
 from explorer.jobs.job import BUSY, FAILED, FINISHED, RUNNING, STOPPED, STOPPING, WAITING, Job
 from explorer.results.saving import file_stem
 from explorer.results.views import esc, progress_bar, status_line
-from explorer.ui.shared.states import badge, job_button, job_list, truth, when
+from explorer.ui.shared.states import badge, job_button, job_list, orders, truth, when
 
 FILES = {".csv": "CSV", ".json": "JSON", ".md": "Markdown", ".tex": "LaTeX"}
 NONE = """<section class="ev-empty"><h3>How robust is a model, in one table?</h3>
@@ -60,18 +60,8 @@ def state(work: Job | None, table: Table, ahead: int, said: Sequence[str] = ()) 
     missing = "".join(f"<li>{esc(line)}</li>" for line in lines)
     told = f"<p>{esc(summary(table))}</p>" if table.rows else ""
     return (f'<section class="ev-said"><div class="ev-top"><p class="ev-doing" role="status">'
-            f"{esc(doing(work, ahead))}</p>{_orders(work)}</div>{bar}{told}"
+            f"{esc(doing(work, ahead))}</p>{orders(work, 'ev', 'Delete')}</div>{bar}{told}"
             f"{missing and f'<ul class=ev-left-out>{missing}</ul>'}</section>")
-
-
-def _orders(work: Job) -> str:
-    """What can be done with an evaluation that does not run."""
-    if work.state in BUSY or work.is_example:
-        return ""
-    on = (f'<button type="button" data-do="go_on" data-id="{esc(work.id)}" data-key="go-on">Go on'
-          "</button> " if work.state in (STOPPED, FAILED) else "")
-    return (f'<span class="ev-orders">{on}<button type="button" data-do="ask" data-id='
-            f'"{esc(work.id)}" data-key="delete">Delete</button></span>')
 
 
 def doing(work: Job, ahead: int) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
 
 from explorer.analysis.failures.slices import SHOWN_FLIP, Example, Filter, Found, Side, reworded
-from explorer.results.views import caption_diff, esc, percent, shared_start, signed
+from explorer.results.views import caption_diff, esc, jpeg_of, percent, shared_start, signed
 
 PAGE = 48
 MARKS = {"broke": "✗ broke", "held": "✓ held", "wrong": "! wrong before"}
@@ -101,8 +100,8 @@ def _pair(sheet: Sheet, case: Example) -> str:
     """The clean and the attacked picture as one unit; one alone where no pixel changed."""
     side, thumbs = worse(case), sheet.folder / "thumbs"
     truth = esc(sheet.found.captions[case.label])
-    clean = _thumb(thumbs / f"{case.place:05d}.jpg")
-    now = _thumb(thumbs / f"{case.place:05d}-{side}.jpg")
+    clean = jpeg_of(thumbs / f"{case.place:05d}.jpg")
+    now = jpeg_of(thumbs / f"{case.place:05d}-{side}.jpg")
     if not now:
         return (f'<span class="fx-half"><img src="{clean}" alt="{truth}"><span class="fx-tag">'
                 "photo unchanged</span></span>")
@@ -196,13 +195,5 @@ def _row(sheet: Sheet, case: Example, has: Sequence[bool]) -> str:
 def _mini(sheet: Sheet, case: Example) -> str:
     """Both pictures, small, beside a name that says the same."""
     names = (f"{case.place:05d}.jpg", f"{case.place:05d}-{worse(case)}.jpg")
-    uris = [uri for name in names if (uri := _thumb(sheet.folder / "thumbs" / name))]
+    uris = [uri for name in names if (uri := jpeg_of(sheet.folder / "thumbs" / name))]
     return "".join(f'<img src="{uri}" alt="">' for uri in uris)
-
-
-def _thumb(path: Path) -> str:
-    """A data URI, or "" where there is none."""
-    try:
-        return "data:image/jpeg;base64," + base64.b64encode(path.read_bytes()).decode()
-    except OSError:
-        return ""

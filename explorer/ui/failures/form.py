@@ -15,7 +15,7 @@ from explorer.data.uploads import collect
 from explorer.models.library import Library
 from explorer.ui.shared.case import Case
 from explorer.ui.shared.choice import AttackChoice
-from explorer.ui.shared.forms import Slider, number
+from explorer.ui.shared.fields import Slider, number
 from explorer.ui.shared.photo import LOOK, files_line
 from explorer.ui.shared.runs import PLAIN, lines, told
 

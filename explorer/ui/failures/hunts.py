@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import math
 import re
@@ -20,14 +19,14 @@ from explorer.analysis.failures.slices import (
     Found,
     read_hunt,
 )
-from explorer.base.errors import InputError, sentence
+from explorer.base.errors import InputError
 from explorer.jobs.job import Job
 from explorer.jobs.threads import ThreadJobs
 from explorer.models.library import Library
 from explorer.server.gate import Gate
 from explorer.ui.failures.views import names
 from explorer.ui.shared.choice import AttackChoice
-from explorer.ui.shared.opening import values
+from explorer.ui.shared.opening import noticed, pressed, values
 from explorer.ui.shared.works import owner_of
 
 TOKEN = re.compile(r"[0-9a-f-]{0,40}")
@@ -75,15 +74,9 @@ class Hunts:
 
     def open(self, mark: str, event: gr.EventData, request: gr.Request) -> list[Any]:
         """One picture, with everything set as the hunt had it."""
-        try:
+        with noticed():
             work, plan, found = self.read(shown_by(mark).get("hunt", ""), request)
-            case = next((c for c in found.cases if str(c.place) == str(event._data.get("id"))),
-                        None)
-            if case is None:
-                raise InputError("this picture is not in the hunt any more")
-            return values(work.folder, plan, found, case, self.choice)
-        except InputError as error:
-            raise gr.Error(html.escape(sentence(error))) from None
+            return values(work.folder, plan, found, pressed(found, event), self.choice)
 
 
 def shown_by(mark: str) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from explorer.ui.failures import views
 from explorer.ui.failures.cards import Sheet, gallery
 from explorer.ui.failures.hunts import Hunts, shown_by
 from explorer.ui.failures.saves import named_of
+from explorer.ui.shared.looks import digest, only_new
 from explorer.ui.shared.works import owner_of
 
 KIND, ANY = "failures", "any"
@@ -50,11 +50,7 @@ class Look:
         now = {"hunt": hunt, **{name: digest(text) for name, text in drawn.items()},
                "labels": digest(f"{hunt} {answers}"), "roles": digest(f"{hunt} {roles}"),
                "timer": digest(str(busy and is_open))}
-        changed = {name for name in now if shown.get(name) != now[name]}
-
-        def only(name: str, value: Any) -> Any:
-            return value if name in changed else gr.skip()
-
+        only = only_new(shown, now)
         axes = [(text.format(left=roles[0], right=roles[1]), name) for name, text in AXES.items()]
         return (
             *(only(name, drawn[name]) for name in PARTS),
@@ -79,7 +75,3 @@ class Look:
                 "matrix": views.matrix(sheet, apart, view, named),
                 "gallery": gallery(sheet, page, view),
                 "picked": views.picked(len(ticked), len(page))}
-
-
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

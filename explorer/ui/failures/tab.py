@@ -18,14 +18,13 @@ from explorer.ui.failures.hunts import Hunts, shown_by
 from explorer.ui.failures.look import ANY, KIND, Look
 from explorer.ui.failures.saves import FailureSaves
 from explorer.ui.shared.desk import Desk
-from explorer.ui.shared.opening import components
+from explorer.ui.shared.looks import EVERY, PARTS, while_open
+from explorer.ui.shared.opening import opens
 from explorer.ui.shared.runs import LIGHT, PLAIN, fresh, heavy
 from explorer.ui.shared.works import Orders
 
 HERE = Path(__file__).parent
-EVERY = 2.0  # seconds between two looks at a hunt
 FIRST: dict[str, Any] = {"slice": "all", "cell": None, "page": 0}
-TO_ATTACK = "() => { window.scrollTo(0, 0); document.querySelector('#rx-go')?.click(); }"
 HEAVY = heavy(KIND)
 
 
@@ -46,8 +45,7 @@ class FailuresTab:
         self._wire_pictures()
 
     def _build(self) -> None:
-        script = (HERE / "failures.js").read_text("utf-8")
-        part: dict[str, Any] = {"js_on_load": script, **PLAIN}
+        part: dict[str, Any] = {"js_on_load": PARTS, **PLAIN}
         # The hunt that was pressed, whether the tab is open, what is ticked, and where one is.
         self.asked, self.open = gr.State(""), gr.State(False)
         self.ticked, self.where = gr.State([]), gr.State(FIRST)
@@ -126,9 +124,7 @@ class FailuresTab:
     def _wire_pictures(self) -> None:
         desk, saves = self.desk, self.saves
         self.none.click(lambda: ([], fresh()), None, [self.ticked, self.poke], **LIGHT)
-        opened = components(desk, self.tabs)
-        cast(Any, self.gallery).opencase(self.hunts.open, self.mark, opened, **LIGHT).success(
-            None, None, None, js=TO_ATTACK, api_visibility="private")
+        opens(self.gallery, self.hunts.open, self.mark, desk, self.tabs)
         picked = [self.mark, self.ticked, *self.controls]
         saved = [self.answer, self.file]
         self.flip.click(saves.flips, picked, self.answer, **HEAVY).then(
@@ -141,10 +137,8 @@ class FailuresTab:
         """Looks at a hunt over and over only while its tab is open. The poke stands outside the
         tabs, since nothing in a tab that was never open is heard."""
         cast(Any, self.poke).render()
-        for tab in self.tabs.children:  # gr.Tabs has such an event too, which is never sent
-            assert isinstance(tab, gr.Tab)
-            own = tab.id == KIND
-            tab.select(_opened if own else _closed, None, [self.open, self.poke], **LIGHT)
+        for turned in while_open(self.tabs, KIND, self.open):
+            turned.then(fresh, None, self.poke, **LIGHT)
 
     # -- starting and ending ----------------------------------------------------------------------
 
@@ -196,11 +190,3 @@ class FailuresTab:
         except (TypeError, ValueError):
             pass
         return *moved, fresh()
-
-
-def _opened() -> tuple[bool, str]:
-    return True, fresh()
-
-
-def _closed() -> tuple[bool, str]:
-    return False, fresh()

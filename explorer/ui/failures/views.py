@@ -23,7 +23,7 @@ from explorer.data.containers import SHOWN
 from explorer.jobs.job import BUSY, FAILED, FINISHED, RUNNING, STOPPED, STOPPING, WAITING, Job
 from explorer.results.views import esc, percent, progress_bar
 from explorer.ui.failures.cards import Sheet, start_note
-from explorer.ui.shared.states import badge, job_button, job_list, truth, when
+from explorer.ui.shared.states import badge, job_button, job_list, orders, truth, when
 
 MOST_NAMES = 500
 NONE = """<section class="fx-empty"><h3>Which pictures break, and which hold?</h3>
@@ -58,20 +58,8 @@ def state(work: Job | None, found: Found, ahead: int, left: str, right: str) -> 
     some = "fx-some" if found.cases else "fx-none-yet"
     said = esc(doing(work, ahead, found.bad))
     return (f'<section class="fx-said {some}"><p class="fx-doing" role="status">{said}</p>{bar}'
-            f"<p>{esc(summary(found, left, right))}</p>{_left_out(found)}{_orders(work)}</section>")
-
-
-def _orders(work: Job) -> str:
-    """What can be done with a hunt that is over."""
-    if work.state in BUSY or work.is_example:
-        return ""
-    again = _order("go_on", "Go on") if work.state in (STOPPED, FAILED) else ""
-    return f'<p class="fx-orders">{again}{_order("delete", "Delete this hunt")}</p>'
-
-
-def _order(name: str, text: str) -> str:
-    return (f'<button type="button" data-do="{name}" data-id="" data-key="{name}" '
-            f'id="fx-{name}">{text}</button>')
+            f"<p>{esc(summary(found, left, right))}</p>{_left_out(found)}"
+            f'{orders(work, "fx", "Delete this hunt")}</section>')
 
 
 def doing(work: Job, ahead: int, bad: int = 0) -> str:

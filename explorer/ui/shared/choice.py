@@ -7,11 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.attacks.image.patch import Patch
-from explorer.attacks.image.universal import Universal
 from explorer.attacks.registry import USUAL, VISIBLE_ATTACKS, Attack
 from explorer.base.errors import InputError
-from explorer.ui.shared.forms import AttackForm, JointForm, Slider, TextForm, own_fields
+from explorer.ui.shared.fields import Slider
+from explorer.ui.shared.forms import AttackForm, JointForm, TextForm
 from explorer.ui.shared.runs import LIGHT
 
 KINDS = [("the photo", "image"), ("the caption", "text"), ("both", "joint")]
@@ -49,8 +48,8 @@ class AttackChoice:
         with gr.Column(visible=False, min_width=0) as self.text_part:
             self.text = TextForm()
         norm = self.image.norm
-        for source in (self.kind, norm, self.image.attack):
-            source.change(self._shown, [self.kind, norm, self.image.attack],
+        for source in (self.kind, norm, self.image.choices.attack):
+            source.change(self._shown, [self.kind, norm, self.image.choices.attack],
                           [self.eps, self.image.eps_l2, self.edits, self.image_part,
                            self.text_part, self.joint_part], **LIGHT)
         self.image.follow(self.eps)
@@ -66,12 +65,12 @@ class AttackChoice:
 
     def _presets(self) -> None:
         """Paper: MMCoA's attacks. Quick: one step, any typo. Strong: the harshest there is."""
-        both = [self.image.attack, self.image.norm, self.eps, self.edits,
+        both = [self.image.choices.attack, self.image.norm, self.eps, self.edits,
                 self.text.choices.attack, self.text.objective, self.text.captions,
                 self.joint.choices.attack]
         self.paper.click(
             lambda: ("pgd", "linf", 1, 1, "bert", "kl", "all", "separate", 1, 10, True), None,
-            [*both, *self.image.own["pgd"][:3]], **LIGHT)
+            [*both, *self.image.choices.own["pgd"][:3]], **LIGHT)
         self.quick.click(
             lambda: ("fgsm", "linf", 1, 1, "typo", "goal", "true", "separate"), None, both, **LIGHT)
         self.strong.click(
@@ -81,25 +80,22 @@ class AttackChoice:
     @property
     def strength(self) -> list[gr.components.Component]:
         """What the strong preset sets for the photo."""
-        return [self.image.attack]
+        return [self.image.choices.attack]
 
     @property
     def universal(self) -> list[gr.components.Component]:
         """What sets one change for all photos: kind, attack, norm and budget."""
-        return [self.kind, self.image.attack, self.image.norm, self.eps]
+        return [self.kind, self.image.choices.attack, self.image.norm, self.eps]
 
     @property
     def perturbation(self) -> gr.components.Component:
         """Which change for all photos it is."""
-        names = [field.name for field in own_fields(Universal)]
-        return self.image.own["universal"][names.index("perturbation")]
+        return self.image.choices.control("universal", "perturbation")
 
     @property
     def point(self) -> list[gr.components.Component]:
         """Where a patch lies: its place, across and down."""
-        names = [field.name for field in own_fields(Patch)]
-        controls = self.image.own["patch"]
-        return [controls[names.index(name)] for name in ("place", "across", "down")]
+        return [self.image.choices.control("patch", name) for name in ("place", "across", "down")]
 
     def components(self) -> list[gr.components.Component]:
         """Inputs in the order that `build` takes their values."""

@@ -10,7 +10,7 @@ import gradio as gr
 from PIL import Image
 
 from explorer.base.errors import InputError
-from explorer.data.containers import printable
+from explorer.base.files import printable
 from explorer.data.pairs import open_image
 from explorer.data.uploads import packed
 from explorer.ui.shared.runs import error_line

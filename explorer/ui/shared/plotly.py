@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+LOADER = (Path(__file__).parent / "plotly.js").read_text("utf-8")
+
 
 def plotly_js() -> Path:
     """The browser library inside the plotly package, found without importing it."""

@@ -77,6 +77,15 @@ def guarded(events: Iterator[T], failed: Callable[[str], T]) -> Iterator[T]:
         yield failed(OURS)
 
 
+def obeyed(act: Callable[[], object], said: str = "") -> str:
+    """The line after an order: what `said` is, or the mistake."""
+    try:
+        act()
+    except InputError as error:
+        return error_line(sentence(error))
+    return said
+
+
 @dataclass(frozen=True)
 class _InLine:
     before: int

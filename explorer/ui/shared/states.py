@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 
 from explorer.jobs.job import (
+    BUSY,
     FAILED,
     FINISHED,
     INTERRUPTED,
@@ -52,3 +53,17 @@ def job_button(job: Job, css: str, pressed: bool, inside: str) -> str:
 def job_list(css: str, label: str, items: Iterable[str]) -> str:
     """label: what they are, for who does not see them."""
     return f'<div class="{css}" role="group" aria-label="{esc(label)}">{"".join(items)}</div>'
+
+
+def orders(job: Job, prefix: str, delete: str) -> str:
+    """What can be done with a job of a visitor that is over, as buttons; parts.js asks before it
+    deletes. delete: what that button says."""
+    if job.state in BUSY or job.is_example:
+        return ""
+
+    def button(does: str, key: str, text: str) -> str:
+        return (f'<button type="button" data-do="{does}" data-id="{esc(job.id)}" '
+                f'data-key="{key}" id="{prefix}-{key}">{text}</button> ')
+
+    again = button("go_on", "go_on", "Go on") if job.can_go_on else ""
+    return f'<span class="rx-orders">{again}{button("ask", "delete", delete)}</span>'

@@ -7,7 +7,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import gradio as gr
 from explorer.actions import learning
 from explorer.analysis.evaluation.work import carry_out
 from explorer.analysis.failures.hunt import hunt, plan_of
-from explorer.base.errors import InputError, sentence
+from explorer.base.errors import InputError
 from explorer.base.paths import EXAMPLES
 from explorer.base.settings import Settings
 from explorer.jobs.job import BUSY
@@ -27,7 +27,7 @@ from explorer.models.library import Library
 from explorer.server.gate import TICK, Gate, visitor_of
 from explorer.server.logs import say
 from explorer.server.scheduler import Turn
-from explorer.ui.shared.runs import IDLE, error_line, guarded, told
+from explorer.ui.shared.runs import IDLE, error_line, guarded, obeyed, told
 
 FULL = 2.0  # seconds until the next try for a place in a full queue
 
@@ -62,21 +62,13 @@ class Orders:
         busy = [work.id for work in self.works.list(owner, self.kind) if work.state in BUSY]
         if not busy:
             return IDLE
-        return self._obeyed(lambda: self.works.stop(shown if shown in busy else busy[-1], owner),
+        return obeyed(lambda: self.works.stop(shown if shown in busy else busy[-1], owner),
                             told("It stops at its next step; what is found is kept."))
 
     def obey(self, request: gr.Request, does: str, name: str) -> Any:
         """What a button beside a work's state asks for: go_on or delete."""
         act = {"go_on": self.works.go_on, "delete": self.works.delete}.get(does)
-        return gr.skip() if act is None else self._obeyed(lambda: act(name, owner_of(request)))
-
-    @staticmethod
-    def _obeyed(act: Callable[[], None], said: str = "") -> str:
-        try:
-            act()
-        except InputError as error:
-            return error_line(sentence(error))
-        return said
+        return gr.skip() if act is None else obeyed(lambda: act(name, owner_of(request)))
 
 
 def kinds(library: Library, settings: Settings) -> dict[str, Runner]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 
 from explorer.analysis.failures.hunt import HuntPlan
 from explorer.analysis.failures.slices import Example, Found
-from explorer.results.views import esc, percent, shared_start
+from explorer.results.views import esc, jpeg_of, percent, shared_start
 from explorer.training.comparison import FOLDER
 
 
@@ -46,8 +45,9 @@ def headline(plan: HuntPlan, found: Found) -> str:
 def _card(folder: Path, plan: HuntPlan, found: Found, case: Example, start: str, live: bool,
           ) -> str:
     thumbs, truth = folder / FOLDER / "thumbs", esc(found.captions[case.label])
-    pictures = f'<img src="{_uri(thumbs / f"{case.place:05d}.jpg")}" alt="{truth}, clean">'
-    now = _uri(thumbs / f"{case.place:05d}-1.jpg") or _uri(thumbs / f"{case.place:05d}-0.jpg")
+    pictures = f'<img src="{jpeg_of(thumbs / f"{case.place:05d}.jpg")}" alt="{truth}, clean">'
+    now = jpeg_of(thumbs / f"{case.place:05d}-1.jpg") or jpeg_of(
+        thumbs / f"{case.place:05d}-0.jpg")
     if now:
         pictures += f'<img src="{now}" alt="The same, attacked">'
     pictures = f'<span class="tr-pair">{pictures}</span>'
@@ -66,11 +66,3 @@ def _line(model: str, found: Found, case: Example, k: int, start: str) -> str:
     now = found.captions[one.now].removeprefix(start)
     return (f'<p class="{kind}"><span class="tr-mark">{mark}</span> {esc(model)} says '
             f"“{esc(now)}” {percent(one.p_now)}</p>")
-
-
-def _uri(path: Path) -> str:
-    """A data URI, or "" where there is no such picture."""
-    try:
-        return "data:image/jpeg;base64," + base64.b64encode(path.read_bytes()).decode()
-    except OSError:
-        return ""

@@ -21,7 +21,7 @@ from explorer.training.methods import METHODS
 from explorer.training.plan import MOST_MINUTES, TrainingPlan
 from explorer.training.recipe import Recipe
 from explorer.ui.shared.case import Case
-from explorer.ui.shared.forms import number
+from explorer.ui.shared.fields import number
 from explorer.ui.shared.runs import PLAIN, told
 
 OWN = "own"

@@ -11,7 +11,7 @@ import gradio as gr
 
 from explorer.base.errors import InputError, sentence
 from explorer.jobs.processes import ProcessJobs, Run
-from explorer.ui.shared.runs import LIGHT, PLAIN, error_line, told
+from explorer.ui.shared.runs import LIGHT, PLAIN, error_line, obeyed, told
 
 MOST_NAME, MOST_NOTE = 80, 2000
 
@@ -77,7 +77,7 @@ class Keep:
         look(self.yes.click(self._delete, shown, [self.said, self.sure], **LIGHT))
 
     def _label(self, shown: dict[str, Any], name: str, note: str) -> str:
-        return self._done(lambda: self.jobs.label(str(shown.get("id")), name, note), "Saved.")
+        return obeyed(lambda: self.jobs.label(str(shown.get("id")), name, note), told("Saved."))
 
     def _pack(self, shown: dict[str, Any]) -> tuple[Any, str]:
         try:
@@ -87,13 +87,5 @@ class Keep:
         return gr.update(value=str(made), visible=True), ""
 
     def _delete(self, shown: dict[str, Any]) -> tuple[str, Any]:
-        said = self._done(lambda: self.jobs.delete(str(shown.get("id"))), "Deleted.")
+        said = obeyed(lambda: self.jobs.delete(str(shown.get("id"))), told("Deleted."))
         return said, gr.update(visible=False)
-
-    @staticmethod
-    def _done(act: Callable[[], None], said: str) -> str:
-        try:
-            act()
-        except InputError as error:
-            return error_line(sentence(error))
-        return told(said)

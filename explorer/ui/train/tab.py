@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import gradio as gr
 
@@ -19,8 +18,9 @@ from explorer.results.views import esc
 from explorer.server.rules import LOOPBACK
 from explorer.training.comparison import FOLDER, compare, compared
 from explorer.ui.shared.desk import Desk
-from explorer.ui.shared.opening import components, values
-from explorer.ui.shared.runs import DEVICE, LIGHT, PLAIN, error_line, heavy, in_turn, status
+from explorer.ui.shared.looks import EVERY, while_open
+from explorer.ui.shared.opening import noticed, opens, pressed, values
+from explorer.ui.shared.runs import DEVICE, LIGHT, PLAIN, error_line, heavy, in_turn, obeyed, status
 from explorer.ui.train.compared import compared as compared_view
 from explorer.ui.train.form import TrainForm, base_choices
 from explorer.ui.train.keep import Keep
@@ -28,9 +28,7 @@ from explorer.ui.train.start import Starter
 from explorer.ui.train.upload import BringModel
 from explorer.ui.train.views import gallery, listing, notice, panel, run_list
 
-HERE = Path(__file__).parent
-EVERY = 2.0  # seconds between two looks at a run
-PRESS_ATTACK = "() => { document.querySelector('#rx-go')?.click(); }"
+HERE, KIND = Path(__file__).parent, "train"
 
 
 def open_jobs(library: Library, host: str, asked: bool, folder: Path,
@@ -104,7 +102,7 @@ class TrainTab:
                     self.output = gr.HTML("", elem_id="tr-output", **PLAIN)
 
     def _wire(self, demo: gr.Blocks) -> None:
-        alone = {**heavy("train"), "concurrency_limit": 1}
+        alone = {**heavy(KIND), "concurrency_limit": 1}
         seen = [self.chosen, self.open, self.shown, self.keep.beside]
         view = [self.runs, self.panel, self.gallery, self.orders, self.pause, self.resume,
                 self.stop, self.end, self.again, self.compare, self.printed, self.compared,
@@ -119,11 +117,8 @@ class TrainTab:
             self.starter.start, inputs, [self.form.said, self.chosen], **alone,
         ).then(self._look, seen, view, **LIGHT)
         self.timer.tick(self._look, seen, view, trigger_mode="once", **LIGHT)
-        own = self.tabs.children[-1]
-        for tab in self.tabs.children:  # gr.Tabs has such an event too, which is never sent
-            assert isinstance(tab, gr.Tab)
-            tab.select(self._opened if tab is own else self._closed, None, self.open, **LIGHT,
-                       ).then(self._look, seen, view, **LIGHT)
+        for turned in while_open(self.tabs, KIND, self.open):
+            turned.then(self._look, seen, view, **LIGHT)
         demo.load(self._arrive, None, view, **LIGHT)
         self.runs.click(self._choose, None, [self.chosen, self.answer, self.output],
                         **LIGHT).then(self._look, seen, view, **LIGHT)
@@ -137,23 +132,13 @@ class TrainTab:
         self.tail.click(self._tail, self.shown, self.output, **LIGHT)
         self.compare.click(self._compare, self.shown, self.answer, **heavy(DEVICE)).then(
             self._look, seen, view, **LIGHT)
-        cast(Any, self.compared).opencase(
-            self._open, None, components(self.desk, self.tabs), **LIGHT,
-        ).success(None, None, None, js=PRESS_ATTACK, api_visibility="private")
+        opens(self.compared, self._open, None, self.desk, self.tabs)
 
     # -- looking ---------------------------------------------------------------------------------
 
     def _arrive(self) -> tuple[Any, ...]:
         """The first look, which knows nothing of the timer: the tab may be open by now."""
         return self._look("", None, {}, "")
-
-    @staticmethod
-    def _opened() -> bool:
-        return True
-
-    @staticmethod
-    def _closed() -> bool:
-        return False
 
     def _look(self, chosen: str, is_open: bool | None, shown: dict[str, Any], beside: str,
               ) -> tuple[Any, ...]:
@@ -210,14 +195,7 @@ class TrainTab:
 
     @staticmethod
     def _order(act: Callable[[str], None]) -> Callable[[dict[str, Any]], str]:
-        def obey(shown: dict[str, Any]) -> str:
-            try:
-                act(_id(shown))
-            except InputError as error:
-                return error_line(sentence(error))
-            return ""
-
-        return obey
+        return lambda shown: obeyed(lambda: act(_id(shown)))
 
     def _compare(self, shown: dict[str, Any], request: gr.Request) -> Iterator[str]:
         """Attacks held-out pictures on the model and its base, in this visitor's turn."""
@@ -244,19 +222,16 @@ class TrainTab:
 
     def _open(self, event: gr.EventData) -> list[Any]:
         """A compared picture, with everything set as the run had it."""
-        try:
+        with noticed():
             job = self.jobs.get(str(event._data.get("run")))
-            plan, found = compared(job.folder) or (None, None)
-            case = next((c for c in found.cases if str(c.place) == str(event._data.get("id"))),
-                        None) if found is not None else None
-            if plan is None or found is None or case is None:
-                raise InputError("this picture is not in the comparison any more")
+            kept = compared(job.folder)
+            if kept is None:
+                raise InputError("this comparison is not there any more")
+            plan, found = kept
             for name in plan.models:
                 self.library.card(name)
-            shown = values(job.folder / FOLDER, plan, found, case, self.desk.choice)
-        except InputError as error:
-            raise gr.Error(html.escape(sentence(error))) from None
-        return shown
+            return values(job.folder / FOLDER, plan, found, pressed(found, event),
+                          self.desk.choice)
 
 
 def _id(shown: dict[str, Any]) -> str:

@@ -1,9 +1,8 @@
-// Buttons and boxes of a hunt. Runs once in the gr.HTML of each part: element and trigger are
-// Gradio's. Native controls, so all works by keyboard; focus stays where it was when a part is
-// drawn again.
+// Buttons and boxes of a list of works, or of one of them. Runs once in each gr.HTML: element and
+// trigger are Gradio's. Native controls, so all works by keyboard; focus stays where it was when a
+// part is drawn again.
 let last = '';
 const tell = (target) => {
-  if (target.dataset.do === 'delete' && !confirm('Delete this hunt and its pictures for good?')) return;
   last = target.dataset.key || '';
   const said = {do: target.dataset.do, id: target.dataset.id};
   if (target.type === 'checkbox') said.on = target.checked;
@@ -11,7 +10,11 @@ const tell = (target) => {
 };
 element.addEventListener('click', (event) => {
   const target = event.target.closest('[data-do]');
-  if (target && target.type !== 'checkbox') tell(target);
+  if (!target || target.type === 'checkbox') return;
+  if (target.dataset.do === 'ask') {  // deleting takes a second press
+    target.dataset.do = 'delete';
+    target.textContent = 'Yes, delete it for good';
+  } else tell(target);
 });
 element.addEventListener('change', (event) => {
   const target = event.target.closest('[data-do]');
