@@ -5,7 +5,7 @@ const CASE = ['image', 'captions', 'true', 'standard', 'robust', 'kind', 'attack
 const LONGEST = 4000; // letters of a case in an address; a longer one is left out
 const LISTS = '#fx-hunts, #ev-works, #tr-runs'; // whose buttons open something by its id
 const DEMO = document.documentElement.classList.contains('rx-demo'); // where the next visitor must not go back
-let told = null, going = null, loose = false, opened = '', settled = false;
+let told = null, going = null, loose = false, byHand = false, opened = '', settled = false;
 
 const bar = () => document.querySelector('.tab-wrapper');
 const isTab = (button, name) => button.dataset.tabId === name ||
@@ -42,8 +42,12 @@ const look = () => {
   seen = selected();
   button(seen).scrollIntoView({block: 'nearest', inline: 'nearest'});
   write(false);
-  loose = settled && seen === 'attack';
+  loose = settled && seen === 'attack' && !byHand; // a case that another tab opens comes with its tab
+  byHand = false;
 };
+document.addEventListener('click', (event) => {
+  if (event.isTrusted && event.target instanceof Element && event.target.closest('.tab-wrapper, [data-to]')) byHand = true;
+}, true);
 const follow = () => {
   if (!bar()) { requestAnimationFrame(follow); return; }
   new MutationObserver(look).observe(bar(), {subtree: true, childList: true, attributes: true, attributeFilter: ['class']});

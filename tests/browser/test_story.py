@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -17,7 +17,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 
 def query(page: Page) -> dict[str, str]:
-    return {k: v[0] for k, v in parse_qs(urlsplit(page.url).query).items()}
+    """Of the address, as the page has it; page.url is told of it later."""
+    found: str = page.evaluate("location.search")
+    return {k: v[0] for k, v in parse_qs(found.removeprefix("?")).items()}
 
 
 def words(page: Page, true: str) -> None:

@@ -67,15 +67,17 @@ class AttackChoice:
         """Paper: MMCoA's attacks. Quick: one step, any typo. Strong: the harshest there is."""
         both = [self.image.choices.attack, self.image.norm, self.eps, self.edits,
                 self.text.choices.attack, self.text.objective, self.text.captions,
-                self.joint.choices.attack]
+                self.joint.choices.attack, self.text.similarity]
         self.paper.click(
-            lambda: ("pgd", "linf", 1, 1, "bert", "kl", "all", "separate", 1, 10, True), None,
+            lambda: ("pgd", "linf", 1, 1, "bert", "kl", "all", "separate", 0.0, 1, 10, True),
+            None,
             [*both, *self.image.choices.own["pgd"][:3]], **LIGHT)
         self.quick.click(
-            lambda: ("fgsm", "linf", 1, 1, "typo", "goal", "true", "separate"), None, both, **LIGHT)
+            lambda: ("fgsm", "linf", 1, 1, "typo", "goal", "true", "separate", 0.0), None,
+            both, **LIGHT)
         self.strong.click(
-            lambda: ("strong", "linf", 1, 1, "hotflip", "goal", "true", "alternating"), None, both,
-            **LIGHT)
+            lambda: ("strong", "linf", 1, 1, "hotflip", "goal", "true", "alternating", 0.0),
+            None, both, **LIGHT)
 
     @property
     def strength(self) -> list[gr.components.Component]:

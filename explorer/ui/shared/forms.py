@@ -177,7 +177,7 @@ class TextForm:
                                      label="The words aim at", interactive=True)
         self.captions = gr.Dropdown([(v, k) for k, v in WHOSE.items()], value="true",
                                     label="What is reworded", interactive=True)
-        self.choices.attack.change(
+        self.choices.attack.input(  # and not where a case or a preset sets both
             lambda name: 0.7 if name == "synonym" else 0.0, self.choices.attack, self.similarity,
             show_progress="hidden", queue=False, api_visibility="private")
 
