@@ -99,8 +99,8 @@ def _fit(model: DualEncoder, result: Result, own: int, wrong: bool,
 
 def _added(asked: Request) -> str:
     return (f"You gave one caption, so {asked.added} everyday sentences were added for it to stand "
-            f"against: those that {asked.models[0]} finds most alike to the photo, but for those "
-            "that say much the same as yours.")
+            f"against: those that {asked.models[0]} finds most alike to the photo, but that say "
+            "something else.")
 
 
 def _unfit(found: Fit, name: str) -> str:
@@ -113,6 +113,6 @@ def _unfit(found: Fit, name: str) -> str:
 def _advice(name: str) -> str:
     if name not in PAIR:
         return "Try other words for what is to be seen, or another model."
-    return (f"{name} is a small model: it reads everyday scenes, people, animals and common things "
-            "in short English sentences, but no names, numbers or writing, and no fine "
-            "differences; try other words, or a larger model from the hub (docs/models.md).")
+    return (f"{name} is a small model: it reads everyday scenes and common things in short English "
+            "sentences, but no names, numbers, writing or fine differences; try other words, or a "
+            "larger model from the hub (docs/models.md).")

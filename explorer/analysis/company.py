@@ -5,6 +5,7 @@ Two rules, both in the models' own cosines, so that they hold for a good and for
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ OTHERS = 5
 ALIKE = 0.6  # MiniLM's cosine from which two sentences say much the same
 CROWD = 0.1  # the share of the landmarks that may be more alike to a photo than a caption that fits
 NEAREST = 3
+VOWEL = re.compile(r"\ba (?=[aeiou])", re.IGNORECASE)  # names stand in "a photo of a {name}"
 
 
 def others(photo: np.ndarray, landmarks: np.ndarray, alike: np.ndarray) -> list[int]:
@@ -45,4 +47,4 @@ def fit(photo: np.ndarray, captions: np.ndarray, landmarks: np.ndarray, said: Se
     cosines = landmarks @ photo
     order = np.argsort(-cosines, kind="stable")[:NEAREST]
     return Fit(int((cosines > float((captions @ photo).max())).sum()), len(said),
-               tuple(said[int(k)] for k in order))
+               tuple(VOWEL.sub("an ", said[int(k)]) for k in order))
