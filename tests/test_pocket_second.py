@@ -236,6 +236,8 @@ def test_pocket_is_made_once_in_its_stages(
     monkeypatch.setattr(second, "HEADS", heads)
     monkeypatch.setattr(second, "TOWERS", tuple(
         replace(SMALL, name=f"speak-{k}", steps=1, hard=0.5, still=0, seed=k) for k in range(2)))
+    monkeypatch.setattr(second, "FURTHER", tuple(
+        replace(SMALL, name=f"further-{k}", steps=1, still=0, seed=k) for k in range(2)))
     pooled = tuple([torch.randn(n, 1280).half() for _ in range(2)] for n in (12, 8, 10))
     made = second.speak(known, c, pooled, tmp_path)
     before = {f"image.{k}": v for k, v in tower.state_dict().items()}
@@ -244,11 +246,12 @@ def test_pocket_is_made_once_in_its_stages(
     assert all(torch.equal(before[k], alone[k]) for k in same)
     assert not all(torch.equal(before[k], made[k]) for k in same)
     assert made["image.head.weight"].shape == (SECOND.dim, 1280)
-    both = [torch.load(tmp_path / f"speak-{k}.final.pt", weights_only=True)["weights"]
+    both = [torch.load(tmp_path / f"further-{k}.final.pt", weights_only=True)["weights"]
             for k in range(2)]
     key = "image.head.weight"
     assert torch.allclose(made[key], (both[0][key] + both[1][key]) / 2)
     assert not torch.equal(both[0][key], both[1][key])
+    assert {f"speak-{k}.final.pt" for k in range(2)} <= {f.name for f in tmp_path.iterdir()}
     file = tmp_path / "speak.final.pt"
     at = file.stat().st_mtime_ns
     assert torch.equal(second.speak(known, c, pooled, tmp_path)["log_scale"], made["log_scale"])

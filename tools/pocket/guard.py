@@ -33,7 +33,7 @@ class Guard:
     captions, anchor: weights of the terms."""
 
     name: str = "guard"
-    steps: int = 1000
+    steps: int = 400
     flickr: int = 24
     photos: int = 16
     tiny: int = 24

@@ -34,6 +34,11 @@ FIRST_OF_TWO = Speech(
     ema=0.985, posterior=0.7, virtual=5.0, shared=0.2, others=1600, hard=0.5, save=50, seed=2)
 TOWERS = (FIRST_OF_TWO, replace(FIRST_OF_TWO, name="speak-b", shared=0.1, hard=0.7, seed=5))
 """On pictures, the later stages of the trunk too, with hard negatives; both from the same start."""
+FURTHER = (
+    replace(TOWERS[1], name="speak-c", steps=220, lr=6e-5, hard=0.5, others=5000, ema=0.97, seed=9),
+    replace(TOWERS[1], name="speak-d", steps=140, lr=5e-5, hard=0.5, others=7000, ema=0.97,
+            seed=11))
+"""From the mean of these two, one after the other, with more captions to choose among."""
 GUARD = Guard()
 SHARE = 0.3  # where the hardening starts, from the first pocket-robust (0) to `pocket` (1)
 
@@ -60,7 +65,8 @@ def class_places(known: Known) -> Tensor:
 
 def speak(known: Known, corpus: Corpus, pooled: tuple[list[Tensor], ...], work: Path) -> Weights:
     """Makes speak.final.pt, the second `pocket`: heads in a wider space, then twice the trunk too,
-    and the mean of these two (Wortsman et al. 2022, arXiv 2203.05482)."""
+    on from the mean of these two (Wortsman et al. 2022, arXiv 2203.05482), and the mean of the last
+    two."""
     virtual = Virtual.of(pooled[2][0].float(), corpus.labels, known.tower.head,
                          class_places(known), known.log_scale.exp())
     mean = torch.cat([view.float() for view in pooled[0]]).mean(0)
@@ -70,11 +76,16 @@ def speak(known: Known, corpus: Corpus, pooled: tuple[list[Tensor], ...], work: 
         scale = load(tower, text, _stage(recipe, tower, text, scale, corpus, work, virtual, pooled))
     one, other = (_stage(recipe, tower, text, scale, corpus, work, virtual, None)
                   for recipe in TOWERS)
+    weights = average(one, other, 0.5)
+    for recipe in FURTHER:
+        scale = load(tower, text, weights)
+        before = weights
+        weights = _stage(recipe, tower, text, scale, corpus, work, virtual, None)
     file = work / "speak.final.pt"
     if not file.exists():
-        finish(file, TOWERS[0], TOWERS[0].steps, average(one, other, 0.5))
-    weights: Weights = torch.load(file, weights_only=True)["weights"]
-    return weights
+        finish(file, FURTHER[-1], FURTHER[-1].steps, average(before, weights, 0.5))
+    spoken: Weights = torch.load(file, weights_only=True)["weights"]
+    return spoken
 
 
 def load(tower: ImageTower, text: TextHead, weights: Weights) -> Tensor:
