@@ -102,12 +102,12 @@ def test_a_stopped_one_goes_on_to_the_same_end(form: LearnForm, works: ThreadJob
 
 
 @pytest.mark.parametrize(("change", "say"), [
-    ({"data": "server:/etc"}, "choose photos"), ({"whose": "none"}, "choose which model"),
+    ({"data": "server:/etc"}, "Choose photos"), ({"whose": "none"}, "Choose which model"),
     ({"eps": 0}, "from 1 to 16"), ({"eps": float("nan")}, "from 1 to 16"),
-    ({"photos": 0}, "1 to 1,000"), ({"photos": 2.5}, "whole number"),
-    ({"seed": -1}, "whole number"), ({"data": ["x"]}, "choose photos"),
+    ({"photos": 0}, "Choose 1 to 1,000"), ({"photos": 2.5}, "whole number"),
+    ({"seed": -1}, "whole number"), ({"data": ["x"]}, "Choose photos"),
     ({"photos": float("inf")}, "whole number"),
-    ({"passes": 0}, "passes must be"), ({"passes": None}, "must be a whole number")])
+    ({"passes": 0}, "Passes must be"), ({"passes": None}, "must be a whole number")])
 def test_what_cannot_be_asked(form: LearnForm, works: ThreadJobs, change: Any, say: str) -> None:
     said = form.start(visitor(), *values(**change))
     assert 'role="alert"' in said and say in said and not works.list()
