@@ -116,11 +116,11 @@ def build(library: Library, pair: tuple[str, str] = PAIR, settings: Settings | N
         if service is not None:
             Api(service, gate)  # first, so that no event of the page has the names
         gr.HTML(header(), **PLAIN)
-        story = Story()
+        story, finished = Story(), gr.HTML("", elem_id="rx-finished", **PLAIN)
         with gr.Tabs() as tabs:
             with gr.Tab("Attack", id="attack"):
                 attack = AttackTab(demo, library, pair, gate=gate, kept=kept, works=works,
-                                   data=settings.data)
+                                   data=settings.data, finished=finished)
                 desk = attack.desk
             with gr.Tab("Embedding space", id="space"):
                 space = SpaceTab(demo, library, desk.store, pair, gate, kept,

@@ -9,7 +9,7 @@ from threading import Lock
 from explorer.results.outcome import Outcome
 from explorer.server.kept import Kept
 
-MOST = 24  # a page and its light outcome take some megabytes
+MOST = 16  # a page and its light outcome take some megabytes
 
 
 class Cases:

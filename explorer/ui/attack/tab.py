@@ -68,7 +68,11 @@ class AttackTab:
 
     def __init__(self, demo: gr.Blocks, library: Library, pair: tuple[str, str],
                  gate: Gate | None = None, kept: Kept | None = None,
-                 works: ThreadJobs | None = None, data: str = "") -> None:
+                 works: ThreadJobs | None = None, data: str = "",
+                 finished: gr.HTML | None = None) -> None:
+        # Renewed by each run that ended: other tabs listen. Of a State they hear nothing, nor of
+        # what is in a tab that is not open, so a page of several tabs brings one from outside.
+        self.finished = finished or gr.HTML("", elem_id="rx-finished", **PLAIN)
         self.library, self.examples, self.pair_ids = library, load_examples(), pair
         self.gate = gate or Gate(Settings())
         self.running = Running(library, self.gate, kept)
@@ -100,8 +104,6 @@ class AttackTab:
     def _inputs(self, first: Example, pair: tuple[str, str]) -> None:
         self.alt = gr.State(first.alt)
         self.ticket = gr.State(0)
-        # Renewed by each run that ended: other tabs listen, and of a State they hear nothing.
-        self.finished = gr.HTML("", elem_id="rx-finished", **PLAIN)
         self.listed = gr.State(list(first.captions))  # the captions as the menus show them
         self.photo = Photo(str(first.path), type="filepath", image_mode=None, format="png",
                            label="Photo", sources=["upload", "clipboard", "webcam"], height=180,
