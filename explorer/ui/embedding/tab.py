@@ -84,9 +84,10 @@ class SpaceTab:
             self.centre = gr.Checkbox(
                 False, label="Centre each modality", elem_id="sp-centre", scale=2, min_width=180)
             self.k = gr.Slider(1, 50, 10, step=1, label="Neighbours k", scale=3, min_width=140)
-            self.landmarks = gr.Radio(
-                [("both", "both"), ("things", "things"), ("sentences", "sentences")], value="both",
-                label="Landmarks", elem_id="sp-landmarks", scale=3, min_width=180)
+            self.landmarks = gr.Dropdown(
+                [("things and sentences", "both"), ("things", "things"),
+                 ("sentences", "sentences")], value="both", label="Landmarks",
+                elem_id="sp-landmarks", scale=2, min_width=150)
         with gr.Row(visible=False) as self.umap:
             self.near = gr.Slider(2, 100, 15, step=1, label="n_neighbors",
                                   info="small: fine structure; large: the whole")
