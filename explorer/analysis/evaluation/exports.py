@@ -185,9 +185,9 @@ def as_markdown(tables: Sequence[Table]) -> bytes:
               for line in shown.lines]
     said = f"{_piped(lines)}\n\n" * bool(shown.lines)
     said += f"{' '.join([*notes(tables), *left_out(tables)])}\n"
-    if found := harm.table(tables):
-        ruled = [found[0], ["---"] * harm.LABELS + ["---:"] * (len(found[0]) - harm.LABELS)]
-        said += f"\n{_piped([*ruled, *found[1:]])}\n\n{harm.ABOUT}\n"
+    if harmed := harm.table(tables):
+        rule = ["---"] * harm.LABELS + ["---:"] * (len(harmed[0]) - harm.LABELS)
+        said += f"\n{_piped([harmed[0], rule, *harmed[1:]])}\n\n{harm.ABOUT}\n"
     if found := detectors.found_in(tables):
         more = [list(detectors.HEAD), ["---"] * 6 + ["---:"] * 5, *detectors.lines(found, "–")]
         said += f"\n{_piped(more)}\n\n{detectors.ABOUT}\n"
