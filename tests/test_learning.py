@@ -68,9 +68,10 @@ def test_it_is_learnt_shown_and_used(form: LearnForm, works: ThreadJobs, tmp_pat
     shown, timer = form.look(visitor())
     assert shown.count("download=") == 3 and "another answer on" in shown and not timer.active
     said, kind, name, norm, eps, which = form.used(visitor())
-    assert (kind, name, norm, eps) == ("image", "universal", "linf", 8) and "Press Attack" in said
+    assert (kind, name, norm) == ("image", "universal", "linf") and "Press Attack" in said
     found = open_perturbation(which["value"]).change
-    assert float(found.abs().max()) <= 8 / 255 + 1e-6 and bool(found.any())
+    most = float(found.abs().max()) * 255
+    assert 0 < most <= 8 + 1e-3 and eps - 0.5 < most <= eps + 1e-3
 
 
 def test_a_stopped_one_goes_on_to_the_same_end(form: LearnForm, works: ThreadJobs,
@@ -81,9 +82,9 @@ def test_a_stopped_one_goes_on_to_the_same_end(form: LearnForm, works: ThreadJob
 
     def until_a_pass(work: Any) -> Any:
         for event in carry_out(work, library):
-            yield event
             if isinstance(event, Progress) and event.done == 1:
                 works.stop(work.id)
+            yield event
 
     plain = works.runners[KIND]
     works.runners[KIND] = until_a_pass

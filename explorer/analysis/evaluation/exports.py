@@ -186,8 +186,8 @@ def as_markdown(tables: Sequence[Table]) -> bytes:
     said = f"{_piped(lines)}\n\n" * bool(shown.lines)
     said += f"{' '.join([*notes(tables), *left_out(tables)])}\n"
     if harmed := harm.table(tables):
-        ruled = [harmed[0], ["---"] * harm.LABELS + ["---:"] * (len(harmed[0]) - harm.LABELS)]
-        said += f"\n{_piped([*ruled, *harmed[1:]])}\n\n{harm.ABOUT}\n"
+        rule = ["---"] * harm.LABELS + ["---:"] * (len(harmed[0]) - harm.LABELS)
+        said += f"\n{_piped([harmed[0], rule, *harmed[1:]])}\n\n{harm.ABOUT}\n"
     if found := detectors.found_in(tables):
         more = [list(detectors.HEAD), ["---"] * 6 + ["---:"] * 5, *detectors.lines(found, "–")]
         said += f"\n{_piped(more)}\n\n{detectors.ABOUT}\n"

@@ -89,7 +89,8 @@ def filtered(x: Tensor, kernel: Tensor) -> Tensor:
     """(C, H, W) with each plane convolved by an odd (K, K') kernel."""
     high, wide = (n // 2 for n in kernel.shape)
     padded = F.pad(x[None], (wide, wide, high, high), mode="replicate")[0]
-    return F.conv2d(padded[:, None], kernel[None, None].to(x))[:, 0]
+    found: Tensor = F.conv2d(padded[:, None], kernel[None, None].to(x))
+    return found[:, 0]
 
 
 def gaussian(x: Tensor, sigma: float) -> Tensor:

@@ -56,8 +56,7 @@ class Fog(Corruption):
     def one(self, x: Tensor, draw: Generator) -> Tensor:
         much, decay = self.strength
         top = x.max()
-        y: Tensor = (x + much * over(plasma(decay, draw), x)) * top / (top + much)
-        return y
+        return (x + much * over(plasma(decay, draw), x)) * top / (top + much)
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,8 @@ class Frost(Corruption):
 
     def one(self, x: Tensor, draw: Generator) -> Tensor:
         picture, ice = self.strength
-        drawn = frost(x.shape[1], x.shape[2], over(plasma(2, draw), x), draw)
-        y: Tensor = picture * x + ice * drawn
-        return y
+        drawn = frost(*x.shape[1:], over(plasma(2, draw), x), draw)
+        return x * picture + drawn * ice
 
 
 @dataclass(frozen=True)
@@ -90,14 +88,13 @@ class Snow(Corruption):
     def one(self, x: Tensor, draw: Generator) -> Tensor:
         mean, spread, size, least, radius, sigma, kept = self.strength
         own = scale(x)
-        noise = mean + spread * torch.randn(1, *x.shape[1:], generator=draw)
+        noise = torch.randn(1, *x.shape[1:], generator=draw) * spread + mean
         flakes = zoomed(noise, max(1.0, size * own))
         flakes = torch.where(flakes < least, 0, flakes).clamp(0, 1)
         flakes = dragged(flakes, radius * own, sigma * own, between(45, 135, draw))
         grey = (GREY * x).sum(0, keepdim=True)
-        white = kept * x + (1 - kept) * torch.maximum(x, 1.5 * grey + 0.5)
-        y: Tensor = white + flakes + flakes.flip(1, 2)
-        return y
+        white = x * kept + torch.maximum(x, 1.5 * grey + 0.5) * (1 - kept)
+        return white + flakes + flakes.flip(1, 2)
 
 
 @dataclass(frozen=True)
