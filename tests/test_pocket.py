@@ -101,6 +101,7 @@ def test_a_stopped_measurement_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(module, "measure", measured)
     monkeypatch.setattr(module, "retrieve", lambda model, file, attack, limit: {
         "text@1": measured(model, file, attack, limit)})
+    monkeypatch.setattr(module, "_told", lambda model, key: {})
     with pytest.raises(KeyboardInterrupt):
         measure_all(tmp_path, library, ("pocket",), tmp_path / "kept.json")
     assert len(asked) == 3
@@ -112,6 +113,22 @@ def test_a_stopped_measurement_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path
         2 * sets + len(OTHERS) + len(EVERYWHERE) * (sets - 1) + 2 + len(ORDER))
     assert set(found) == {f"{n} text@1" if n.startswith(FOUND) else n for n in names}
     assert found["eurosat/clean"].ci95 == (0.2, 0.8)
+
+
+def test_what_a_card_says_is_not_measured_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:
+    from tools.pocket import measure as module
+
+    library, asked = Library(), list[str]()
+    said = library.card("pocket").numbers
+    for name in ("measure", "retrieve"):
+        monkeypatch.setattr(module, name, lambda *given: asked.append(str(given)))
+    jobs_ = [(key, job) for key, job in jobs(library.load("pocket"), tmp_path) if key in said]
+    monkeypatch.setattr(module, "jobs", lambda model, data: iter(jobs_))
+    found = measure_all(tmp_path, library, ("pocket",), tmp_path / "kept.json")["pocket"]
+    assert not asked and found.keys() == {key for key, _ in jobs_}
+    assert found["tiny_imagenet_val/clean"].accuracy == said["tiny_imagenet_val/clean"]["accuracy"]
 
 
 CLAIMS = [key for key, _ in jobs(None, DATA)]

@@ -53,19 +53,19 @@ class TextRecipe:
     captions' own places; leaf: of those for attacked captions of people; mixed: part of the final
     weights that is `pocket`'s; scale: exp(logit scale) in the end; lr: AdamW's peak."""
 
-    steps: int = 320
-    pictures: int = 16000
+    steps: int = 160
+    pictures: int = 4000
     eps: float = 1.5 / 255
     batch: int = 384
     others: int = 64
     said: int = 300
-    most: int = 24
+    most: int = 16
     heard: int = 32
-    lr: float = 1e-4
+    lr: float = 1.5e-4
     worst: float = 0.8
     top: int = 2
     typos: float = 0.15
-    refresh: int = 20
+    refresh: int = 40
     own: float = 0.1
     clean: float = 0.5
     keep: float = 4.0

@@ -32,8 +32,8 @@ FURTHER = ("caltech101", "eurosat", "flowers102", "food101_part", "imagenet_val_
 FOUND = "flickr8k_test"  # for retrieval, all of its captions
 PGD10 = PGD(eps=1 / 255, step=1 / 255, steps=10)
 ATTACKED = {"tiny_imagenet_val": 1000, "imagenet_sample": 500, "cifar10_test": 500}
-BOTH = 200  # images of a set for what attacks words as well, or takes long
-PHOTOS = 200  # of FOUND, with all of their captions, for SGA's table
+BOTH = 200  # images of the first set for what attacks words as well, or takes long
+FEW = 100  # images of the other sets for that; and photos of FOUND, with all of their captions
 TEXT = BertAttack(objective="kl", captions="all")  # as the paper attacks captions
 OWN = BertAttack(objective="goal", captions="true")
 OTHERS: dict[str, Attack] = {
@@ -95,12 +95,15 @@ def jobs(model: DualEncoder | None, data: Path,
 
     yield from (one(part, "clean", None, None) for part in folders)
     yield recall("clean", None)
-    yield from (one(part, "pgd", PGD10, ATTACKED.get(part, BOTH)) for part in folders)
-    yield from (one(SETS[0], kind, attack, BOTH) for kind, attack in OTHERS.items())
-    yield from (one(part, kind, OTHERS[kind], BOTH) for part in folders for kind in EVERYWHERE
-                if part != SETS[0])
+    yield from (one(part, "pgd", PGD10, ATTACKED[part]) for part in SETS)
+    yield from (one(SETS[0], kind, attack, BOTH) for kind, attack in OTHERS.items()
+                if kind != "strong")
     yield recall("pgd", PGD10)
-    yield from (recall(kind, attack, PHOTOS) for kind, attack in ORDER.items())
+    yield one(SETS[0], "strong", OTHERS["strong"], BOTH)
+    yield from (one(part, "pgd", PGD10, FEW) for part in FURTHER)
+    yield from (one(part, kind, OTHERS[kind], FEW) for part in folders for kind in EVERYWHERE
+                if part != SETS[0])
+    yield from (recall(kind, attack, FEW) for kind, attack in ORDER.items())
 
 
 def measure_all(data: Path, library: Library, names: tuple[str, ...], file: Path,
@@ -108,7 +111,8 @@ def measure_all(data: Path, library: Library, names: tuple[str, ...], file: Path
     """{model: {"set/clean": Measured, "set/pgd": Measured,
     "flickr8k_test/clean text@1": Measured, ...}}.
 
-    file: what is measured already, by the weights' checksum; a stopped run goes on from there.
+    file: what is measured already, by the weights' checksum; a stopped run goes on from there, and
+    from what the cards say.
     """
     known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     found: dict[str, dict[str, Measured]] = {}
@@ -116,12 +120,20 @@ def measure_all(data: Path, library: Library, names: tuple[str, ...], file: Path
         model = library.load(name)
         done = known.setdefault(str(model.card.sha256), {})
         for key, job in jobs(model, data):
+            if key not in done and (told := _told(model, key)):
+                done[key] = told
             if key not in done:
                 done[key] = {k: asdict(v) for k, v in job().items()}
                 write_aside(file, json.dumps(known, indent=1))
         found[name] = {k: Measured(**{**v, "ci95": tuple(v["ci95"])})
                        for part in done.values() for k, v in part.items()}
     return found
+
+
+def _told(model: DualEncoder, key: str) -> dict[str, Any]:
+    """What the card of these very weights says already, for a job."""
+    return {k: {**v, "model": model.card.id} for k, v in model.card.numbers.items()
+            if k == key or k.startswith(f"{key} ")}
 
 
 def write_aside(file: Path, text: str) -> None:
@@ -172,14 +184,14 @@ def _table(cards: dict[str, dict[str, Any]], title: str, rows: dict[str, str]) -
 
 
 def _retrieval(cards: dict[str, dict[str, Any]]) -> list[str]:
-    """Recall of all photos, and of PHOTOS of them under one attack after the other."""
+    """Recall of all photos, and of FEW of them under one attack after the other."""
     ways = (("text", "image to text"), ("image", "text to image"))
     whole = {f"{asked}, at {k}, {kind}": f"{FOUND}/{kind} {way}@{k}"
              for kind in PLAIN for way, asked in ways for k in KS}
-    some = {f"{asked}, at 1, {kind}": f"{FOUND}/{kind}, {PHOTOS} photos {way}@1"
+    some = {f"{asked}, at 1, {kind}": f"{FOUND}/{kind}, {FEW} photos {way}@1"
             for way, asked in ways for kind in ORDER}
     return [*_table(cards, f"{FOUND}, recall", whole),
-            *_table(cards, f"{FOUND}, its first {PHOTOS} photos, recall", some)]
+            *_table(cards, f"{FOUND}, its first {FEW} photos, recall", some)]
 
 
 def model_card(card: dict[str, Any]) -> str:

@@ -56,7 +56,8 @@ class Fog(Corruption):
     def one(self, x: Tensor, draw: Generator) -> Tensor:
         much, decay = self.strength
         top = x.max()
-        return (x + much * over(plasma(decay, draw), x)) * top / (top + much)
+        y: Tensor = (x + much * over(plasma(decay, draw), x)) * top / (top + much)
+        return y
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,9 @@ class Frost(Corruption):
 
     def one(self, x: Tensor, draw: Generator) -> Tensor:
         picture, ice = self.strength
-        drawn = frost(*x.shape[1:], over(plasma(2, draw), x), draw)
-        return x * picture + drawn * ice
+        drawn = frost(x.shape[1], x.shape[2], over(plasma(2, draw), x), draw)
+        y: Tensor = x * picture + drawn * ice
+        return y
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ class Snow(Corruption):
         flakes = dragged(flakes, radius * own, sigma * own, between(45, 135, draw))
         grey = (GREY * x).sum(0, keepdim=True)
         white = x * kept + torch.maximum(x, 1.5 * grey + 0.5) * (1 - kept)
-        return white + flakes + flakes.flip(1, 2)
+        y: Tensor = white + flakes + flakes.flip(1, 2)
+        return y
 
 
 @dataclass(frozen=True)
