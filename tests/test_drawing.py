@@ -135,7 +135,7 @@ def test_on_the_command_line(attack: Any, tmp_path: Path, models_dir: Path,
     for one in result["runs"]:
         assert one["attack"]["eps"] == 5 and one["attack"]["norm"] == "l2" and one["l2"] <= 5
         film = Image.open(tmp_path / "out" / one["files"]["film"])
-        assert getattr(film, "n_frames", 1) == 7
+        assert 3 <= getattr(film, "n_frames", 1) <= 7  # equal pictures become one
     status, result, _ = attack(draw="a red bus", steps=3, eps="5")
     assert status == 0 and result["captions"] == ["a cat", "a dog", "a red car", "a red bus"]
     assert "film" not in result["runs"][0]["files"]
@@ -154,7 +154,7 @@ def test_the_command_line_says_what_is_wrong(attack: Any, tmp_path: Path, flags:
 def test_notebooks_and_strangers(tmp_path: Path) -> None:
     case = draw_caption("a photo of a dog", models="pocket", eps=4, steps=4)
     case.film(tmp_path / "film.png", "pocket")
-    assert getattr(Image.open(tmp_path / "film.png"), "n_frames", 1) == 5
+    assert 3 <= getattr(Image.open(tmp_path / "film.png"), "n_frames", 1) <= 5
     with pytest.raises(InputError, match=r"ends in \.png"):
         case.film(tmp_path / "film.gif", "pocket")
     values = {"image": "grey", "draw": "a photo of a dog", "models": ["pocket"],
