@@ -4,6 +4,7 @@ find again, and a screen that shows itself."""
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
-from serving import served
+from serving import ROOT, served
 
 from explorer.analysis.embedding.shift import EXAMPLE, Anchors
 from explorer.attacks.image.classic import FGSM, PGD
@@ -192,6 +193,17 @@ def test_the_arrows_of_other_examples_are_those_of_the_same_attack(
     assert examples_like(own, "pocket-robust", anchors, others) is None
     assert examples_like(own, "pocket", anchors, [own]) is None
     assert examples_like(None, "pocket", anchors, others) is None
+
+
+HANDED = ("element", "trigger", "props", "server", "upload", "watch")  # by Gradio, to each script
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "explorer" / "ui").rglob("*.js")),
+                         ids=lambda file: file.name)
+def test_no_script_declares_what_gradio_hands_it(file: Path) -> None:
+    """Such a script would not run at all. What is declared inside braces may have any name."""
+    declared = re.findall(r"^(?:const|let|var|function)\s+(\w+)", file.read_text("utf-8"), re.M)
+    assert not set(declared) & set(HANDED)
 
 
 @pytest.mark.parametrize("demo", ["off", "open", "closed"])

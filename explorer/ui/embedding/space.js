@@ -23,7 +23,7 @@ const make = (tag, name = '', text = '') => {
   return node;
 };
 
-const address = () => (root.dataset.plotly.startsWith('/gradio_api/') ? server() : '') + root.dataset.plotly;
+const address = () => (root.dataset.plotly.startsWith('/gradio_api/') ? rootPath() : '') + root.dataset.plotly;
 
 // --- from the server's figure to what this browser and theme can draw
 const tone = (kind) => (page.inks[kind] || page.inks.caption)[dark() ? 1 : 0];

@@ -3,7 +3,7 @@ const root = element.querySelector('.ev-curve');
 const plot = root.querySelector('.ev-plot');
 let page = null;
 
-const address = () => `${server()}/gradio_api/file=${root.dataset.plotly}`;
+const address = () => `${rootPath()}/gradio_api/file=${root.dataset.plotly}`;
 const dressed = () => {
   const ink = dark() ? '#f3f4f6' : '#111827', line = dark() ? '#3b4452' : '#d6dae1';
   const data = page.data.map((trace) => {

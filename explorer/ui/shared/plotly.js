@@ -1,7 +1,7 @@
 // What draws with Plotly begins with this. Plotly.js: 5 MB from this server, once, when there is
 // something to see; `address` says from where.
 const dark = () => document.body.classList.contains('dark');
-const server = () => (window.gradio_config && window.gradio_config.root) || '';
+const rootPath = () => (window.gradio_config && window.gradio_config.root) || '';
 let plotly = null;
 const load = () => {
   plotly = plotly || new Promise((done, fail) => {
