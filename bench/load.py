@@ -35,7 +35,7 @@ from bench.page import Page, PageError
 from bench.serving import serving
 
 ROOT = Path(__file__).resolve().parents[1]
-SIZE = 192  # the embedded models' input
+SIZE = 160  # the embedded models' input
 CLEAN = re.compile(r'class="rx-clean" src="(/kept/[^"]+)"')
 
 

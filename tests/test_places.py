@@ -44,7 +44,7 @@ def test_parts_of_the_photos_are_the_same_in_any_order() -> None:
     whole = list(source.pictures(range(200)))
     assert list(source.pictures([150, 3])) == [whole[150], whole[3]]
     assert len(set(whole)) == 200 and source.answers[0] == source.answers[12]
-    assert source.name(13).endswith("part 2") and open_image(whole[7]).size == (192, 192)
+    assert source.name(13).endswith("part 2") and open_image(whole[7]).size == (160, 160)
 
 
 def test_what_lies_in_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

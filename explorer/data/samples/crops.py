@@ -14,7 +14,7 @@ from explorer.data.pairs import open_image
 from explorer.data.sources import Picture, Source
 
 MANY, LEAST = 200, 0.65  # pictures; smallest part of the shorter side
-SIDE = 192  # pixels, as the embedded models read them
+SIDE = 160  # pixels, as the embedded models read them
 
 
 @dataclass(frozen=True)
