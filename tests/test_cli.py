@@ -308,7 +308,7 @@ def test_interruption_is_one_line_and_writes_nothing(
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "answer", stopped)
+    monkeypatch.setattr(commands, "answered", stopped)
     status, result, said = attack()
     assert (status, result) == (130, None)
     assert said.err == "interrupted: nothing was written\n"

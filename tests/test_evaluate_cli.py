@@ -183,7 +183,7 @@ def form(library: Library) -> EvaluateForm:
 def read(form: EvaluateForm, tmp_path: Path, **changes: Any,
          ) -> tuple[EvaluationPlan, str, list[str]]:
     names = ("task", "shipped", "here", "files", "answers", "models", "kinds", "budgets", "limit",
-             "seed", "defences", "attacker", "detectors", "edits")
+             "seed", "defences", "attacker", "detectors", "corruptions", "severities", "edits")
     values: list[Any] = [c.value for c in form.components()]
     values[:len(names)] = [changes.pop(name, value) for name, value in
                            zip(names, values, strict=False)]

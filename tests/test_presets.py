@@ -74,7 +74,7 @@ def test_a_link_holds_settings_alone() -> None:
     ({"settings": '{"eps": 0.1}'}, "attack's name"), ({"goal": "x"}, "goal must be one of"),
     ({"kind": "image", "attack": "pgd", "seed": "-1"}, "seed must be a number from 0"),
     ({"captions": "[1,2]"}, "each of captions must be text"), ({"captions": "[["}, "read as JSON"),
-    ({"lesson": "9"}, "1 to 8"), ({"lesson": "x"}, "1 to 8"), ({"lang": "fr"}, "lang"),
+    ({"lesson": "11"}, "1 to 10"), ({"lesson": "x"}, "1 to 10"), ({"lang": "fr"}, "lang"),
     ({"tab": "admin"}, "tab"), ({"hide": "attack|nothing"}, "hide"),
     ({"image": "/etc/passwd"}, "image"), ({"standard": "hf-hub:evil/model"}, "standard"),
     ({"captions": "a|a"}, "the same"), ({"captions": "a|b", "true": "c"}, "true caption"),

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from explorer.analysis.embedding.landmarks import sentences
 from explorer.analysis.embedding import state as space_state
 from explorer.analysis.embedding.state import CELL, Spaces, columns, drain
 from explorer.attacks.image.classic import PGD, Noise
@@ -65,7 +66,8 @@ def test_a_zip_becomes_points_and_a_sheet_of_thumbnails(spaces: Spaces, tmp_path
     own = spaces.sets.last("me")
     assert own is not None and spaces.sets.last("you") is None
     joined = spaces.anchors("plain", own)
-    assert joined is not None and joined.kinds.count("own") == 5 and len(joined.keys) == 5 + 12 + 5
+    assert joined is not None and joined.kinds.count("own") == 5
+    assert len(joined.keys) == 5 + len(sentences()) + len(load_examples()) + 5
     assert joined is spaces.anchors("plain", own), "one object, so that axes are fitted once"
     assert "own:0" not in joined.keys and set(joined.names[-5:]) == {
         "a photo of a cat", "a photo of a dog"}
@@ -145,7 +147,7 @@ def test_the_page_asks_for_what_is_missing_and_then_gets_all(scene: Panels) -> N
     assert [p["name"] for p in data["panels"]] == list(PAIR) and not data["pending"]
     assert all(len(p["trail"]) == 4 == len(p["steps"]) for p in data["panels"])
     assert set(data["panels"][0]["thumbs"]) == {"clean", "attacked", "noise"}
-    assert len(data["thumbs"]) == 12 and "The attack turned" in sentence
+    assert len(data["thumbs"]) == len(load_examples()) and "The attack turned" in sentence
     assert "rank of the true caption" in numbers and menu["choices"][0] == "a cat"
     page, sentence, numbers, _ = scene.show(asks("somebody else"), *VIEW)
     assert "no attack to show yet" in sentence and numbers == ""
