@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from explorer.analysis.embedding.landmarks import sentences
 from explorer.analysis.embedding import state as space_state
+from explorer.analysis.embedding.landmarks import sentences
 from explorer.analysis.embedding.state import CELL, Spaces, columns, drain
 from explorer.attacks.image.classic import PGD, Noise
 from explorer.attacks.run import run

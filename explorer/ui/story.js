@@ -54,7 +54,9 @@ const follow = () => {
 };
 follow();
 
-// --- another case is looked at: the step to its tab and the case are one
+// --- another case is looked at: the step to its tab and the case are one. Gradio changes what is
+// there in its place where it can.
+const CHANGED = {childList: true, subtree: true, attributes: true, attributeFilter: ['data-told']};
 new MutationObserver(() => {
   const part = element.querySelector('[data-told]');
   if (!part || (told && part.dataset.told === JSON.stringify(told))) return;
@@ -70,7 +72,7 @@ new MutationObserver(() => {
   write(loose);
   loose = false;
   settled = true;
-}).observe(element, {childList: true, subtree: true});
+}).observe(element, CHANGED);
 
 // --- what is open in a list
 const restore = () => {
@@ -127,4 +129,4 @@ element.addEventListener('click', (event) => {
 document.addEventListener('click', (event) => {
   if (event.target instanceof Element && event.target.closest('#rx-go, .rx-card')) element.classList.add('st-old');
 });
-new MutationObserver(() => element.classList.remove('st-old')).observe(element, {childList: true, subtree: true});
+new MutationObserver(() => element.classList.remove('st-old')).observe(element, CHANGED);
