@@ -222,9 +222,12 @@ def test_a_link_carries_settings_and_no_photo(page: Page, server: str) -> None:
     expect(page.locator(".rx-status").first).to_have_text("Done.", timeout=LONG)
     own = link.get_attribute("href") or ""
     assert "image=own" in own and "bee" not in own and "tmp" not in own
-    page.goto(f"{server}{own}")
-    expect(page.get_by_text("no photo: choose one of yours")).to_be_visible(timeout=LONG)
-    expect(page.locator("#rx-photo img")).to_have_count(0)
+    assert page.context.browser is not None
+    other = page.context.browser.new_page()  # of another visitor, who has not got the photo
+    other.goto(f"{server}{own}")
+    expect(other.get_by_text("no photo: choose one of yours")).to_be_visible(timeout=LONG)
+    expect(other.locator("#rx-photo img")).to_have_count(0)
+    other.close()
 
 
 def test_a_wrong_address_says_so_and_changes_nothing(page: Page, server: str) -> None:

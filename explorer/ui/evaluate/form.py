@@ -118,7 +118,7 @@ class EvaluateForm:
                                       elem_id="ev-budgets", min_width=120)
             self.limit = gr.Number(100, label="Images of a set, at most", elem_id="ev-limit",
                                    min_width=120)
-        with gr.Row():
+        with gr.Row(elem_id="ev-go"):
             self.start = gr.Button("Start", variant="primary", elem_id="ev-start", min_width=80)
             self.cost = gr.Button("How long?", elem_id="ev-cost", min_width=100)
             self.stop = gr.Button("Stop", elem_id="ev-stop", min_width=60)
